@@ -1,0 +1,228 @@
+"""Defect regions: connected components of the masks, their area, and how much of each is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from vlmad_core.errors import MetricError
+
+CONNECTIVITY = 8
+"""Pixels that touch by an edge or a corner belong to one region."""
+
+AREA_QUARTILES = ("Q1 (smallest)", "Q2", "Q3", "Q4 (largest)")
+"""Names of the four slices by area."""
+
+Maps = Sequence[NDArray[np.floating]] | NDArray[np.floating]
+"""Anomaly maps of a category: [N, H, W], or one [H, W] each where sizes differ."""
+
+Masks = Sequence[NDArray[np.bool_]] | NDArray[np.bool_]
+"""Ground truth of a category, shaped as the maps; True is defective."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected defect region.
+
+    Attributes:
+        image: Index of the image within the category.
+        index: Index of the region within its image, from 0, in reading order of its first pixel.
+        area: Pixels of the region at evaluation size.
+        area_fraction: Area over the area of the image, in (0, 1].
+    """
+
+    image: int
+    index: int
+    area: int
+    area_fraction: float
+
+
+def label_regions(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Number the 8-connected regions of one mask.
+
+    Args:
+        mask: Boolean [H, W]; True is defective.
+
+    Returns:
+        Labels int32 [H, W] (0 is normal, regions count from 1) and areas in pixels int64 [R].
+
+    Raises:
+        MetricError: If the mask is not two-dimensional and boolean.
+
+    Examples:
+        >>> labels, areas = label_regions(np.eye(3, dtype=bool))
+        >>> areas.tolist()
+        [3]
+    """
+    _check_mask(mask, "The mask")
+    labels = np.zeros(mask.shape, np.int32)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        return labels, np.zeros(0, np.int64)
+    # Defects are small: labelling only their bounding box saves most of the work.
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    count = ndimage.label(mask[box], structure=np.ones((3, 3), np.int8), output=labels[box])
+    areas = np.bincount(labels[box].ravel(), minlength=int(count) + 1)[1:]
+    return labels, areas.astype(np.int64)
+
+
+def check_pairs(maps: Maps, masks: Masks) -> None:
+    """Check that each map has a boolean mask of its size and holds finite scores only.
+
+    Args:
+        maps: Anomaly maps, [N, H, W] or a sequence of [H, W].
+        masks: Boolean masks of the same sizes.
+
+    Raises:
+        MetricError: If the numbers or sizes differ, a mask is not boolean, or a score is not finite; names
+            the index of the image (and the pixel).
+    """
+    if len(maps) != len(masks):
+        raise MetricError(f"{len(maps)} anomaly maps but {len(masks)} masks.", "Give one mask per map.")
+    for i, (scores, mask) in enumerate(zip(maps, masks, strict=True)):
+        _check_mask(mask, f"Mask {i}")
+        if np.ndim(scores) != 2 or np.shape(scores) != mask.shape:
+            raise MetricError(
+                f"Map {i} has shape {np.shape(scores)}, its mask {mask.shape}.",
+                "Bring both to the evaluation size first.",
+            )
+        if not np.issubdtype(np.asarray(scores).dtype, np.number) or np.iscomplexobj(scores):
+            raise MetricError(f"Map {i} holds {np.asarray(scores).dtype}.", "Give real scores (float32).")
+        finite = np.isfinite(scores)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise MetricError(
+                f"Map {i} is not finite at row {row}, column {column} ({int((~finite).sum())} pixels).",
+                "Broken pixels must not pass as normal ones: find out where the method produced them.",
+            )
+
+
+def _check_mask(mask: NDArray[np.bool_], name: str) -> None:
+    if np.ndim(mask) != 2 or getattr(mask, "dtype", None) != np.bool_:
+        kind = getattr(mask, "dtype", type(mask).__name__)
+        raise MetricError(
+            f"{name} must be boolean [H, W], not {kind} {np.shape(mask)}.", "Binarise it first (mask > 0)."
+        )
+
+
+def find_regions(masks: Masks) -> tuple[Region, ...]:
+    """List the defect regions of all masks of a category.
+
+    Args:
+        masks: Boolean [N, H, W] or a sequence of [H, W].
+
+    Returns:
+        Regions in the order of the images; images without a defect have none.
+
+    Raises:
+        MetricError: If a mask is not two-dimensional and boolean.
+    """
+    found: list[Region] = []
+    for i, mask in enumerate(masks):
+        _, areas = label_regions(mask)
+        found.extend(regions_of(i, mask.size, areas))
+    return tuple(found)
+
+
+def regions_of(image: int, pixels: int, areas: NDArray[np.int64]) -> list[Region]:
+    """Make the region records of one image.
+
+    Args:
+        image: Index of the image.
+        pixels: Height times width of the image.
+        areas: Areas of its regions in pixels, [R].
+
+    Returns:
+        One record per region.
+    """
+    return [Region(image, k, int(area), int(area) / pixels) for k, area in enumerate(areas)]
+
+
+def region_recalls(maps: Maps, masks: Masks, thresholds: ArrayLike) -> NDArray[np.float64]:
+    """Share of each defect region that is found at given thresholds.
+
+    Args:
+        maps: Anomaly maps, [N, H, W] or a sequence of [H, W].
+        masks: Boolean masks of the same sizes.
+        thresholds: One threshold or [T] of them; a pixel is found if score >= threshold.
+
+    Returns:
+        Share in [0, 1], float64 [R, T], rows in the order of `find_regions`.
+
+    Raises:
+        MetricError: If maps and masks don't fit together (see `check_pairs`).
+
+    Examples:
+        >>> maps = np.array([[[0.1, 0.9, 0.4]]], np.float32)
+        >>> region_recalls(maps, np.array([[[False, True, True]]]), [0.3, 0.5]).tolist()
+        [[1.0, 0.5]]
+    """
+    check_pairs(maps, masks)
+    cuts = np.atleast_1d(np.asarray(thresholds, np.float64))
+    ascending = np.argsort(cuts, kind="stable")
+    rows: list[NDArray[np.float64]] = []
+    for scores, mask in zip(maps, masks, strict=True):
+        labels, areas = label_regions(mask)
+        if areas.size == 0:
+            continue
+        region = labels[mask] - 1
+        # How many of the sorted thresholds each pixel reaches, then counted from the highest down.
+        reached = np.searchsorted(cuts[ascending], scores[mask].astype(np.float64), side="right")
+        width = cuts.size + 1
+        table = np.bincount(region * width + reached, minlength=areas.size * width).reshape(areas.size, width)
+        found = table[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+        share = np.empty((areas.size, cuts.size))
+        share[:, ascending] = found / areas[:, None]
+        rows.append(share)
+    return np.concatenate(rows) if rows else np.zeros((0, cuts.size))
+
+
+def group_by_defect_type(
+    regions: Sequence[Region], defect_types: Sequence[str | None]
+) -> dict[str, NDArray[np.bool_]]:
+    """Group regions by the defect type of their image.
+
+    Args:
+        regions: Regions of a category.
+        defect_types: Defect type per image of the category, [N]; None where unknown.
+
+    Returns:
+        One boolean selection [R] per type that has regions, in alphabetical order; unknown types under
+        `unknown`.
+
+    Raises:
+        MetricError: If a region's image has no entry in `defect_types`.
+    """
+    beyond = [region.image for region in regions if region.image >= len(defect_types)]
+    if beyond:
+        raise MetricError(
+            f"Image {beyond[0]} has a defect region, but only {len(defect_types)} defect types were given.",
+            "Give one defect type (or None) per image.",
+        )
+    names = np.array([defect_types[region.image] or "unknown" for region in regions], dtype=object)
+    return {str(name): names == name for name in sorted(set(names.tolist()))}
+
+
+def group_by_area(regions: Sequence[Region]) -> dict[str, NDArray[np.bool_]]:
+    """Group regions into quartiles of their area over the area of the image.
+
+    Borders are the 25th, 50th and 75th percentile over the regions given; a region on a border belongs to
+    the smaller quartile, so with many equal areas a quartile may be larger than another, or empty (then left
+    out).
+
+    Args:
+        regions: Regions of a category.
+
+    Returns:
+        One boolean selection [R] per quartile that has regions, smallest areas first.
+    """
+    if not regions:
+        return {}
+    fractions = np.array([region.area_fraction for region in regions])
+    borders = np.quantile(fractions, [0.25, 0.5, 0.75])
+    quartile = np.searchsorted(borders, fractions, side="left")
+    return {name: quartile == k for k, name in enumerate(AREA_QUARTILES) if bool(np.any(quartile == k))}
