@@ -1,0 +1,66 @@
+"""What is known of a loaded backbone: everything about it that a stored number depends on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Precision = Literal["float32", "bfloat16"]
+PositionRule = Literal["native", "bicubic_antialias", "bicubic", "bilinear"]
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """Identity and shape of a loaded CLIP model.
+
+    Attributes:
+        id: What was asked for: ``bundled``, a hub id, or the name of a folder.
+        title: How it is shown.
+        source: ``bundled``, ``hub``, ``folder`` or ``open_clip``.
+        weights_hash: First 16 hex digits of the SHA-256 over all tensors (names, shapes, values).
+        activation: ``gelu`` or ``quick_gelu``, as it runs.
+        image_size: Side of the square input, in pixels.
+        native_image_size: The side the position table was trained for.
+        patch_size: Side of a patch, in pixels.
+        position_rule: How the position table was resampled; ``native`` if it was not.
+        precision: Arithmetic of the towers; what follows the last block always runs in float32.
+        depth: Number of blocks of the vision tower.
+        text_depth: Number of blocks of the text tower.
+        width: Width of the vision tower.
+        embed_dim: Width of the joint embedding space.
+        context_length: Most tokens a prompt may have.
+        parameters: Number of weights of both towers together.
+        training_data: Names of the data sets it was trained on; None if unknown.
+        demonstration: True for a model that shows how the program works and decides nothing about real parts.
+    """
+
+    id: str
+    title: str
+    source: Literal["bundled", "hub", "folder", "open_clip"]
+    weights_hash: str
+    activation: Literal["gelu", "quick_gelu"]
+    image_size: int
+    native_image_size: int
+    patch_size: int
+    position_rule: PositionRule
+    precision: Precision
+    depth: int
+    text_depth: int
+    width: int
+    embed_dim: int
+    context_length: int
+    parameters: int
+    training_data: tuple[str, ...] | None = None
+    demonstration: bool = False
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patch grid (rows, columns)."""
+        side = self.image_size // self.patch_size
+        return side, side
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain json values."""
+        return asdict(self)

@@ -1,0 +1,200 @@
+"""Finding and loading a backbone: bundled, a Hugging Face hub id, a local folder, or an OpenCLIP checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, CLIPModel
+
+from vlmad_core.backbones.clip import ClipBackbone
+from vlmad_core.backbones.hub import fetch_model, fetch_tokenizer
+from vlmad_core.backbones.info import PRECISIONS, BackboneInfo, PositionRule, Precision
+from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip
+from vlmad_core.backbones.positions import set_image_size
+from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocessing
+from vlmad_core.backbones.text import Tokenizer
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
+from vlmad_core.errors import BackboneError
+
+BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+DEFAULT_TOKENIZER = "openai/clip-vit-base-patch32"
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
+
+
+def load_backbone(
+    name: str = "bundled",
+    *,
+    image_size: int | None = None,
+    position_rule: PositionRule = "bicubic_antialias",
+    activation: Literal["gelu", "quick_gelu"] | None = None,
+    precision: Precision = "float32",
+    tokenizer: str | Tokenizer = DEFAULT_TOKENIZER,
+    token_budget: int = DEFAULT_TOKEN_BUDGET,
+) -> ClipBackbone:
+    """Load a CLIP model by name; the same code whatever its origin.
+
+    Args:
+        name: ``bundled``, a local folder (transformers or OpenCLIP form), or a hub id.
+        image_size: Side of the square input in pixels; the model's own if None.
+        position_rule: How the position table is resampled if the size is not the model's own.
+        activation: Overrides the activation of the checkpoint's configuration (see the method presets).
+        precision: Arithmetic of the towers.
+        tokenizer: Hub id or folder of a tokenizer, used only where the checkpoint brings none; or a function.
+        token_budget: Bound on memory: most window tokens at once.
+
+    Raises:
+        BackboneError: If it can't be found, fetched or read, or doesn't fit what is asked.
+    """
+    if precision not in PRECISIONS:
+        raise BackboneError(f"There is no precision {precision!r}.", f"Known are: {', '.join(PRECISIONS)}.")
+    folder, source = _locate(name)
+    if (folder / CONFIG_NAME).is_file():
+        model, mean, std = load_open_clip(folder)
+        source = "open_clip"
+    else:
+        model = _load_transformers(folder)
+        mean, std = _read_normalisation(folder)
+    model.eval().requires_grad_(False)
+    weights_hash = hash_tensors(model.state_dict())
+    native = model.config.vision_config.image_size
+    if activation is not None:
+        _set_activation(model, activation)
+    if image_size is not None and image_size != native:
+        set_image_size(model, image_size, position_rule)
+    if precision == "bfloat16":
+        model.vision_model.encoder.to(torch.bfloat16)
+        model.text_model.encoder.to(torch.bfloat16)
+    training = _read_training_record(folder)
+    vision, text = model.config.vision_config, model.config.text_config
+    info = BackboneInfo(
+        id=name if source in ("bundled", "hub") else folder.name,
+        title="Bundled demonstration CLIP" if source == "bundled" else (name if source == "hub" else folder.name),
+        source=source,
+        weights_hash=weights_hash,
+        activation=_activation_name(vision.hidden_act),
+        image_size=vision.image_size,
+        native_image_size=native,
+        patch_size=vision.patch_size,
+        position_rule="native" if vision.image_size == native else position_rule,
+        precision=precision,
+        depth=vision.num_hidden_layers,
+        text_depth=text.num_hidden_layers,
+        width=vision.hidden_size,
+        embed_dim=model.config.projection_dim,
+        context_length=text.max_position_embeddings,
+        parameters=sum(p.numel() for p in model.parameters()),
+        training_data=tuple(training["training_data"]) if "training_data" in training else None,
+        demonstration=source == "bundled",
+    )
+    return ClipBackbone(
+        model=model,
+        info=info,
+        preprocess=Preprocessing(vision.image_size, mean, std),
+        tokenize=tokenizer if callable(tokenizer) else _lazy_tokenizer(folder, tokenizer),
+        token_budget=token_budget,
+    )
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """First 16 hex digits of the SHA-256 over names, shapes and float32 values, in order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().float().contiguous()
+        digest.update(f"{name}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _locate(name: str) -> tuple[Path, Literal["bundled", "hub", "folder", "open_clip"]]:
+    if name == "bundled":
+        return BUNDLED_FOLDER, "bundled"
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve(), "folder"
+    if path.is_file():
+        return path.resolve().parent, "folder"
+    if path.is_absolute() or name.startswith(("./", "../", "~")) or name.count("/") != 1:
+        raise BackboneError(
+            f"There is no backbone folder {name!r}.",
+            "Give 'bundled', a folder with a CLIP model, or a hub id such as openai/clip-vit-base-patch16.",
+        )
+    return fetch_model(name), "hub"
+
+
+def _load_transformers(folder: Path) -> Any:
+    if not (folder / "config.json").is_file():
+        raise BackboneError(
+            f"{folder} holds neither config.json (transformers) nor {CONFIG_NAME} (OpenCLIP).",
+            "Point to the folder that holds the model's configuration and weights.",
+        )
+    try:
+        model, report = CLIPModel.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    except Exception as error:  # transformers raises many kinds; all mean the folder can't be used
+        raise BackboneError(
+            f"{folder} can't be loaded as a CLIP model: {str(error).splitlines()[0]}",
+            "Check that it holds a CLIP model in transformers form with all its files.",
+        ) from error
+    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    if missing:
+        raise BackboneError(
+            f"{folder} lacks {len(missing)} tensors of a CLIP model, among them {missing[0]!r}.",
+            "Fetch the weights again; a model with untrained parts would give meaningless scores.",
+        )
+    return model
+
+
+def _read_normalisation(folder: Path) -> tuple[Any, Any]:
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return OPENAI_MEAN, OPENAI_STD
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(raw.get("image_mean", OPENAI_MEAN)), tuple(raw.get("image_std", OPENAI_STD))
+
+
+def _read_training_record(folder: Path) -> dict[str, Any]:
+    path = folder / "training.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _activation_name(name: str) -> Literal["gelu", "quick_gelu"]:
+    if name == "quick_gelu":
+        return "quick_gelu"
+    if name == "gelu":
+        return "gelu"
+    raise BackboneError(f"The activation {name!r} is not one of CLIP's.", "Use a model with gelu or quick_gelu.")
+
+
+def _set_activation(model: Any, activation: str) -> None:
+    from transformers.activations import ACT2FN
+
+    for tower, config in (
+        (model.vision_model, model.config.vision_config),
+        (model.text_model, model.config.text_config),
+    ):
+        config.hidden_act = _activation_name(activation)
+        for layer in tower.encoder.layers:
+            layer.mlp.activation_fn = ACT2FN[activation]
+
+
+def _lazy_tokenizer(folder: Path, fallback: str) -> Tokenizer:
+    """A tokenizer that is read when first used: a model without one still serves methods without text."""
+    loaded: list[Any] = []
+
+    def tokenize(prompts: Sequence[str]) -> list[list[int]]:
+        if not loaded:
+            own = any((folder / name).is_file() for name in TOKENIZER_FILES)
+            loaded.append(
+                AutoTokenizer.from_pretrained(folder, local_files_only=True) if own else fetch_tokenizer(fallback)
+            )
+        ids: list[list[int]] = loaded[0](list(prompts), truncation=False, padding=False)["input_ids"]
+        return ids
+
+    return tokenize

@@ -1,0 +1,219 @@
+"""OpenCLIP checkpoints (configuration + weights) as transformers' ``CLIPModel``, names mapped strictly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+
+from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD
+from vlmad_core.errors import BackboneError
+
+CONFIG_NAME = "open_clip_config.json"
+WEIGHT_NAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pt",
+)
+
+_RENAMED = {
+    "visual.class_embedding": "vision_model.embeddings.class_embedding",
+    "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
+    "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
+    "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
+    "positional_embedding": "text_model.embeddings.position_embedding.weight",
+    "logit_scale": "logit_scale",
+}
+_TRANSPOSED = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
+_NORMS = {
+    "visual.ln_pre": "vision_model.pre_layrnorm",
+    "visual.ln_post": "vision_model.post_layernorm",
+    "ln_final": "text_model.final_layer_norm",
+}
+_IN_BLOCK = {
+    "attn.out_proj": "self_attn.out_proj",
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+}
+_IGNORED = {"attn_mask", "input_resolution", "context_length", "vocab_size", "position_ids"}
+
+
+def load_open_clip(folder: Path) -> tuple[CLIPModel, tuple[float, float, float], tuple[float, float, float]]:
+    """Load an OpenCLIP checkpoint from a folder.
+
+    Args:
+        folder: Holds ``open_clip_config.json`` and one weights file.
+
+    Returns:
+        The model in float32, and the mean and standard deviation its images are normalised with.
+
+    Raises:
+        BackboneError: If a file is missing or damaged, or names or shapes don't match exactly.
+    """
+    raw = _read_config(folder / CONFIG_NAME)
+    model_cfg = raw.get("model_cfg", raw)
+    weights = next((folder / name for name in WEIGHT_NAMES if (folder / name).is_file()), None)
+    if weights is None:
+        raise BackboneError(
+            f"{folder} has a {CONFIG_NAME} but no weights.",
+            f"Put one of these beside it: {', '.join(WEIGHT_NAMES)}.",
+        )
+    model = CLIPModel(clip_config(model_cfg, folder / CONFIG_NAME))
+    load_strictly(model, convert_state(read_state(weights)), weights)
+    preprocess = raw.get("preprocess_cfg", {})
+    return model, tuple(preprocess.get("mean", OPENAI_MEAN)), tuple(preprocess.get("std", OPENAI_STD))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"{path} can't be read as json: {error}.", "Fetch the file again.") from error
+    if not isinstance(raw, dict):
+        raise BackboneError(f"{path} holds no configuration.", "Fetch the file again.")
+    return raw
+
+
+def clip_config(model_cfg: Mapping[str, Any], origin: Path) -> CLIPConfig:
+    """Translate OpenCLIP's model configuration, every field set explicitly.
+
+    The activation is GELU unless the configuration says ``quick_gelu``, as OpenCLIP itself reads it.
+
+    Args:
+        model_cfg: OpenCLIP's ``model_cfg``.
+        origin: Where it was read, for error messages.
+
+    Raises:
+        BackboneError: If a field is missing, or the tower is not a plain vision transformer.
+    """
+    try:
+        vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
+        embed_dim, width, text_width = model_cfg["embed_dim"], vision["width"], text["width"]
+        if not isinstance(vision["layers"], int) or "timm_model_name" in vision or "hf_model_name" in text:
+            raise BackboneError(
+                f"{origin} describes towers other than CLIP's own transformers.",
+                "Only plain vision transformers (e.g. ViT-B-16, ViT-B-16-plus-240, ViT-L-14) can be loaded.",
+            )
+        activation = "quick_gelu" if model_cfg.get("quick_gelu", False) else "gelu"
+        shared = {"hidden_act": activation, "layer_norm_eps": 1e-5, "projection_dim": embed_dim}
+        vision_config = CLIPVisionConfig(
+            hidden_size=width,
+            intermediate_size=int(width * vision.get("mlp_ratio", 4.0)),
+            num_hidden_layers=vision["layers"],
+            num_attention_heads=width // vision.get("head_width", 64),
+            image_size=vision["image_size"],
+            patch_size=vision["patch_size"],
+            **shared,
+        )
+        text_config = CLIPTextConfig(
+            vocab_size=text["vocab_size"],
+            hidden_size=text_width,
+            intermediate_size=int(text_width * text.get("mlp_ratio", 4.0)),
+            num_hidden_layers=text["layers"],
+            num_attention_heads=text["heads"],
+            max_position_embeddings=text["context_length"],
+            bos_token_id=text["vocab_size"] - 2,
+            eos_token_id=text["vocab_size"] - 1,
+            pad_token_id=text["vocab_size"] - 1,
+            **shared,
+        )
+    except KeyError as error:
+        raise BackboneError(f"{origin} lacks the field {error}.", "Fetch the file again.") from error
+    return CLIPConfig(
+        text_config=text_config.to_dict(), vision_config=vision_config.to_dict(), projection_dim=embed_dim
+    )
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from safetensors or, with ``weights_only``, from a PyTorch file.
+
+    Raises:
+        BackboneError: If it can't be read, or holds more than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # each format raises its own
+        raise BackboneError(
+            f"{path} can't be read as weights: {str(error).splitlines()[0]}",
+            "Fetch the file again, or convert it to safetensors (OpenAI's own archives can't be read: "
+            "use the transformers form, e.g. openai/clip-vit-large-patch14-336).",
+        ) from error
+    state = state.get("state_dict", state)
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def convert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename OpenCLIP's tensors to ``CLIPModel``'s; attention inputs are split into queries, keys, values.
+
+    A sparse token table (``token_embedding.shape``, ``.used_ids``, ``.used_rows``) is filled up with zeros.
+
+    Returns:
+        New tensors in float32.
+
+    Raises:
+        BackboneError: For a name that has no counterpart.
+    """
+    state = {name.removeprefix("text."): tensor for name, tensor in state.items()}
+    if "token_embedding.used_ids" in state:
+        table = torch.zeros(*state.pop("token_embedding.shape").tolist())
+        table[state.pop("token_embedding.used_ids").long()] = state.pop("token_embedding.used_rows").float()
+        state["token_embedding.weight"] = table
+    converted: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.rpartition(".")[2] not in _IGNORED:
+            converted.update(_convert(name, tensor.float()))
+    return converted
+
+
+def _convert(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    if name in _RENAMED:
+        return {_RENAMED[name]: tensor}
+    if name in _TRANSPOSED:
+        return {_TRANSPOSED[name]: tensor.T.contiguous()}
+    stem, _, kind = name.rpartition(".")
+    if stem in _NORMS:
+        return {f"{_NORMS[stem]}.{kind}": tensor}
+    tower, found, rest = name.partition("transformer.resblocks.")
+    number, _, inner = rest.partition(".")
+    if found and tower in ("", "visual."):
+        layer = f"{'vision' if tower else 'text'}_model.encoder.layers.{number}"
+        if inner in ("attn.in_proj_weight", "attn.in_proj_bias"):
+            kind = inner.removeprefix("attn.in_proj_")
+            parts = tensor.chunk(3)
+            return {f"{layer}.self_attn.{p}_proj.{kind}": part for p, part in zip("qkv", parts, strict=True)}
+        stem, _, kind = inner.rpartition(".")
+        if stem in _IN_BLOCK:
+            return {f"{layer}.{_IN_BLOCK[stem]}.{kind}": tensor}
+    raise BackboneError(
+        f"The checkpoint holds a tensor {name!r} that plain CLIP does not have.",
+        "Only plain CLIP checkpoints can be loaded.",
+    )
+
+
+def load_strictly(model: CLIPModel, state: Mapping[str, Tensor], origin: Path) -> None:
+    """Load tensors into a model; every name and shape must match.
+
+    Raises:
+        BackboneError: Naming the first tensors that are missing, left over, or of another shape.
+    """
+    own = model.state_dict()
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    wrong = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+    for problem, names in (("lacks", missing), ("has no place for", extra), ("has another shape for", wrong)):
+        if names:
+            raise BackboneError(
+                f"{origin} {problem} {len(names)} tensors, among them {names[0]!r}.",
+                "Check that configuration and weights belong together.",
+            )
+    model.load_state_dict(dict(state), strict=True)

@@ -1,0 +1,28 @@
+"""The methods, one file each, and the registry that lists them."""
+
+from vlmad_core.methods import clip_text, winclip
+from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Reason, Scorer
+from vlmad_core.methods.card import MethodCard, load_card
+from vlmad_core.methods.predictions import MapRule, Predictions, anomaly_maps, concatenate_predictions
+from vlmad_core.methods.registry import ALIASES, create_method, list_methods, method_class, register_method
+
+__all__ = [
+    "ALIASES",
+    "Capabilities",
+    "MapRule",
+    "Method",
+    "MethodCard",
+    "MethodSettings",
+    "Predictions",
+    "Reason",
+    "Scorer",
+    "anomaly_maps",
+    "clip_text",
+    "concatenate_predictions",
+    "create_method",
+    "list_methods",
+    "load_card",
+    "method_class",
+    "register_method",
+    "winclip",
+]

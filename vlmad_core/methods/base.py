@@ -1,0 +1,172 @@
+"""The contract every method keeps.
+
+A method names the features it needs; given text and references it prepares a scorer for one category; the
+scorer turns features into predictions. Nothing here touches an image or a backbone's weights, holds global
+state, or changes a tensor it was given.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from vlmad_core.backbones.features import FeatureRequest, Features
+from vlmad_core.backbones.info import BackboneInfo
+from vlmad_core.backbones.tower import TextTower
+from vlmad_core.methods.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a method can do and what it needs for it.
+
+    Attributes:
+        classifies: Gives an image score.
+        segments: Gives an anomaly map.
+        few_shot: Can use normal reference images.
+        needs_references: Can't work without them.
+        uses_text: Reads prompts.
+        trained: Needs parameters trained on auxiliary data.
+        transductive: Its scores depend on the other test images, so a live system can't have them.
+    """
+
+    classifies: bool = True
+    segments: bool = False
+    few_shot: bool = False
+    needs_references: bool = False
+    uses_text: bool = True
+    trained: bool = False
+    transductive: bool = False
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that moved a score, in a form that can be stored and shown.
+
+    Attributes:
+        kind: ``prompt``, ``window`` or ``reference``.
+        text: The prompt, or what the place is, in words.
+        value: How strongly: a cosine similarity for prompts and references, a score for windows.
+        towards: ``normal`` or ``abnormal``.
+        box: The place in the image as (left, top, right, bottom), each a fraction of its side; or None.
+    """
+
+    kind: str
+    text: str
+    value: float
+    towards: str
+    box: tuple[float, float, float, float] | None = None
+
+
+class Scorer(ABC):
+    """A method made ready for one category; immutable, so it may be used from several threads."""
+
+    @abstractmethod
+    def score(self, features: Features) -> Predictions:
+        """Score a batch of N images.
+
+        Args:
+            features: At least what the method's ``needs`` named, for N images.
+
+        Returns:
+            Predictions for the N images, in order. The result for an image does not depend on the batch,
+            except for transductive methods, which must be given all test images at once.
+        """
+
+    def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
+        """Why each of the N images got its score, strongest reasons first; empty where a method has none."""
+        return ((),) * len(features)
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """Base of every method's settings: all values a user may change, with their defaults.
+
+    Subclasses check their values in ``__post_init__`` and raise ``MethodError`` naming the setting.
+
+    Attributes:
+        name_table: How category folders become words in prompts: ``spaced`` (``metal nut``), ``raw``, ...
+    """
+
+    name_table: str = "spaced"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain json values."""
+        return asdict(self)
+
+
+class Method(ABC):
+    """A way to score images, as its authors describe it.
+
+    Attributes:
+        name: Identifier, e.g. ``winclip``.
+        settings_type: The dataclass of its settings.
+        presets: Settings by preset name that reproduce a paper or a public code; ``canonical`` is the default.
+    """
+
+    name: ClassVar[str]
+    settings_type: ClassVar[type[MethodSettings]] = MethodSettings
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"canonical": {}}
+
+    def __init__(self, settings: MethodSettings, preset: str = "canonical") -> None:
+        self.settings = settings
+        self.preset = preset
+
+    @property
+    def id(self) -> str:
+        """``name:preset``, e.g. ``winclip:canonical``."""
+        return f"{self.name}:{self.preset}"
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What it can do with these settings."""
+
+    def prompt_record(self) -> Mapping[str, Any]:
+        """What a run records of the prompts: the ensemble's name and content hash; empty without text."""
+        return {}
+
+    def title(self, shots: int = 0) -> str:
+        """How the method is shown for so many shots, e.g. ``WinCLIP+`` with references."""
+        from vlmad_core.methods.card import load_card
+
+        card = load_card(self.name)
+        return card.few_shot_title if shots and card.few_shot_title else card.title
+
+    def why_not_applicable(self, shots: int) -> str | None:
+        """A reason why this method can't be run with so many shots, or None if it can."""
+        if shots > 0 and not self.capabilities.few_shot:
+            return f"{self.name} does not use reference images, so {shots} shots would change nothing."
+        if shots == 0 and self.capabilities.needs_references:
+            return f"{self.name} compares with reference images and needs at least one shot."
+        return None
+
+    @abstractmethod
+    def needs(self, backbone: BackboneInfo, shots: int) -> FeatureRequest:
+        """The features its scorer will read, for test images and references alike."""
+
+    @abstractmethod
+    def prepare(
+        self,
+        category: str,
+        text: TextTower,
+        references: Features | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+        calibration: Features | None = None,
+    ) -> Scorer:
+        """Make a scorer for one category.
+
+        Args:
+            category: The category in words, as prompts are to name it, e.g. ``metal nut``.
+            text: The backbone's text side.
+            references: Features of the K normal reference images; None for zero-shot.
+            parameters: Trained tensors by name, for methods that train.
+            calibration: Features of further normal images for score calibration, where a setting asks for it.
+
+        Raises:
+            MethodError: If references or parameters are missing or don't fit.
+        """

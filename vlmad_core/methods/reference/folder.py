@@ -1,0 +1,115 @@
+"""Reading a reference folder: a small OpenCLIP model, inputs, expected outputs and settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vlmad_core.backbones.text import Tokenizer
+from vlmad_core.errors import VlmadError
+
+
+class ReferenceFolderError(VlmadError):
+    """A reference folder can't be read, or lacks something."""
+
+
+@dataclass(frozen=True)
+class ReferenceFolder:
+    """A reference folder as read.
+
+    Attributes:
+        path: Where it lies.
+        method: The method whose ``<method>.json`` it holds.
+        settings: That json.
+        tensors: Inputs and expected outputs, float32.
+        prompts: Prompts by class (``normal``, ``abnormal``), empty where the method learns them.
+    """
+
+    path: Path
+    method: str
+    settings: dict[str, Any]
+    tensors: dict[str, Tensor]
+    prompts: dict[str, tuple[str, ...]]
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor that must be there.
+
+        Raises:
+            ReferenceFolderError: If it is not.
+        """
+        if name not in self.tensors:
+            raise ReferenceFolderError(
+                f"{self.path / self.method}.safetensors lacks the tensor {name!r}.",
+                "Make the reference again.",
+            )
+        return self.tensors[name]
+
+    def tokenizer(self) -> Tokenizer:
+        """A tokenizer that knows exactly the stored prompts, so that no vocabulary is needed.
+
+        Raises:
+            ReferenceFolderError: From the tokenizer, for any other prompt.
+        """
+        table: dict[str, list[int]] = {}
+        for side, prompts in self.prompts.items():
+            ids = self.tensor(f"prompt_tokens.{side}")
+            for prompt, row in zip(prompts, ids.tolist(), strict=True):
+                # The end token has the greatest id; what follows is padding.
+                table[prompt] = row[: row.index(max(row)) + 1]
+
+        def tokenize(prompts: Sequence[str]) -> list[list[int]]:
+            unknown = [prompt for prompt in prompts if prompt not in table]
+            if unknown:
+                raise ReferenceFolderError(
+                    f"The reference {self.path} has no tokens for the prompt {unknown[0]!r}.",
+                    "Use the prompts stored in it.",
+                )
+            return [table[prompt] for prompt in prompts]
+
+        return tokenize
+
+    def shots(self) -> tuple[int, ...]:
+        """Numbers of references for which few-shot outputs are stored, from the tensors' names."""
+        found = {name.split("_shot.")[0] for name in self.tensors if "_shot." in name}
+        return tuple(sorted(int(shots) for shots in found if shots.isdigit()))
+
+
+def read_reference(path: Path, methods: Sequence[str]) -> ReferenceFolder:
+    """Read a reference folder.
+
+    Args:
+        path: The folder.
+        methods: Methods that can be checked.
+
+    Raises:
+        ReferenceFolderError: If it is no folder, holds none of the methods, or a file is missing or damaged.
+    """
+    if not path.is_dir():
+        raise ReferenceFolderError(f"There is no folder {path}.", "Give the folder of one method's reference outputs.")
+    method = next((name for name in methods if (path / f"{name}.json").is_file()), None)
+    if method is None:
+        raise ReferenceFolderError(
+            f"{path} holds no reference outputs.",
+            f"It needs one of: {', '.join(f'{name}.json' for name in methods)}.",
+        )
+    try:
+        settings = json.loads((path / f"{method}.json").read_text(encoding="utf-8"))
+        tensors = load_file(path / f"{method}.safetensors")
+        raw = path / "prompts.json"
+        prompts = json.loads(raw.read_text(encoding="utf-8")) if raw.is_file() else {}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ReferenceFolderError(f"{path} can't be read: {error}.", "Fetch the reference again.") from error
+    return ReferenceFolder(
+        path,
+        method,
+        settings,
+        tensors,
+        {side: tuple(prompts[side]) for side in ("normal", "abnormal") if side in prompts},
+    )

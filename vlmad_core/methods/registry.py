@@ -1,0 +1,97 @@
+"""The one list of methods: by name, with presets and checked settings."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from vlmad_core.errors import MethodError
+from vlmad_core.methods.base import Method
+
+MethodType = TypeVar("MethodType", bound=type[Method])
+
+_METHODS: dict[str, type[Method]] = {}
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "clip": "clip_ac",
+        "clip-ac": "clip_ac",
+        "cpe": "clip_cpe",
+        "clip+cpe": "clip_cpe",
+        "winclip+": "winclip",
+        "april": "april_gan",
+        "aprillab": "april_gan",
+        "april-gan": "april_gan",
+        "vand": "april_gan",
+        "anomalyclip": "anomaly_clip",
+        "anomaly-clip": "anomaly_clip",
+        "patchcore-clip": "patch_memory",
+    }
+)
+"""Names in the literature, in lower case, and the identifiers used here."""
+
+
+def register_method(method: MethodType) -> MethodType:
+    """Class decorator that adds a method to the registry.
+
+    Raises:
+        MethodError: If another class already has the name.
+    """
+    known = _METHODS.get(method.name)
+    if known is not None and (known.__module__, known.__qualname__) != (
+        method.__module__,
+        method.__qualname__,
+    ):
+        raise MethodError(
+            f"Two methods are called {method.name!r}: {known.__module__} and {method.__module__}.",
+            "Give one of them another name.",
+        )
+    _METHODS[method.name] = method
+    return method
+
+
+def list_methods(pattern: str = "*") -> tuple[str, ...]:
+    """Names of all registered methods that match a shell pattern, in the order they were registered."""
+    return tuple(name for name in _METHODS if fnmatch.fnmatch(name, pattern))
+
+
+def method_class(name: str) -> type[Method]:
+    """The class registered under a name or one of its aliases.
+
+    Raises:
+        MethodError: If there is none; the message names the nearest ones.
+    """
+    resolved = ALIASES.get(name.lower(), name)
+    if resolved not in _METHODS:
+        near = difflib.get_close_matches(resolved, _METHODS, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise MethodError(f"There is no method {name!r}.", f"{hint}Known are: {', '.join(_METHODS)}.")
+    return _METHODS[resolved]
+
+
+def create_method(identifier: str, **settings: Any) -> Method:
+    """Make a method from ``name`` or ``name:preset``, with settings changed by keyword.
+
+    >>> create_method("winclip", temperature=0.01).settings.temperature
+    0.01
+
+    Raises:
+        MethodError: If the method, preset or setting is unknown, or a value is out of range.
+    """
+    name, _, preset = identifier.partition(":")
+    preset = preset or "canonical"
+    cls = method_class(name)
+    if preset not in cls.presets:
+        raise MethodError(f"The method {cls.name!r} has no preset {preset!r}.", f"Known are: {', '.join(cls.presets)}.")
+    known = [f.name for f in fields(cls.settings_type)]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise MethodError(
+            f"The method {cls.name!r} has no setting {unknown[0]!r}.",
+            f"Its settings are: {', '.join(known) or 'none'}.",
+        )
+    return cls(cls.settings_type(**{**cls.presets[preset], **settings}), preset=preset)

@@ -1,0 +1,253 @@
+"""WinCLIP and WinCLIP+ (Jeong et al., "WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation", CVPR 2023).
+
+Every k x k window of patches is run through the whole transformer and compared with normal and abnormal
+prompts; patches take the harmonic mean over the windows that cover them, and over scales. With normal
+references (WinCLIP+) windows and patches are compared with the nearest of the references as well.
+No official code is public; the choices left open by the paper are settings, see the method card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from vlmad_core.backbones.features import FeatureRequest, Features
+from vlmad_core.backbones.info import BackboneInfo
+from vlmad_core.backbones.tower import TextTower
+from vlmad_core.errors import MethodError
+from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Reason, Scorer
+from vlmad_core.methods.memory import cosine_distance, nearest_cosine
+from vlmad_core.methods.predictions import MapRule, Predictions
+from vlmad_core.methods.registry import register_method
+from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
+from vlmad_core.methods.windows import harmonic_window_mean, window_mean
+from vlmad_core.prompts.ensemble import load_ensemble
+from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
+
+
+@dataclass(frozen=True)
+class WinClipSettings(MethodSettings):
+    """Settings of WinCLIP.
+
+    Attributes:
+        ensemble: Name of a prompt ensemble, or the path of a yaml file.
+        text_average: How prompt embeddings become one prototype; see ``AverageRule``.
+        temperature: Divides the difference of cosines; decides how sharply the harmonic mean selects.
+        scales: Sides of the windows, in patches.
+        image_scale: Whether the whole image is a further scale of the zero-shot map.
+        patch_layer_norm: Whether patch tokens pass the final LayerNorm before they are compared (anomalib).
+        association: Mean over the windows that cover a patch in the comparison with references.
+    """
+
+    ensemble: str = "winclip"
+    text_average: AverageRule = "each"
+    temperature: float = 0.07
+    scales: tuple[int, ...] = (2, 3)
+    image_scale: bool = True
+    patch_layer_norm: bool = False
+    association: Literal["harmonic", "arithmetic"] = "harmonic"
+
+    def __post_init__(self) -> None:
+        check_temperature("WinCLIP", self.temperature)
+        load_ensemble(self.ensemble)
+        object.__setattr__(self, "scales", tuple(self.scales))
+        if not self.scales or any(not isinstance(k, int) or k < 1 for k in self.scales):
+            raise MethodError(
+                f"The setting 'scales' of WinCLIP is {self.scales}.",
+                "Give window sides in patches, e.g. (2, 3).",
+            )
+        if self.association not in ("harmonic", "arithmetic"):
+            raise MethodError(
+                f"The setting 'association' of WinCLIP is {self.association!r}.",
+                "Choose 'harmonic' or 'arithmetic'.",
+            )
+
+
+@dataclass(frozen=True)
+class WinClipScorer(Scorer):
+    """WinCLIP for one category.
+
+    Attributes:
+        text: Prompts and prototypes of the two classes.
+        settings: The method's settings.
+        window_memory: Scale -> [K*W, e] window embeddings of the references; empty for zero-shot.
+        patch_memory: [K*P, d] patch tokens of the references; None for zero-shot.
+    """
+
+    text: TextClasses
+    settings: WinClipSettings
+    window_memory: Mapping[int, Tensor]
+    patch_memory: Tensor | None
+
+    def score(self, features: Features) -> Predictions:
+        """Zero-shot: class score and harmonic map; with references, both averaged with the association."""
+        assert features.image_embedding is not None
+        image_logits = two_class_logits(features.image_embedding, self.text.prototypes, self.settings.temperature)
+        score = image_logits.sigmoid()
+        grid_map = text_map(self._window_logits(features), image_logits, features.grid, self.settings.image_scale)
+        if self.patch_memory is not None:
+            association = self._association(features)
+            score = 0.5 * (score + association.flatten(1).amax(dim=1))
+            grid_map = 0.5 * (grid_map + association)
+        return Predictions(image_score=score, grids=grid_map[:, None], map_rule=MapRule())
+
+    def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
+        """The most similar prompts, the most abnormal windows, and with references the least familiar patch."""
+        assert features.image_embedding is not None
+        prompts = nearest_prompts(features.image_embedding, self.text)
+        windows = _top_windows(self._window_logits(features), features.grid)
+        return tuple(a + b + c for a, b, c in zip(prompts, windows, self._least_familiar(features), strict=True))
+
+    def _window_logits(self, features: Features) -> dict[int, Tensor]:
+        return {
+            k: two_class_logits(features.windows[k], self.text.prototypes, self.settings.temperature)
+            for k in self.settings.scales
+        }
+
+    def _association(self, features: Features) -> Tensor:
+        """Distance to the references per patch, [N, rows, columns]: mean of window scales and patch scale."""
+        assert self.patch_memory is not None
+        average = harmonic_window_mean if self.settings.association == "harmonic" else window_mean
+        maps = [
+            average(cosine_distance(features.windows[k], memory), features.grid, k).float()
+            for k, memory in self.window_memory.items()
+        ]
+        patches = cosine_distance(patch_tokens(features, self.settings), self.patch_memory)
+        return torch.stack([*maps, patches.reshape(-1, *features.grid)]).mean(dim=0)
+
+    def _least_familiar(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
+        if self.patch_memory is None:
+            return ((),) * len(features)
+        similarities, nearest = nearest_cosine(patch_tokens(features, self.settings), self.patch_memory)
+        rows, columns = features.grid
+        reasons = []
+        for row, where in zip(similarities, nearest, strict=True):
+            patch = int(row.argmin())
+            reference, place = divmod(int(where[patch]), rows * columns)
+            text = f"nearest: reference {reference + 1}, row {place // columns + 1}, column {place % columns + 1}"
+            box = _box(patch // columns, patch % columns, 1, features.grid)
+            reasons.append((Reason("reference", text, float(row[patch]), "abnormal", box),))
+        return tuple(reasons)
+
+
+def text_map(
+    window_logits: Mapping[int, Tensor], image_logits: Tensor, grid: tuple[int, int], image_scale: bool
+) -> Tensor:
+    """The zero-shot map: harmonic mean of softmax scores over windows and scales, in closed form.
+
+    With score s = sigmoid(z), 1/s = 1 + exp(-z): a harmonic mean of scores is the logistic of the mean odds of
+    normal. The mean is taken in float64, where exp(-z) can't overflow for any usable temperature.
+
+    Args:
+        window_logits: Scale k -> [N, W].
+        image_logits: [N].
+        grid: Patch grid (rows, columns).
+        image_scale: Whether the whole image counts as a further scale.
+
+    Returns:
+        [N, rows, columns] float32, in (0, 1).
+    """
+    odds = [window_mean((-logits.double()).exp(), grid, k) for k, logits in window_logits.items()]
+    if image_scale:
+        odds.append((-image_logits.double()).exp()[:, None, None].expand_as(odds[0]))
+    return (1.0 / (1.0 + torch.stack(odds).mean(dim=0))).float()
+
+
+def patch_tokens(features: Features, settings: WinClipSettings) -> Tensor:
+    """Patch tokens [N, P, d] compared with references: raw last block, or after LayerNorm, as set."""
+    if settings.patch_layer_norm:
+        assert features.patch_tokens is not None
+        return features.patch_tokens
+    return features.stages[max(features.stages)][:, 1:]
+
+
+def _box(row: int, column: int, scale: int, grid: tuple[int, int]) -> tuple[float, float, float, float]:
+    rows, columns = grid
+    return column / columns, row / rows, (column + scale) / columns, (row + scale) / rows
+
+
+def _top_windows(
+    window_logits: Mapping[int, Tensor], grid: tuple[int, int], count: int = 3
+) -> tuple[tuple[Reason, ...], ...]:
+    """For each image the windows with the greatest scores, over all scales."""
+    keys = [(k, i) for k, logits in window_logits.items() for i in range(logits.shape[1])]
+    scores = torch.cat([logits.sigmoid() for logits in window_logits.values()], dim=1)
+    reasons = []
+    for row in scores:
+        top = row.topk(min(count, len(keys)))
+        found = []
+        for value, index in zip(top.values, top.indices, strict=True):
+            k, number = keys[int(index)]
+            place = divmod(number, grid[1] - k + 1)
+            found.append(Reason("window", f"{k} x {k} patches", float(value), "abnormal", _box(*place, k, grid)))
+        reasons.append(tuple(found))
+    return tuple(reasons)
+
+
+@register_method
+class WinClip(Method):
+    """WinCLIP; WinCLIP+ with references."""
+
+    name = "winclip"
+    settings_type = WinClipSettings
+    settings: WinClipSettings
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "canonical": {},
+        "accurate": {"ensemble": "winclip_accurate", "text_average": "mean", "name_table": "raw"},
+        "anomalib": {
+            "ensemble": "winclip_accurate",
+            "text_average": "mean",
+            "name_table": "raw",
+            "patch_layer_norm": True,
+        },
+    }
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Classifies and segments, with or without references."""
+        return Capabilities(segments=True, few_shot=True)
+
+    def prompt_record(self) -> Mapping[str, Any]:
+        """Name and content hash of the ensemble."""
+        ensemble = load_ensemble(self.settings.ensemble)
+        return {"ensemble": ensemble.name, "content_hash": ensemble.content_hash}
+
+    def needs(self, backbone: BackboneInfo, shots: int) -> FeatureRequest:
+        """Image and window embeddings; with references the last patch tokens too."""
+        raw, normed = (
+            shots > 0 and not self.settings.patch_layer_norm,
+            shots > 0 and self.settings.patch_layer_norm,
+        )
+        return FeatureRequest(
+            image_embedding=True,
+            windows=frozenset(self.settings.scales),
+            stages=frozenset({backbone.depth}) if raw else frozenset(),
+            patch_tokens=normed,
+        )
+
+    def prepare(
+        self,
+        category: str,
+        text: TextTower,
+        references: Features | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+        calibration: Features | None = None,
+    ) -> WinClipScorer:
+        """Embed the prompts, and keep the references' windows and patches as memories."""
+        ensemble = load_ensemble(self.settings.ensemble)
+        return self.scorer(embed_ensemble(text, ensemble, category, self.settings.text_average), references)
+
+    def scorer(self, text: TextClasses, references: Features | None = None) -> WinClipScorer:
+        """A scorer from prompts that are already embedded."""
+        if references is None:
+            return WinClipScorer(text, self.settings, window_memory={}, patch_memory=None)
+        return WinClipScorer(
+            text,
+            self.settings,
+            window_memory={k: references.windows[k].flatten(0, 1) for k in self.settings.scales},
+            patch_memory=patch_tokens(references, self.settings).flatten(0, 1),
+        )
