@@ -1,0 +1,281 @@
+"""Fixtures for all tests: a made-up results store, written by the real writer."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+MakeStore = Callable[..., Path]
+
+DEFECTS = ("scratch", "stain")
+GRID = 8
+
+
+@pytest.fixture(scope="session")
+def made_up_store() -> MakeStore:
+    """A function that writes a small made-up store and returns its path."""
+    return write_made_up_store
+
+
+def write_made_up_store(
+    path: Path,
+    *,
+    datasets: Sequence[str] = ("widgets",),
+    categories: Sequence[str] = ("bolt", "felt"),
+    methods: Sequence[str] = ("clip_ac", "winclip"),
+    shots: Sequence[int] = (0,),
+    seeds: int = 1,
+    images: int = 12,
+    without_masks: Sequence[str] = (),
+    unfinished: Sequence[tuple[str, str]] = (),
+    thumbnails: bool = True,
+    backbone: str = "bundled",
+    mode: str = "matched",
+) -> Path:
+    """Write a store of made-up runs.
+
+    Args:
+        path: Where; made if it isn't there.
+        datasets: Names of data sets.
+        categories: Categories in each.
+        methods: Methods; ``clip_ac`` has no maps and no shots.
+        shots: Numbers of shots; methods without references are written for 0 only.
+        seeds: Seeds for shots above 0.
+        images: Test images per category, half of them defective.
+        without_masks: Categories whose pixel metrics are blank.
+        unfinished: Pairs (method, category) that failed instead.
+        thumbnails: Whether the data set's licence allows thumbnails.
+        backbone: Identifier of the backbone.
+        mode: ``matched`` or ``as_published``.
+
+    Returns:
+        ``path``.
+    """
+    from vlmad_core.results.writer import record_failure, start_run, write_unit
+
+    path.mkdir(parents=True, exist_ok=True)
+    for dataset in datasets:
+        for method_index, method in enumerate(methods):
+            few = [k for k in shots if k == 0 or method != "clip_ac"]
+            for k in few:
+                for seed in range(seeds if k else 1):
+                    run = start_run(path, _record(dataset, method, k, seed, backbone, mode))
+                    for index, category in enumerate(categories):
+                        if (method, category) in unfinished:
+                            record_failure(path, run.id, category, "a made-up failure", "Traceback: made up")
+                            continue
+                        rng = np.random.default_rng([method_index, k, seed, index])
+                        thumb = _thumbnails(path, dataset, category, images) if thumbnails else None
+                        write_unit(
+                            path,
+                            run,
+                            category,
+                            _contents(rng, category, method, images, category not in without_masks, thumb),
+                        )
+    return path
+
+
+def _record(dataset: str, method: str, shots: int, seed: int, backbone: str, mode: str) -> Any:
+    from vlmad_core.results import layout
+    from vlmad_core.results.schema import Protocol, Provenance, RunKey, RunRecord
+
+    titles = {"clip_ac": "CLIP-AC", "winclip": "WinCLIP+" if shots else "WinCLIP"}
+    key = RunKey(dataset, method, "canonical", shots, seed, backbone)
+    protocol = Protocol(
+        mode=mode,
+        backbone={
+            "id": backbone,
+            "title": "Made-up CLIP",
+            "weights_hash": "0" * 16,
+            "image_size": 64,
+            "patch_size": 8,
+            "activation": "gelu",
+            "position_rule": "native",
+            "precision": "float32",
+            "demonstration": True,
+        },
+        method={"name": method, "preset": "canonical", "settings": {}},
+        data={"dataset": dataset, "listing": "0" * 16, "size": "full"},
+        reading={"resize": "square bicubic"},
+        evaluation={"map_size": 256, "native_size": 64, "bootstrap": {"resamples": 200, "confidence": 0.95}},
+    )
+    provenance = Provenance(
+        code_version="0.1.0",
+        packages={"torch": "0"},
+        hardware={"processor": "made up", "id": "0" * 8},
+        parameters=1000,
+        data={"licence": "CC0-1.0", "redistributable": True, "synthetic": True},
+        command="made up",
+        started_at="2026-01-01T00:00:00+00:00",
+    )
+    identifier = layout.run_id(key, protocol.hash)
+    plan = {"batch_size": 16, "threads": 1, "precision": "float32", "grids": "all"}
+    return RunRecord(identifier, key, titles.get(method, method), protocol, provenance, plan, Path())
+
+
+def _ids(category: str, images: int) -> list[tuple[str, int, str]]:
+    """Image id, label and defect type of a category's made-up images."""
+    normal = [(f"{category}/test/good/{i:03d}.png", 0, "good") for i in range(images // 2)]
+    kinds = [DEFECTS[i % len(DEFECTS)] for i in range(images - images // 2)]
+    return normal + [(f"{category}/test/{kind}/{i:03d}.png", 1, kind) for i, kind in enumerate(kinds)]
+
+
+def _thumbnails(path: Path, dataset: str, category: str, images: int) -> str:
+    from vlmad_core.results.writer import write_thumbnails
+
+    rows = []
+    for index, (image_id, label, _) in enumerate(_ids(category, images)):
+        picture = np.full((48, 48, 3), 120 + index, dtype=np.uint8)
+        mask = np.zeros((48, 48), dtype=np.uint8)
+        if label:
+            picture[12:24, 12:24] = (200, 60, 40)
+            mask[12:24, 12:24] = 255
+        row = {
+            "image_id": image_id,
+            "thumbnail": _encode(picture, "WEBP"),
+            "mask": None,
+            "reason": "no defect",
+        }
+        rows.append(row | ({"mask": _encode(mask, "PNG"), "reason": None} if label else {}))
+    name = f"{category}-{images:08x}.parquet"
+    write_thumbnails(path, dataset, name, rows)
+    return name
+
+
+def _encode(pixels: np.ndarray, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def _contents(
+    rng: np.random.Generator, category: str, method: str, images: int, masks: bool, thumbnails: str | None
+) -> Any:
+    from vlmad_core.methods.predictions import MapRule
+    from vlmad_core.results.writer import UnitContents
+
+    listed = _ids(category, images)
+    labels = np.array([label for _, label, _ in listed])
+    scores = rng.normal(0.4, 0.1, images) + labels * rng.uniform(0.02, 0.2)
+    maps = method != "clip_ac"
+    grids = rng.uniform(0.0, 0.4, (images, 1, GRID, GRID)).astype(np.float32)
+    grids[labels == 1, :, 2:4, 2:4] += np.float32(0.4)
+    truth = np.zeros((images, GRID, GRID), dtype=int)
+    truth[labels == 1, 2:4, 2:4] = 1
+    reason = None if maps else f"{method} makes no anomaly map."
+    reason = reason or (None if masks else "The category has no masks.")
+    metrics = [
+        _metric("image", "image_auroc", None, float(roc_auc_score(labels, scores)), images, None),
+        _metric("image", "image_ap", None, float(average_precision_score(labels, scores)), images, None),
+        _metric("image", "image_f1max", None, _f1_max(labels, scores), images, None),
+    ]
+    flat = grids.ravel()
+    for size in (64, 256):
+        values = {
+            "pixel_auroc": float(roc_auc_score(truth.ravel(), flat)),
+            "pixel_ap": float(average_precision_score(truth.ravel(), flat)),
+            "pixel_f1max": _f1_max(truth.ravel(), flat),
+            "aupro_30": float(rng.uniform(0.3, 0.9)),
+            "aupro_05": float(rng.uniform(0.1, 0.5)),
+        }
+        for name, value in values.items():
+            metrics.append(_metric("pixel", name, size, None if reason else value, images, reason))
+    return UnitContents(
+        images=[
+            {
+                "image_id": image_id,
+                "split": "test",
+                "label": label,
+                "defect_type": kind,
+                "score": float(score),
+                "defect_area": (0.0625 if label else 0.0) if masks else None,
+                "latency_ms": 12.5,
+                "error": None,
+            }
+            for (image_id, label, kind), score in zip(listed, scores, strict=True)
+        ],
+        metrics=metrics,
+        data_hash="0" * 16,
+        grid_ids=[image_id for image_id, _, _ in listed] if maps else (),
+        grids=grids if maps else None,
+        rule=MapRule() if maps else None,
+        curves=_curves(labels, scores, truth.ravel(), flat, pixels=reason is None),
+        regions=[
+            {
+                "image_id": i,
+                "region": 1,
+                "defect_type": kind,
+                "area": 0.0625,
+                "x0": 0.25,
+                "y0": 0.25,
+                "x1": 0.5,
+                "y1": 0.5,
+                "recall_f1max": float(rng.uniform()),
+                "recall_fpr05": float(rng.uniform()),
+            }
+            for i, label, kind in listed
+            if label and reason is None
+        ],
+        thresholds={
+            "image_f1max": {
+                "value": 0.5,
+                "level": "image",
+                "source": "F1-max on the test set",
+                "oracle": True,
+            }
+        },
+        profile={"seconds": {"read": 0.1, "vision": 1.0}, "latency_ms": {"median": 12.5, "p95": 20.0}},
+        thumbnails=thumbnails,
+        thumbnails_reason=None if thumbnails else "The licence does not allow copies.",
+    )
+
+
+def _metric(
+    level: str, name: str, size: int | None, value: float | None, n: int, reason: str | None
+) -> dict[str, Any]:
+    low, high = (None, None) if value is None else (max(0.0, value - 0.1), min(1.0, value + 0.1))
+    return {
+        "level": level,
+        "metric": name,
+        "eval_size": size,
+        "value": value,
+        "low": low,
+        "high": high,
+        "n": n,
+        "reason": reason,
+    }
+
+
+def _f1_max(labels: np.ndarray, scores: np.ndarray) -> float:
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    return float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+
+
+def _curves(
+    labels: np.ndarray, scores: np.ndarray, truth: np.ndarray, flat: np.ndarray, *, pixels: bool
+) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {"curve": [], "eval_size": [], "x": [], "y": [], "threshold": []}
+    pairs = [("image", None, labels, scores)] + ([("pixel", 256, truth, flat)] if pixels else [])
+    for level, size, y_true, y_score in pairs:
+        fpr, tpr, at = roc_curve(y_true, y_score)
+        precision, recall, cut = precision_recall_curve(y_true, y_score)
+        for name, x, y, threshold in (
+            (f"{level}_roc", fpr, tpr, at),
+            (f"{level}_pr", recall[:-1], precision[:-1], cut),
+        ):
+            columns["curve"] += [name] * len(x)
+            columns["eval_size"] += [size] * len(x)
+            columns["x"] += list(x)
+            columns["y"] += list(y)
+            columns["threshold"] += list(np.where(np.isfinite(threshold), threshold, 1.0))
+    return columns
