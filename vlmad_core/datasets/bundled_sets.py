@@ -45,8 +45,6 @@ def verify_pixels(dataset: Dataset) -> tuple[DatasetProblem, ...]:
             continue
         if actual != expected:
             problems.append(
-                DatasetProblem(
-                    "pixels_differ", path, "its pixels are not those that were published; restore the file."
-                )
+                DatasetProblem("pixels_differ", path, "its pixels are not those that were published; restore the file.")
             )
     return tuple(problems)

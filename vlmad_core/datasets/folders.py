@@ -6,6 +6,7 @@ what they share. Nothing is decoded here: a file that is there and not empty is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,9 +32,7 @@ class Listing:
     samples: list[Sample] = field(default_factory=list)
     problems: list[DatasetProblem] = field(default_factory=list)
 
-    def add(
-        self, image: Path, *, category: str, split: Split, defect_type: str, mask: Path | None = None
-    ) -> None:
+    def add(self, image: Path, *, category: str, split: Split, defect_type: str, mask: Path | None = None) -> None:
         """List an image; an absent or empty one, or a second one of the same path, becomes a problem.
 
         Args:
@@ -43,6 +42,10 @@ class Listing:
             defect_type: ``good`` makes it normal, anything else anomalous.
             mask: Its mask, where there is one.
         """
+        inside = Path(os.path.normpath(image))
+        if not inside.is_relative_to(self.root):
+            self.problem("outside", image, f"lies outside {self.root}; move it there.")
+            return
         if not image.is_file():
             self.problem("missing_image", image, "the image is listed but not there; restore it.")
             return
@@ -52,7 +55,7 @@ class Listing:
         normal = defect_type == NORMAL_TYPE
         self.samples.append(
             Sample(
-                id=image.relative_to(self.root).as_posix(),
+                id=inside.relative_to(self.root).as_posix(),
                 dataset=self.dataset,
                 category=category,
                 split=split,
@@ -120,9 +123,7 @@ def category_folders(root: Path) -> tuple[Path, ...]:
     return tuple(folder for folder in subfolders(root) if is_category_folder(folder))
 
 
-def read_categories(
-    listing: Listing, folders: Iterable[Path], normal_folders: Sequence[str] = NORMAL_FOLDERS
-) -> None:
+def read_categories(listing: Listing, folders: Iterable[Path], normal_folders: Sequence[str] = NORMAL_FOLDERS) -> None:
     """List categories in MVTec-like layout into a listing.
 
     Args:
@@ -138,9 +139,7 @@ def read_categories(
 def _read_train(listing: Listing, folder: Path, normal_folders: Sequence[str]) -> None:
     for kind in subfolders(folder / "train"):
         if kind.name.lower() not in normal_folders:
-            listing.problem(
-                "train_defects", kind, "training uses normal images only; this folder is left out."
-            )
+            listing.problem("train_defects", kind, "training uses normal images only; this folder is left out.")
             continue
         for image in image_files(kind, listing.problems):
             listing.add(image, category=folder.name, split="train", defect_type=NORMAL_TYPE)
@@ -182,6 +181,4 @@ def _masks(folder: Path) -> dict[str, Path]:
 
 def _stray_images(listing: Listing, folder: Path) -> None:
     for image in image_files(folder):
-        listing.problem(
-            "stray_image", image, "lies beside the folders of defect types, not in one; move it there."
-        )
+        listing.problem("stray_image", image, "lies beside the folders of defect types, not in one; move it there.")

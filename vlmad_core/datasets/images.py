@@ -92,9 +92,7 @@ def pixel_hash(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def read_image(
-    source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, *, name: str | None = None
-) -> Image.Image:
+def read_image(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, *, name: str | None = None) -> Image.Image:
     """Read an image as upright RGB with 8 bits per channel.
 
     What is done to grey, 16-bit, palette, transparent, CMYK, animated and rotated images is stated by
@@ -115,9 +113,7 @@ def read_image(
     return to_rgb(open_checked(source, limits, name=label), label)
 
 
-def open_checked(
-    source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, *, name: str | None = None
-) -> Image.Image:
+def open_checked(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, *, name: str | None = None) -> Image.Image:
     """Decode a file within the limits, in the mode it was stored in and upright; masks need the raw values.
 
     Args:
@@ -130,6 +126,7 @@ def open_checked(
     """
     label = name or (str(source) if isinstance(source, Path) else "the uploaded image")
     content = _content(source, limits, label)
+    Image.init()  # registers all formats; without it only the commonest can be named
     try:
         image = Image.open(BytesIO(content), formats=limits.formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -263,9 +260,7 @@ def _check_size(image: Image.Image, limits: ImageLimits, label: str) -> None:
 
 def _not_an_image(content: bytes, label: str) -> DatasetError:
     found = _found(content)
-    return DatasetError(
-        f"{label}: not an image that can be read; found {found}.", f"Give a {_FORMAT_WORDS} image."
-    )
+    return DatasetError(f"{label}: not an image that can be read; found {found}.", f"Give a {_FORMAT_WORDS} image.")
 
 
 def _found(content: bytes) -> str:

@@ -60,6 +60,7 @@ def load_dataset(source: str | Path, *, name: str | None = None) -> Dataset:
 
 def load_from(root: Path, name: str | None = None) -> Dataset:
     """List the data set at a path; see :func:`load_dataset`."""
+    root = Path(os.path.normpath(root.expanduser().absolute()))
     if not root.exists():
         raise DatasetError(f"No data set at {root}: no such file or folder.", "Check the path.")
     inner, reader = _reader_below(root)
@@ -178,6 +179,5 @@ def _expected(layout: str) -> str:
 
 def _name_of(root: Path) -> str:
     """The folder's name; for one category of a known data set the name of that data set."""
-    root = root.resolve()
     folder = root.parent if is_category_folder(root) and official_key(root.parent.name) else root
     return re.sub(r"[^a-z0-9_.-]+", "_", (folder.stem if folder.is_file() else folder.name).lower())

@@ -90,7 +90,5 @@ def official_key(name: str, categories: Collection[str] = ()) -> str | None:
         return key
     if len(set(categories)) < 2:
         return None
-    matches = [
-        key for key, entry in official_sets().items() if entry.counts and set(categories) <= set(entry.counts)
-    ]
+    matches = [key for key, entry in official_sets().items() if entry.counts and set(categories) <= set(entry.counts)]
     return matches[0] if len(matches) == 1 else None

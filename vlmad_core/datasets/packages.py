@@ -29,9 +29,7 @@ class DataPackage:
 PACKAGED: Mapping[str, DataPackage] = MappingProxyType(
     {
         "elpv": DataPackage("elpv-dataset", "elpv_dataset", "data", False),
-        "textile": DataPackage(
-            "conformal-clip-data", "conformal_clip_data", "data/textile_images/simulated", True
-        ),
+        "textile": DataPackage("conformal-clip-data", "conformal_clip_data", "data/textile_images/simulated", True),
     }
 )
 

@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmad_core.datasets import mvtec
+from vlmad_core.datasets import (
+    btad,
+    elpv,
+    kolektor,
+    magnetic_tile,
+    manifest,
+    mpdd,
+    mvtec,
+    real_iad,
+    textile,
+    visa,
+)
 from vlmad_core.datasets.sample import Dataset
 
 
@@ -28,7 +39,8 @@ class Reader:
 
 
 READERS: tuple[Reader, ...] = tuple(
-    Reader(module.LAYOUT, module.EXPECTED, module.recognises, module.read) for module in (mvtec,)
+    Reader(module.LAYOUT, module.EXPECTED, module.recognises, module.read)
+    for module in (manifest, real_iad, visa, kolektor, magnetic_tile, elpv, textile, btad, mpdd, mvtec)
 )
 """Most particular first: the first that recognises a path reads it."""
 
