@@ -31,14 +31,15 @@ class ImageLimits:
         max_pixels: Width times height.
         max_side: The longer side in pixels.
         min_side: The shorter side in pixels; below it there is nothing to inspect.
-        formats: Accepted formats by Pillow's name. ``MPO`` is a JPEG with a second view, as phones write it.
+        formats: Accepted formats by Pillow's name. ``JPEG`` covers MPO, a JPEG with further views, as phones
+            and stereo cameras write it.
     """
 
     max_bytes: int = 64 * 2**20
     max_pixels: int = 64_000_000
     max_side: int = 16_384
     min_side: int = 8
-    formats: tuple[str, ...] = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
+    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
 
 DEFAULT_LIMITS = ImageLimits()
