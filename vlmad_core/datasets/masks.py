@@ -12,7 +12,8 @@ from vlmad_core.datasets.images import DEFAULT_LIMITS, open_checked
 from vlmad_core.datasets.sample import Sample
 from vlmad_core.errors import DatasetError
 
-_MASK_LIMITS = replace(DEFAULT_LIMITS, min_side=1)
+MASK_LIMITS = replace(DEFAULT_LIMITS, min_side=1)
+"""As for images, but a mask may be as small as it likes: its image is what must be large enough."""
 
 
 def read_mask(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -31,7 +32,7 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     Raises:
         DatasetError: The file can't be read, or its size is not that of the image.
     """
-    mask = to_mask(open_checked(path, _MASK_LIMITS))
+    mask = to_mask(open_checked(path, MASK_LIMITS))
     if size is not None and mask.shape != tuple(size):
         raise DatasetError(
             f"{path}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels, its image {size[1]} x {size[0]}.",

@@ -1,0 +1,148 @@
+"""Looking into every file of a data set: what can't be read, what doesn't fit, what stands there twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from vlmad_core.datasets.images import open_checked, pixel_hash, read_image
+from vlmad_core.datasets.masks import MASK_LIMITS, to_mask
+from vlmad_core.datasets.sample import Sample
+from vlmad_core.errors import DatasetError
+
+Severity = Literal["error", "difference", "note"]
+
+_THREADS = 2
+_LARGE = 0.9
+_MASK_MODES = {"1": "1-bit", "P": "palette", "PA": "palette"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found about one file, folder or category.
+
+    Attributes:
+        kind: A short stable identifier, e.g. ``missing_mask``.
+        severity: ``error`` (an item is lost or wrong), ``difference`` (from the published counts) or ``note``
+            (read as it should be, but worth knowing).
+        path: The file or folder concerned.
+        message: What is wrong and what to do about it.
+    """
+
+    kind: str
+    severity: Severity
+    path: Path
+    message: str
+
+
+@dataclass(frozen=True)
+class _Seen:
+    sample: Sample
+    pixels: str | None
+    findings: tuple[Finding, ...]
+
+
+def inspect_files(samples: Sequence[Sample]) -> tuple[Finding, ...]:
+    """Decode every image and mask and compare them; one bad file costs nothing but itself.
+
+    Args:
+        samples: The samples as listed.
+
+    Returns:
+        Findings in the order of the samples, then duplicates.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        seen = list(pool.map(_inspect, samples))
+    findings = [finding for entry in seen for finding in entry.findings]
+    return (*findings, *_duplicates(seen))
+
+
+def _inspect(sample: Sample) -> _Seen:
+    findings: list[Finding] = []
+    pixels: str | None = None
+    size: tuple[int, int] | None = None
+    try:
+        image = read_image(sample.image_path)
+    except DatasetError as error:
+        findings.append(
+            Finding("unreadable_image", "error", sample.image_path, _without_path(error, sample.image_path))
+        )
+    else:
+        pixels = pixel_hash(image)
+        size = (image.height, image.width)
+    if sample.mask_path is not None:
+        findings.extend(_inspect_mask(sample.mask_path, size))
+    return _Seen(sample, pixels, tuple(findings))
+
+
+def _inspect_mask(path: Path, size: tuple[int, int] | None) -> Iterable[Finding]:
+    try:
+        image = open_checked(path, MASK_LIMITS)
+    except DatasetError as error:
+        yield Finding("unreadable_mask", "error", path, _without_path(error, path))
+        return
+    yield from _mask_mode(path, image)
+    mask = to_mask(image)
+    if size is not None and mask.shape != size:
+        yield Finding(
+            "mask_size",
+            "error",
+            path,
+            f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {size[1]} x {size[0]}; give it at the size of"
+            " its image.",
+        )
+    if not mask.any():
+        yield Finding("empty_mask", "error", path, "no pixel is marked though the image is defective; mark the defect.")
+    elif mask.all():
+        yield Finding("full_mask", "error", path, "every pixel is marked; is it inverted, or saved with loss?")
+    elif mask.mean() > _LARGE:
+        yield Finding("large_mask", "note", path, f"marks {mask.mean():.0%} of the image; is it inverted?")
+
+
+def _mask_mode(path: Path, image: Image.Image) -> Iterable[Finding]:
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        yield Finding("jpeg_mask", "error", path, "saved as JPEG, whose noise marks pixels around the defect; use PNG.")
+    word = _MASK_MODES.get(image.mode)
+    if word is not None:
+        yield Finding("mask_mode", "note", path, f"a {word} mask; read as marked where its colour is not black.")
+    elif image.mode not in ("L", "F") and not image.mode.startswith("I"):
+        layers = np.asarray(image.convert("RGB"))
+        coloured = bool((layers != layers[..., :1]).any())
+        how = "coloured" if coloured else "grey throughout"
+        yield Finding(
+            "mask_mode", "note", path, f"a {image.mode} mask ({how}); read as marked where any channel is above 0."
+        )
+
+
+def _duplicates(seen: Sequence[_Seen]) -> Iterable[Finding]:
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for entry in seen:
+        if entry.pixels is not None:
+            groups[entry.pixels].append(entry.sample)
+    for group in groups.values():
+        trained = next((sample for sample in group if sample.split == "train"), None)
+        for number, sample in enumerate(group):
+            if trained is not None and sample.split == "test":
+                yield Finding(
+                    "train_in_test",
+                    "error",
+                    sample.image_path,
+                    f"the same pixels as the training image {trained.id}; remove one of them.",
+                )
+            elif number and (trained is None or sample is not trained):
+                first = group[0] if group[0].split == sample.split else trained or group[0]
+                other = "" if first.label == sample.label else ", with another label"
+                yield Finding(
+                    "duplicate", "error", sample.image_path, f"the same pixels as {first.id}{other}; remove one."
+                )
+
+
+def _without_path(error: DatasetError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")
