@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download, list_repo_files, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from transformers import AutoTokenizer
 
 from vlmad_core.backbones.open_clip import CONFIG_NAME, WEIGHT_NAMES
 from vlmad_core.errors import BackboneError
 
+CONNECT_SECONDS = 10
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
+"""A folder with either of these brings a tokenizer."""
+
 _CONFIGS = (CONFIG_NAME, "config.json")
+_WEIGHTS = (*WEIGHT_NAMES, "model.safetensors", "pytorch_model.bin")
 _SMALL = (
     "preprocessor_config.json",
-    "tokenizer.json",
+    *TOKENIZER_FILES,
     "tokenizer_config.json",
-    "vocab.json",
     "merges.txt",
     "special_tokens_map.json",
 )
-_WEIGHTS = (*WEIGHT_NAMES, "model.safetensors", "pytorch_model.bin")
 
 
 def fetch_model(hub_id: str) -> Path:
@@ -34,28 +38,22 @@ def fetch_model(hub_id: str) -> Path:
     Raises:
         BackboneError: If it is not on the hub, not CLIP, or can't be reached and is not in the cache.
     """
+    cached = _cached(hub_id)
+    if cached and _first(_CONFIGS, _names(cached)) and _first(_WEIGHTS, _names(cached)):
+        return cached
     try:
-        cached = Path(snapshot_download(hub_id, local_files_only=True))
-        if any((cached / name).exists() for name in _CONFIGS) and any((cached / name).exists() for name in _WEIGHTS):
-            return cached
-    except Exception:  # not in the cache, in whichever way the hub library says so
-        pass
-    try:
-        available = set(list_repo_files(hub_id))
-        config = next((name for name in _CONFIGS if name in available), None)
-        weights = next((name for name in _WEIGHTS if name in available), None)
+        available = _listing(hub_id)
+        config, weights = _first(_CONFIGS, available), _first(_WEIGHTS, available)
         if config is None or weights is None:
             raise BackboneError(
                 f"The hub model {hub_id!r} holds no CLIP configuration and weights.",
                 "Choose a CLIP model in transformers or OpenCLIP form.",
             )
-        for name in (config, *(name for name in _SMALL if name in available), weights):
-            fetched = hf_hub_download(hub_id, name)
-        return Path(fetched).parent
+        return _download(hub_id, (config, *available.intersection(_SMALL), weights))
     except BackboneError:
         raise
     except Exception as error:  # network, authorisation, disk: the library's errors have no common base
-        raise _unreachable(f"The model {hub_id!r}", error) from error
+        raise _unreachable(f"The model {hub_id!r}", error, "--backbone FOLDER") from error
 
 
 def fetch_tokenizer(name: str) -> Any:
@@ -65,20 +63,41 @@ def fetch_tokenizer(name: str) -> Any:
         BackboneError: If it can't be had.
     """
     try:
-        return AutoTokenizer.from_pretrained(name, local_files_only=True)
-    except Exception:  # not local: try the hub
-        pass
-    try:
-        return AutoTokenizer.from_pretrained(name)
+        folder: Path | None = Path(name) if Path(name).is_dir() else _cached(name)
+        if folder is None or not _first(TOKENIZER_FILES, _names(folder)):
+            folder = _download(name, _listing(name).intersection((*_SMALL, "config.json")))
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         raise _unreachable(
-            f"The checkpoint brings no tokenizer, and the tokenizer {name!r}",
-            error,
-            option="--tokenizer FOLDER",
+            f"The checkpoint brings no tokenizer, and the tokenizer {name!r}", error, "--tokenizer FOLDER"
         ) from error
 
 
-def _unreachable(thing: str, error: Exception, option: str = "--backbone FOLDER") -> BackboneError:
+def _cached(hub_id: str) -> Path | None:
+    try:
+        return Path(snapshot_download(hub_id, local_files_only=True))
+    except Exception:  # not in the cache, in whichever way the library says so
+        return None
+
+
+def _listing(hub_id: str) -> set[str]:
+    # This request is not repeated by the library, so that a missing connection is told at once.
+    return {item.rfilename for item in HfApi().model_info(hub_id, timeout=CONNECT_SECONDS).siblings or []}
+
+
+def _download(hub_id: str, names: Iterable[str]) -> Path:
+    return [Path(hf_hub_download(hub_id, name)) for name in names][-1].parent
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def _first(wanted: Iterable[str], available: set[str]) -> str | None:
+    return next((name for name in wanted if name in available), None)
+
+
+def _unreachable(thing: str, error: Exception, option: str) -> BackboneError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return BackboneError(
         f"{thing} can't be fetched from the Hugging Face hub ({reason}) and is not in the local cache.",

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel
 
 from vlmad_core.backbones.clip import ClipBackbone
-from vlmad_core.backbones.hub import fetch_model, fetch_tokenizer
+from vlmad_core.backbones.hub import TOKENIZER_FILES, fetch_model, fetch_tokenizer
 from vlmad_core.backbones.info import PRECISIONS, BackboneInfo, PositionRule, Precision
 from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip
 from vlmad_core.backbones.positions import set_image_size
@@ -24,7 +24,6 @@ from vlmad_core.errors import BackboneError
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 DEFAULT_TOKENIZER = "openai/clip-vit-base-patch32"
-TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 
 
 def load_backbone(
