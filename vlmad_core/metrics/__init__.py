@@ -20,7 +20,6 @@ from vlmad_core.metrics.regions import (
     group_by_area,
     group_by_defect_type,
     label_regions,
-    region_recalls,
 )
 from vlmad_core.metrics.spec import METRICS, MetricSpec, MetricValue, aupro_name, metric_spec
 from vlmad_core.metrics.thresholds import (
@@ -63,7 +62,6 @@ __all__ = [
     "order_pixels",
     "pixel_metrics",
     "pixel_threshold_at_fpr",
-    "region_recalls",
     "steps",
     "stored_threshold",
     "threshold_from_normals",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlmad_core.errors import MetricError
+from vlmad_core.metrics.curves import Curve, CurveKind, CurveThinner
 from vlmad_core.metrics.spec import MetricValue
 
 
@@ -59,9 +60,7 @@ def check_scores(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_
     if y.dtype != np.bool_:
         wrong = np.flatnonzero((y != 0) & (y != 1))
         if wrong.size:
-            raise MetricError(
-                f"Label at index {wrong[0]} is {y[wrong[0]]!r}.", "Use 0 (normal) or 1 (anomalous)."
-            )
+            raise MetricError(f"Label at index {wrong[0]} is {y[wrong[0]]!r}.", "Use 0 (normal) or 1 (anomalous).")
         y = y.astype(np.bool_)
     wrong = np.flatnonzero(~np.isfinite(s))
     if wrong.size:
@@ -190,6 +189,36 @@ def image_metrics(labels: ArrayLike, scores: ArrayLike) -> dict[str, MetricValue
         "image_ap": MetricValue(ap_of(counts), n=n),
         "image_f1max": MetricValue(f1max_of(counts)[0], n=n),
     }
+
+
+def image_curves(labels: ArrayLike, scores: ArrayLike) -> dict[CurveKind, Curve]:
+    """ROC and PR curve of one score per image.
+
+    Args:
+        labels: 0/1 or boolean, [N]; 1 is anomalous.
+        scores: Finite real numbers, [N].
+
+    Returns:
+        `roc` and `pr`, at most 512 points each; empty where a class is missing.
+
+    Raises:
+        MetricError: If labels or scores are malformed; names the index.
+
+    Examples:
+        >>> image_curves([0, 1], [0.1, 0.9])["roc"].y.tolist()
+        [0.0, 1.0, 1.0]
+    """
+    counts = steps(labels, scores)
+    if missing_class(labels) is not None:
+        return {}
+    p, n = counts.positives, counts.negatives
+    above = float(np.nextafter(counts.thresholds[0], np.inf))
+    fpr, tpr = np.append(0.0, counts.fp / n), np.append(0.0, counts.tp / p)
+    roc, pr = CurveThinner("roc"), CurveThinner("pr")
+    roc.add(fpr, tpr, np.append(above, counts.thresholds), (fpr + tpr) / 2)
+    called, recall = counts.tp + counts.fp, counts.tp / p
+    pr.add(recall, counts.tp / called, counts.thresholds, (recall + called / (n + p)) / 2)
+    return {"roc": roc.curve(), "pr": pr.curve()}
 
 
 def image_auroc(labels: ArrayLike, scores: ArrayLike) -> MetricValue:

@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vlmad_core.errors import MetricError
 from vlmad_core.metrics.regions import Maps, Masks, Region, check_pairs, label_regions, regions_of
 
-BLOCK = 1 << 16
-"""Defective pixels handled at a time; bounds the working memory, changes no result."""
+BLOCK = 1 << 15
+"""Defective pixels handled at a time at most; bounds the working memory, changes no result."""
+
+SMALL_BLOCK = 1 << 9
+"""Defective pixels handled at a time at least."""
 
 _SIGN = np.uint32(0x8000_0000)
 _LOW = np.uint64(0xFFFF_FFFF)
@@ -87,6 +90,11 @@ class PixelOrdering:
             return "no defective pixels"
         return "no normal pixels" if self.n_normal == 0 else None
 
+    @property
+    def block_size(self) -> int:
+        """Defective pixels to handle at a time, so that working memory stays small beside the scores."""
+        return min(BLOCK, max(SMALL_BLOCK, (self.n_normal + self.n_defective) // 128))
+
     def slice_defective(self, start: int, stop: int) -> tuple[Scores, NDArray[np.uint32]]:
         """Scores and region numbers of defective pixels by rank.
 
@@ -126,12 +134,10 @@ class PixelOrdering:
         areas = np.array([region.area for region in self.regions], np.float64)
         chosen = np.ones(areas.size, np.bool_) if select is None else np.asarray(select, np.bool_)
         if chosen.shape != areas.shape:
-            raise MetricError(
-                f"Selection of {chosen.size} regions, but there are {areas.size}.", "Select one by one."
-            )
+            raise MetricError(f"Selection of {chosen.size} regions, but there are {areas.size}.", "Select one by one.")
         return np.where(chosen, 1.0 / areas, 0.0) / max(int(chosen.sum()), 1)
 
-    def blocks(self, weights: NDArray[np.float64], size: int = BLOCK) -> Iterator[Block]:
+    def blocks(self, weights: NDArray[np.float64], size: int | None = None) -> Iterator[Block]:
         """Walk down the distinct scores of the defective pixels.
 
         Between two of these only normal pixels are passed, and nothing but `fp` changes: the counts given
@@ -139,11 +145,12 @@ class PixelOrdering:
 
         Args:
             weights: Weight of one pixel of each region, float64 [R] (see `region_weights`).
-            size: Defective pixels per block.
+            size: Defective pixels per block; None for `block_size`.
 
         Yields:
             Blocks of cumulative counts; their concatenation does not depend on `size`.
         """
+        size = self.block_size if size is None else size
         tp = fp = 0
         pro = 0.0
         # A group of equal scores may reach over the end of a block: it stays open until another score comes.
@@ -170,13 +177,57 @@ class PixelOrdering:
         """Count normal pixels with score >= threshold.
 
         Args:
-            thresholds: Thresholds [K] that are exact in the type of the scores.
+            thresholds: Thresholds, float64 [K].
 
         Returns:
             Counts, int64 [K].
         """
-        cuts = thresholds.astype(self.normal.dtype)
+        cuts = round_up(thresholds, self.normal.dtype)
         return self.n_normal - np.searchsorted(self.normal, cuts, side="left").astype(np.int64)
+
+    def weight_at_least(self, weights: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum the weights of defective pixels with score >= threshold.
+
+        Args:
+            weights: Weight of one pixel of each region, float64 [R].
+            thresholds: Thresholds in any order, float64 [K].
+
+        Returns:
+            Sums, float64 [K].
+        """
+        order = np.argsort(thresholds, kind="stable")
+        rising = thresholds[order]
+        sums = np.zeros(rising.size + 1)
+        for start in range(0, self.n_defective, BLOCK):
+            scores, region = self.slice_defective(start, min(start + BLOCK, self.n_defective))
+            reached = np.searchsorted(rising, scores.astype(np.float64), side="right")
+            sums += np.bincount(reached, weights[region], minlength=sums.size)
+        result = np.empty(rising.size)
+        result[order] = sums[::-1].cumsum()[::-1][1:]
+        return result
+
+    def recalls(self, thresholds: ArrayLike) -> NDArray[np.float64]:
+        """Share of each defect region found at given thresholds.
+
+        Args:
+            thresholds: One threshold or [T] of them; a pixel is found if score >= threshold.
+
+        Returns:
+            Share in [0, 1], float64 [R, T], rows in the order of `regions`.
+        """
+        cuts = np.atleast_1d(np.asarray(thresholds, np.float64))
+        order = np.argsort(cuts, kind="stable")
+        width = cuts.size + 1
+        table = np.zeros(len(self.regions) * width, np.int64)
+        for start in range(0, self.n_defective, BLOCK):
+            scores, region = self.slice_defective(start, min(start + BLOCK, self.n_defective))
+            reached = np.searchsorted(cuts[order], scores.astype(np.float64), side="right")
+            table += np.bincount(region.astype(np.int64) * width + reached, minlength=table.size)
+        found = table.reshape(-1, width)[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+        areas = np.array([region.area for region in self.regions], np.float64)
+        share = np.empty(found.shape)
+        share[:, order] = found / areas[:, None]
+        return share
 
     def _count(
         self,
@@ -186,8 +237,13 @@ class PixelOrdering:
         before: tuple[int, int, float],
     ) -> Block:
         cuts = score.astype(self.normal.dtype)
-        fp = self.n_normal - np.searchsorted(self.normal, cuts, side="left").astype(np.int64)
-        above = self.n_normal - np.searchsorted(self.normal, cuts, side="right").astype(np.int64)
+        start = np.searchsorted(self.normal, cuts, side="left").astype(np.int64)
+        stop = start.copy()
+        # Few scores of real-valued maps tie with a normal pixel: only those need a second search.
+        tied = np.flatnonzero(start < self.n_normal)
+        tied = tied[self.normal[start[tied]] == cuts[tied]]
+        stop[tied] = np.searchsorted(self.normal, cuts[tied], side="right")
+        fp, above = self.n_normal - start, self.n_normal - stop
         tp = np.concatenate([[before[0]], count]).cumsum()
         # Rounding in the sum of many weights must not lift the mean above one.
         pro = np.minimum(np.concatenate([[before[2]], weight]).cumsum(), 1.0)
@@ -247,6 +303,23 @@ def order_pixels(maps: Maps, masks: Masks) -> PixelOrdering:
         return PixelOrdering(normal, packed, tuple(regions), len(maps))
     order = np.argsort(wide, kind="stable")
     return PixelOrdering(normal, (wide[order], owner[order]), tuple(regions), len(maps))
+
+
+def round_up(thresholds: NDArray[np.float64], dtype: np.dtype[np.floating]) -> NDArray[np.floating]:
+    """Round thresholds up to a type of scores, so that score >= threshold means the same there.
+
+    Args:
+        thresholds: float64 [K].
+        dtype: float32 or float64.
+
+    Returns:
+        The smallest values of that type that are not below the thresholds, [K].
+    """
+    with np.errstate(over="ignore"):
+        cuts = thresholds.astype(dtype)
+    low = cuts.astype(np.float64) < thresholds
+    cuts[low] = np.nextafter(cuts[low], dtype.type(np.inf))
+    return cuts
 
 
 def _pack(scores: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -36,9 +36,7 @@ class PixelEvaluation:
     regions: tuple[Region, ...]
 
 
-def pixel_metrics(
-    maps: Maps, masks: Masks, limits: Sequence[float] = DEFAULT_LIMITS
-) -> dict[str, MetricValue]:
+def pixel_metrics(maps: Maps, masks: Masks, limits: Sequence[float] = DEFAULT_LIMITS) -> dict[str, MetricValue]:
     """Compute all pixel metrics of one category.
 
     Args:
@@ -137,10 +135,7 @@ def aupro_of_regions(
     areas = _ProAreas(ordering.n_normal, limits)
     for block in ordering.blocks(weights):
         areas.add(block)
-    return {
-        aupro_name(limit): MetricValue(value, n=n)
-        for limit, value in zip(limits, areas.finish(), strict=True)
-    }
+    return {aupro_name(limit): MetricValue(value, n=n) for limit, value in zip(limits, areas.finish(), strict=True)}
 
 
 def pixel_threshold_at_fpr(ordering: PixelOrdering, rate: float) -> float | None:
@@ -228,9 +223,7 @@ class _Drawing:
         )
         recall, called = block.tp / self._p, block.tp + block.fp
         # Recall below one percent is few pixels and noise: it gets a small part of the points.
-        progress = (
-            recall + np.log1p(100 * called / self._p) / np.log1p(100 * (self._n + self._p) / self._p)
-        ) / 2
+        progress = (recall + np.log1p(100 * called / self._p) / np.log1p(100 * (self._n + self._p) / self._p)) / 2
         self._pr.add(recall, block.tp / called, block.thresholds, progress)
         self._end = (int(block.fp[-1]), float(block.pro[-1]))
 

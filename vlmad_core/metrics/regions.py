@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from vlmad_core.errors import MetricError
@@ -142,48 +142,7 @@ def regions_of(image: int, pixels: int, areas: NDArray[np.int64]) -> list[Region
     return [Region(image, k, int(area), int(area) / pixels) for k, area in enumerate(areas)]
 
 
-def region_recalls(maps: Maps, masks: Masks, thresholds: ArrayLike) -> NDArray[np.float64]:
-    """Share of each defect region that is found at given thresholds.
-
-    Args:
-        maps: Anomaly maps, [N, H, W] or a sequence of [H, W].
-        masks: Boolean masks of the same sizes.
-        thresholds: One threshold or [T] of them; a pixel is found if score >= threshold.
-
-    Returns:
-        Share in [0, 1], float64 [R, T], rows in the order of `find_regions`.
-
-    Raises:
-        MetricError: If maps and masks don't fit together (see `check_pairs`).
-
-    Examples:
-        >>> maps = np.array([[[0.1, 0.9, 0.4]]], np.float32)
-        >>> region_recalls(maps, np.array([[[False, True, True]]]), [0.3, 0.5]).tolist()
-        [[1.0, 0.5]]
-    """
-    check_pairs(maps, masks)
-    cuts = np.atleast_1d(np.asarray(thresholds, np.float64))
-    ascending = np.argsort(cuts, kind="stable")
-    rows: list[NDArray[np.float64]] = []
-    for scores, mask in zip(maps, masks, strict=True):
-        labels, areas = label_regions(mask)
-        if areas.size == 0:
-            continue
-        region = labels[mask] - 1
-        # How many of the sorted thresholds each pixel reaches, then counted from the highest down.
-        reached = np.searchsorted(cuts[ascending], scores[mask].astype(np.float64), side="right")
-        width = cuts.size + 1
-        table = np.bincount(region * width + reached, minlength=areas.size * width).reshape(areas.size, width)
-        found = table[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
-        share = np.empty((areas.size, cuts.size))
-        share[:, ascending] = found / areas[:, None]
-        rows.append(share)
-    return np.concatenate(rows) if rows else np.zeros((0, cuts.size))
-
-
-def group_by_defect_type(
-    regions: Sequence[Region], defect_types: Sequence[str | None]
-) -> dict[str, NDArray[np.bool_]]:
+def group_by_defect_type(regions: Sequence[Region], defect_types: Sequence[str | None]) -> dict[str, NDArray[np.bool_]]:
     """Group regions by the defect type of their image.
 
     Args:

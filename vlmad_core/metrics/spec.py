@@ -59,9 +59,7 @@ _F1 = (
     "Largest F1 = 2TP / (2TP + FP + FN) over all thresholds. The threshold is chosen on the test labels "
     "themselves (an oracle): an upper bound, not what a deployed system reaches."
 )
-_REGIONS = (
-    "Regions are the 8-connected components of the masks of all images of the category, each counted once. "
-)
+_REGIONS = "Regions are the 8-connected components of the masks of all images of the category, each counted once. "
 
 
 def _aupro(name: str, limit: float) -> MetricSpec:
@@ -89,8 +87,7 @@ _SPECS = (
         "image",
         True,
         (0.0, 1.0),
-        _EXACT
-        + "Area under true-positive over false-positive rate by trapezoids: the probability that a defective "
+        _EXACT + "Area under true-positive over false-positive rate by trapezoids: the probability that a defective "
         "image scores above a normal one, ties counted half.",
         "Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 2006; equals scikit-learn's "
         "roc_auc_score",
@@ -101,8 +98,7 @@ _SPECS = (
         "image",
         True,
         (0.0, 1.0),
-        _EXACT
-        + "Average precision: sum of precision times the step in recall, without interpolation (not the "
+        _EXACT + "Average precision: sum of precision times the step in recall, without interpolation (not the "
         "trapezoid under the precision-recall curve).",
         "Equals scikit-learn's average_precision_score",
     ),
@@ -121,10 +117,8 @@ _SPECS = (
         "pixel",
         True,
         (0.0, 1.0),
-        _EXACT + "As image AUROC, over all pixels of all test images of the category together, normal images "
-        "included.",
-        "Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021; equals scikit-learn's "
-        "roc_auc_score",
+        _EXACT + "As image AUROC, over all pixels of all test images of the category together, normal images included.",
+        "Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021; equals scikit-learn's roc_auc_score",
     ),
     MetricSpec(
         "pixel_ap",
@@ -132,8 +126,7 @@ _SPECS = (
         "pixel",
         True,
         (0.0, 1.0),
-        _EXACT
-        + "Average precision (step-wise) over all pixels of all test images of the category together, normal "
+        _EXACT + "Average precision (step-wise) over all pixels of all test images of the category together, normal "
         "images included.",
         "Zou et al., SPot-the-Difference (VisA), ECCV 2022; equals scikit-learn's average_precision_score",
     ),
@@ -143,9 +136,7 @@ _SPECS = (
         "pixel",
         True,
         (0.0, 1.0),
-        _EXACT
-        + _F1
-        + " Over all pixels of all test images of the category together, normal images included.",
+        _EXACT + _F1 + " Over all pixels of all test images of the category together, normal images included.",
         "Jeong et al., WinCLIP, CVPR 2023 (F1-max)",
     ),
     _aupro("aupro_30", 0.30),
@@ -157,9 +148,7 @@ _SPECS = (
         True,
         (0.0, 1.0),
         "200 thresholds equally spaced from the category's smallest to its largest score (anomalous if score "
-        "> threshold); "
-        + _REGIONS
-        + "Points with a false-positive rate below 0.3 are kept, their rates stretched "
+        "> threshold); " + _REGIONS + "Points with a false-positive rate below 0.3 are kept, their rates stretched "
         "to [0, 1] by their own smallest and largest, area by trapezoids. It changes when a map is merely "
         "rescaled and does not exist where fewer than two points are kept: for comparison with published "
         "numbers only, never with the exact AUPRO.",
@@ -210,9 +199,7 @@ def aupro_name(limit: float) -> str:
         ('aupro_30', 'aupro_05', 'aupro_12p5')
     """
     if not 0.0 < limit <= 1.0:
-        raise MetricError(
-            f"AUPRO limit {limit!r} is outside (0, 1].", "Give a false-positive rate, such as 0.3."
-        )
+        raise MetricError(f"AUPRO limit {limit!r} is outside (0, 1].", "Give a false-positive rate, such as 0.3.")
     percent = round(limit * 100, 6)
     whole, _, rest = f"{percent:.6f}".partition(".")
     rest = rest.rstrip("0")

@@ -40,9 +40,7 @@ class Threshold:
         if not math.isfinite(self.value):
             raise MetricError(f"Threshold {self.value!r} is not a finite number.", "Give a finite threshold.")
         if self.origin not in ORIGIN_LABELS:
-            raise MetricError(
-                f"Unknown threshold origin {self.origin!r}.", f"Use one of: {', '.join(ORIGIN_LABELS)}."
-            )
+            raise MetricError(f"Unknown threshold origin {self.origin!r}.", f"Use one of: {', '.join(ORIGIN_LABELS)}.")
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,7 @@ class Verdict:
         """Say the verdict with the origin of its threshold."""
         sign, word = (">=", "anomalous") if self.anomalous else ("<", "normal")
         origin = ORIGIN_LABELS[self.threshold.origin]
-        return (
-            f"{word} ({self.score:.4g} {sign} {self.threshold.value:.4g}, {origin}: {self.threshold.detail})"
-        )
+        return f"{word} ({self.score:.4g} {sign} {self.threshold.value:.4g}, {origin}: {self.threshold.detail})"
 
 
 def just_above(score: float) -> float:
@@ -161,21 +157,15 @@ def threshold_from_normals(scores: ArrayLike, rate: float) -> Threshold:
     """
     values = np.asarray(scores, np.float64).ravel()
     if values.size == 0:
-        raise MetricError(
-            "No normal reference scores to take a threshold from.", "Add normal reference images."
-        )
+        raise MetricError("No normal reference scores to take a threshold from.", "Add normal reference images.")
     wrong = np.flatnonzero(~np.isfinite(values))
     if wrong.size:
-        raise MetricError(
-            f"Reference score at index {wrong[0]} is {values[wrong[0]]}.", "Leave that reference out."
-        )
+        raise MetricError(f"Reference score at index {wrong[0]} is {values[wrong[0]]}.", "Leave that reference out.")
     if not 0.0 <= rate < 1.0:
         raise MetricError(f"False-positive rate {rate!r} is outside [0, 1).", "Give a share, such as 0.05.")
     allowed = allowed_count(rate, values.size)
     value = just_above(float(np.sort(values)[values.size - 1 - allowed]))
-    return Threshold(
-        value, "normal_references", f"false-positive rate {rate:g} on {values.size} normal references"
-    )
+    return Threshold(value, "normal_references", f"false-positive rate {rate:g} on {values.size} normal references")
 
 
 def user_threshold(value: float) -> Threshold:
