@@ -1,9 +1,9 @@
 """The methods, one file each, and the registry that lists them."""
 
-from vlmad_core.methods import clip_text, winclip
-from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Reason, Scorer
+from vlmad_core.methods import april_gan, clip_text, winclip
+from vlmad_core.methods.base import Capabilities, Method, MethodSettings, PublishedSetup, Reason, Scorer
 from vlmad_core.methods.card import MethodCard, load_card
-from vlmad_core.methods.predictions import MapRule, Predictions, anomaly_maps, concatenate_predictions
+from vlmad_core.methods.predictions import MapRule, Predictions, anomaly_maps, concatenate_predictions, map_maximum
 from vlmad_core.methods.registry import ALIASES, create_method, list_methods, method_class, register_method
 
 __all__ = [
@@ -14,14 +14,17 @@ __all__ = [
     "MethodCard",
     "MethodSettings",
     "Predictions",
+    "PublishedSetup",
     "Reason",
     "Scorer",
     "anomaly_maps",
+    "april_gan",
     "clip_text",
     "concatenate_predictions",
     "create_method",
     "list_methods",
     "load_card",
+    "map_maximum",
     "method_class",
     "register_method",
     "winclip",

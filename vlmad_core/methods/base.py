@@ -10,14 +10,44 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from vlmad_core.backbones.features import FeatureRequest, Features
-from vlmad_core.backbones.info import BackboneInfo
+from vlmad_core.backbones.info import BackboneInfo, PositionRule
 from vlmad_core.backbones.tower import TextTower
+from vlmad_core.methods.card import MethodCard, load_card
 from vlmad_core.methods.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class PublishedSetup:
+    """With what a method's published numbers were made; read in the mode ``as_published`` only.
+
+    Attributes:
+        backbone: Hub id of the backbone.
+        image_size: Side of the square input, in pixels.
+        activation: Set where the authors' code ran the weights with another activation than they were trained
+            with; None for the checkpoint's own.
+        position_rule: How the authors' code resamples the position table.
+    """
+
+    backbone: str
+    image_size: int
+    activation: Literal["gelu", "quick_gelu"] | None
+    position_rule: PositionRule
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain json values."""
+        return asdict(self)
+
+
+OPENAI_LARGE = PublishedSetup("openai/clip-vit-large-patch14-336", 518, "gelu", "bicubic_antialias")
+"""What APRIL-GAN's loader makes of OpenAI's ViT-L/14@336 at 518 pixels, and all codes that copied it: weights
+trained with QuickGELU, run with GELU."""
+LAION_BASE_PLUS = PublishedSetup("timm/vit_base_patch16_plus_clip_240.laion400m_e31", 240, None, "bicubic_antialias")
+"""OpenCLIP's ViT-B-16-plus-240, on which WinCLIP's numbers were made, at its own size."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +103,22 @@ class Scorer(ABC):
             features: At least what the method's ``needs`` named, for N images.
 
         Returns:
-            Predictions for the N images, in order. The result for an image does not depend on the batch,
-            except for transductive methods, which must be given all test images at once.
+            Predictions for the N images, in order. The result for an image does not depend on the batch.
+
+        Raises:
+            MethodError: If the method is transductive and needs ``score_set``.
         """
+
+    def score_set(self, features: Features) -> Predictions:
+        """Score all test images of a category at once; what a transductive method must be given.
+
+        Args:
+            features: Features of all N test images.
+
+        Returns:
+            Predictions for the N images, in order; of a transductive method they depend on the whole set.
+        """
+        return self.score(features)
 
     def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
         """Why each of the N images got its score, strongest reasons first; empty where a method has none."""
@@ -106,11 +149,15 @@ class Method(ABC):
         name: Identifier, e.g. ``winclip``.
         settings_type: The dataclass of its settings.
         presets: Settings by preset name that reproduce a paper or a public code; ``canonical`` is the default.
+        published: Backbone and input of the published numbers; None if there are none.
+        own_card: The card of a method that brings no yaml file in ``cards``, such as a plugin.
     """
 
     name: ClassVar[str]
     settings_type: ClassVar[type[MethodSettings]] = MethodSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"canonical": {}}
+    published: ClassVar[PublishedSetup | None] = None
+    own_card: ClassVar[MethodCard | None] = None
 
     def __init__(self, settings: MethodSettings, preset: str = "canonical") -> None:
         self.settings = settings
@@ -132,10 +179,12 @@ class Method(ABC):
 
     def title(self, shots: int = 0) -> str:
         """How the method is shown for so many shots, e.g. ``WinCLIP+`` with references."""
-        from vlmad_core.methods.card import load_card
-
         card = load_card(self.name)
         return card.few_shot_title if shots and card.few_shot_title else card.title
+
+    def is_transductive(self, shots: int) -> bool:
+        """Whether its scores, for so many shots, depend on the other test images: ``score_set`` is then needed."""
+        return self.capabilities.transductive
 
     def why_not_applicable(self, shots: int) -> str | None:
         """A reason why this method can't be run with so many shots, or None if it can."""

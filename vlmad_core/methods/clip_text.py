@@ -17,7 +17,7 @@ from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
-from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Reason, Scorer
+from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Method, MethodSettings, Reason, Scorer
 from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.registry import register_method
 from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
@@ -89,6 +89,7 @@ class _TextMethod(Method):
     """What CLIP-AC and CPE share."""
 
     settings: TextSettings
+    published = LAION_BASE_PLUS
 
     @property
     def capabilities(self) -> Capabilities:

@@ -19,8 +19,9 @@ from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
-from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Reason, Scorer
-from vlmad_core.methods.memory import cosine_distance, nearest_cosine
+from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Method, MethodSettings, Reason, Scorer
+from vlmad_core.methods.memory import cosine_distance
+from vlmad_core.methods.places import least_familiar, patch_box
 from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.registry import register_method
 from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
@@ -100,7 +101,10 @@ class WinClipScorer(Scorer):
         assert features.image_embedding is not None
         prompts = nearest_prompts(features.image_embedding, self.text)
         windows = _top_windows(self._window_logits(features), features.grid)
-        return tuple(a + b + c for a, b, c in zip(prompts, windows, self._least_familiar(features), strict=True))
+        if self.patch_memory is None:
+            return tuple(a + b for a, b in zip(prompts, windows, strict=True))
+        patches = least_familiar(patch_tokens(features, self.settings), self.patch_memory, features.grid)
+        return tuple((*a, *b, c) for a, b, c in zip(prompts, windows, patches, strict=True))
 
     def _window_logits(self, features: Features) -> dict[int, Tensor]:
         return {
@@ -118,20 +122,6 @@ class WinClipScorer(Scorer):
         ]
         patches = cosine_distance(patch_tokens(features, self.settings), self.patch_memory)
         return torch.stack([*maps, patches.reshape(-1, *features.grid)]).mean(dim=0)
-
-    def _least_familiar(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
-        if self.patch_memory is None:
-            return ((),) * len(features)
-        similarities, nearest = nearest_cosine(patch_tokens(features, self.settings), self.patch_memory)
-        rows, columns = features.grid
-        reasons = []
-        for row, where in zip(similarities, nearest, strict=True):
-            patch = int(row.argmin())
-            reference, place = divmod(int(where[patch]), rows * columns)
-            text = f"nearest: reference {reference + 1}, row {place // columns + 1}, column {place % columns + 1}"
-            box = _box(patch // columns, patch % columns, 1, features.grid)
-            reasons.append((Reason("reference", text, float(row[patch]), "abnormal", box),))
-        return tuple(reasons)
 
 
 def text_map(
@@ -165,11 +155,6 @@ def patch_tokens(features: Features, settings: WinClipSettings) -> Tensor:
     return features.stages[max(features.stages)][:, 1:]
 
 
-def _box(row: int, column: int, scale: int, grid: tuple[int, int]) -> tuple[float, float, float, float]:
-    rows, columns = grid
-    return column / columns, row / rows, (column + scale) / columns, (row + scale) / rows
-
-
 def _top_windows(
     window_logits: Mapping[int, Tensor], grid: tuple[int, int], count: int = 3
 ) -> tuple[tuple[Reason, ...], ...]:
@@ -183,7 +168,7 @@ def _top_windows(
         for value, index in zip(top.values, top.indices, strict=True):
             k, number = keys[int(index)]
             place = divmod(number, grid[1] - k + 1)
-            found.append(Reason("window", f"{k} x {k} patches", float(value), "abnormal", _box(*place, k, grid)))
+            found.append(Reason("window", f"{k} x {k} patches", float(value), "abnormal", patch_box(*place, k, grid)))
         reasons.append(tuple(found))
     return tuple(reasons)
 
@@ -205,6 +190,7 @@ class WinClip(Method):
             "patch_layer_norm": True,
         },
     }
+    published = LAION_BASE_PLUS
 
     @property
     def capabilities(self) -> Capabilities:

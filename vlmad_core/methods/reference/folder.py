@@ -51,6 +51,18 @@ class ReferenceFolder:
             )
         return self.tensors[name]
 
+    def setting(self, name: str) -> Any:
+        """A setting that must be there.
+
+        Raises:
+            ReferenceFolderError: If it is not.
+        """
+        if name not in self.settings:
+            raise ReferenceFolderError(
+                f"{self.path / self.method}.json lacks the setting {name!r}.", "Make the reference again."
+            )
+        return self.settings[name]
+
     def tokenizer(self) -> Tokenizer:
         """A tokenizer that knows exactly the stored prompts, so that no vocabulary is needed.
 

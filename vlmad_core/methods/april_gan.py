@@ -1,0 +1,265 @@
+"""APRIL-GAN, shown as AprilLab (Chen et al., "APRIL-GAN: A Zero-/Few-Shot Anomaly Classification and Segmentation
+Method for CVPR 2023 VAND Workshop Challenge Tracks 1&2", arXiv 2305.17382).
+
+Patch tokens after four blocks are mapped by trained linear layers into the joint space and compared with normal
+and abnormal prompts; with references they are also compared, unmapped, with the nearest reference patch. The
+authors' few-shot image score is normalised over the whole test set; that is the setting ``transductive``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vlmad_core.backbones.features import FeatureRequest, Features
+from vlmad_core.backbones.info import BackboneInfo
+from vlmad_core.backbones.tower import TextTower
+from vlmad_core.errors import MethodError
+from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Method, MethodSettings, Reason, Scorer
+from vlmad_core.methods.memory import cosine_distance
+from vlmad_core.methods.places import least_familiar, top_patches
+from vlmad_core.methods.predictions import MapRule, Predictions, map_maximum
+from vlmad_core.methods.registry import register_method
+from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
+from vlmad_core.methods.stages import check_stages, quarter_stages
+from vlmad_core.prompts.ensemble import load_ensemble
+from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
+
+ImageFusion = Literal["bounded", "calibrated", "transductive"]
+"""How the maximum q of the few-shot map is brought to the range of the text score before both are averaged.
+
+``bounded``: q divided by the number of maps it sums, its bound for any likely image; needs nothing else.
+``calibrated``: q rescaled by its range over further normal images.
+``transductive``: q rescaled by its range over all test images of the category, as in the authors' code."""
+
+
+@dataclass(frozen=True)
+class AprilGanSettings(MethodSettings):
+    """Settings of APRIL-GAN.
+
+    Attributes:
+        ensemble: Name of a prompt ensemble, or the path of a yaml file.
+        text_average: How prompt embeddings become one prototype; see ``AverageRule``.
+        temperature: Divides the difference of cosines (the authors multiply by 100).
+        stages: Blocks whose tokens are projected and compared with text; None: the ends of the tower's quarters.
+        memory_stages: Blocks whose tokens are compared with references; None: the same as ``stages``.
+        image_fusion: See ``ImageFusion``; read with references only.
+    """
+
+    ensemble: str = "april_gan"
+    text_average: AverageRule = "each"
+    temperature: float = 0.01
+    stages: tuple[int, ...] | None = None
+    memory_stages: tuple[int, ...] | None = None
+    image_fusion: ImageFusion = "bounded"
+
+    def __post_init__(self) -> None:
+        check_temperature("APRIL-GAN", self.temperature)
+        load_ensemble(self.ensemble)
+        for name in ("stages", "memory_stages"):
+            object.__setattr__(self, name, check_stages("APRIL-GAN", name, getattr(self, name)))
+        if self.image_fusion not in get_args(ImageFusion):
+            raise MethodError(
+                f"The setting 'image_fusion' of APRIL-GAN is {self.image_fusion!r}.",
+                f"Choose one of: {', '.join(get_args(ImageFusion))}.",
+            )
+
+
+@dataclass(frozen=True)
+class AprilGanScorer(Scorer):
+    """APRIL-GAN for one category.
+
+    Attributes:
+        text: Prompts and prototypes of the two classes.
+        settings: The method's settings.
+        projections: Block -> weight [e, d] and bias [e] of its linear layer.
+        memory: Block -> [K*P, d] patch tokens of the references; empty for zero-shot.
+        map_size: (height, width) of the map whose maximum enters the image score.
+        span: Least and greatest map maximum over the calibration images; None without.
+    """
+
+    text: TextClasses
+    settings: AprilGanSettings
+    projections: Mapping[int, tuple[Tensor, Tensor]]
+    memory: Mapping[int, Tensor]
+    map_size: tuple[int, int]
+    span: tuple[float, float] | None = None
+
+    @property
+    def map_rule(self) -> MapRule:
+        """One grid of logits per stage, its sigmoid taken after enlarging; with references one grid of distances."""
+        distances = ("none",) if self.memory else ()
+        return MapRule((*("sigmoid",) * len(self.projections), *distances), align_corners=True, combine="sum")
+
+    def score(self, features: Features) -> Predictions:
+        """Zero-shot: the text score of the image; with references, averaged with the map's maximum."""
+        if self.memory and self.settings.image_fusion == "transductive":
+            raise MethodError(
+                "APRIL-GAN's own few-shot image score is normalised over the whole test set.",
+                "Score all test images together, or choose image_fusion='bounded'.",
+            )
+        return self.score_set(features)
+
+    def score_set(self, features: Features) -> Predictions:
+        """The same for all test images of a category, which the transductive score is normalised over."""
+        assert features.image_embedding is not None
+        logits = two_class_logits(features.image_embedding, self.text.prototypes, self.settings.temperature)
+        score, grids = logits.sigmoid(), self.grids(features)
+        if self.memory:
+            score = 0.5 * (score + self._rescale(map_maximum(grids, self.map_rule, self.map_size)))
+        return Predictions(image_score=score, grids=grids, map_rule=self.map_rule)
+
+    def grids(self, features: Features) -> Tensor:
+        """[N, S, rows, columns]: the stages' logits; with references, the summed distances as the last grid."""
+        grids = []
+        for stage, (weight, bias) in self.projections.items():
+            projected = F.linear(features.stages[stage][:, 1:], weight, bias)
+            logits = two_class_logits(projected, self.text.prototypes, self.settings.temperature)
+            grids.append(logits.reshape(-1, *features.grid))
+        if self.memory:
+            # Enlarging is linear, so the stages' distances may be summed before it. Not halved, as the authors do.
+            distances = [2.0 * cosine_distance(features.stages[k][:, 1:], rows) for k, rows in self.memory.items()]
+            grids.append(torch.stack(distances).sum(dim=0).reshape(-1, *features.grid))
+        return torch.stack(grids, dim=1)
+
+    def _rescale(self, maximum: Tensor) -> Tensor:
+        if self.settings.image_fusion == "bounded":
+            return maximum / (len(self.projections) + len(self.memory))
+        low, high = self.span if self.span is not None else (float(maximum.min()), float(maximum.max()))
+        # A single image, or equal ones, have no range: all are then the least anomalous.
+        return (maximum - low) / (high - low) if high > low else torch.zeros_like(maximum)
+
+    def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
+        """The most similar prompts, the most abnormal patches, and with references the least familiar patch."""
+        assert features.image_embedding is not None
+        grids, count = self.grids(features), len(self.projections)
+        patches = top_patches(grids[:, :count].sigmoid().sum(dim=1) + grids[:, count:].sum(dim=1))
+        reasons = [a + b for a, b in zip(nearest_prompts(features.image_embedding, self.text), patches, strict=True)]
+        if self.memory:
+            last = max(self.memory)
+            found = least_familiar(features.stages[last][:, 1:], self.memory[last], features.grid)
+            reasons = [(*a, b) for a, b in zip(reasons, found, strict=True)]
+        return tuple(reasons)
+
+
+@register_method
+class AprilGan(Method):
+    """APRIL-GAN, zero-shot and few-shot."""
+
+    name = "april_gan"
+    settings_type = AprilGanSettings
+    settings: AprilGanSettings
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "canonical": {},
+        "authors": {"name_table": "raw", "image_fusion": "transductive"},
+    }
+    published = OPENAI_LARGE
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Classifies and segments, with or without references; trained on auxiliary data."""
+        return Capabilities(
+            segments=True,
+            few_shot=True,
+            trained=True,
+            transductive=self.settings.image_fusion == "transductive",
+        )
+
+    def is_transductive(self, shots: int) -> bool:
+        """Only the few-shot image score is."""
+        return shots > 0 and self.capabilities.transductive
+
+    def title(self, shots: int = 0) -> str:
+        """The card's title; a transductive score says so."""
+        return super().title(shots) + (", transductive" if self.is_transductive(shots) else "")
+
+    def prompt_record(self) -> Mapping[str, Any]:
+        """Name and content hash of the ensemble."""
+        ensemble = load_ensemble(self.settings.ensemble)
+        return {"ensemble": ensemble.name, "content_hash": ensemble.content_hash}
+
+    def stages(self, backbone: BackboneInfo) -> tuple[int, ...]:
+        """The blocks whose tokens are projected, in the order of the linear layers."""
+        return self.settings.stages or quarter_stages(backbone.depth)
+
+    def memory_stages(self, backbone: BackboneInfo) -> tuple[int, ...]:
+        """The blocks whose tokens are compared with references."""
+        return self.settings.memory_stages or self.stages(backbone)
+
+    def needs(self, backbone: BackboneInfo, shots: int) -> FeatureRequest:
+        """The image embedding and the raw tokens of the stages."""
+        stages = frozenset(self.stages(backbone)) | frozenset(self.memory_stages(backbone) if shots else ())
+        return FeatureRequest(image_embedding=True, stages=stages)
+
+    def prepare(
+        self,
+        category: str,
+        text: TextTower,
+        references: Features | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+        calibration: Features | None = None,
+    ) -> AprilGanScorer:
+        """Embed the prompts, take the linear layers ``linear.i.weight`` [e, d] and ``linear.i.bias`` [e]."""
+        ensemble = load_ensemble(self.settings.ensemble)
+        classes = embed_ensemble(text, ensemble, category, self.settings.text_average)
+        return self.scorer(classes, text.info, references, parameters, calibration)
+
+    def scorer(
+        self,
+        text: TextClasses,
+        backbone: BackboneInfo,
+        references: Features | None = None,
+        parameters: Mapping[str, Tensor] | None = None,
+        calibration: Features | None = None,
+    ) -> AprilGanScorer:
+        """A scorer from prompts that are already embedded; see ``prepare``."""
+        memory = {}
+        if references is not None:
+            memory = {k: references.stages[k][:, 1:].flatten(0, 1) for k in self.memory_stages(backbone)}
+        projections = _projections(parameters, self.stages(backbone), backbone)
+        size = (backbone.image_size, backbone.image_size)
+        scorer = AprilGanScorer(text, self.settings, projections, memory, size)
+        if not memory or self.settings.image_fusion != "calibrated":
+            return scorer
+        if calibration is None:
+            raise MethodError(
+                "APRIL-GAN with image_fusion='calibrated' was given no calibration images.",
+                "Give further normal images for it, or choose image_fusion='bounded'.",
+            )
+        maximum = map_maximum(scorer.grids(calibration), scorer.map_rule, size)
+        span = (float(maximum.min()), float(maximum.max()))
+        return AprilGanScorer(text, self.settings, projections, memory, size, span)
+
+
+def _projections(
+    parameters: Mapping[str, Tensor] | None, stages: tuple[int, ...], backbone: BackboneInfo
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """The linear layer of each stage, checked against the backbone."""
+    if parameters is None:
+        raise MethodError(
+            f"APRIL-GAN has no trained projections for {backbone.title}.",
+            f"Train them: python -m vlmad_core train april_gan --data NAME --backbone {backbone.id}",
+        )
+    expected = (backbone.embed_dim, backbone.width)
+    found = {}
+    for i, stage in enumerate(stages):
+        weight, bias = parameters.get(f"linear.{i}.weight"), parameters.get(f"linear.{i}.bias")
+        if weight is None or bias is None or tuple(weight.shape) != expected or tuple(bias.shape) != expected[:1]:
+            shape = "none" if weight is None else " x ".join(map(str, weight.shape))
+            raise MethodError(
+                f"APRIL-GAN needs a linear layer of {expected[0]} x {expected[1]} for block {stage} of "
+                f"{backbone.title}; the parameters hold {shape}.",
+                "Use parameters trained on this backbone with these stages.",
+            )
+        found[stage] = (weight.float(), bias.float())
+    if f"linear.{len(stages)}.weight" in parameters:
+        raise MethodError(
+            f"The parameters hold more linear layers than the {len(stages)} stages {stages}.",
+            "Set 'stages' to those they were trained for.",
+        )
+    return found
