@@ -1,10 +1,11 @@
 """The methods, one file each, and the registry that lists them."""
 
-from vlmad_core.methods import april_gan, clip_text, winclip
+from vlmad_core.methods import anomaly_clip, april_gan, clip_text, winclip
 from vlmad_core.methods.base import Capabilities, Method, MethodSettings, PublishedSetup, Reason, Scorer
 from vlmad_core.methods.card import MethodCard, load_card
 from vlmad_core.methods.predictions import MapRule, Predictions, anomaly_maps, concatenate_predictions, map_maximum
 from vlmad_core.methods.registry import ALIASES, create_method, list_methods, method_class, register_method
+from vlmad_core.methods.trained import TrainingRecord, find_parameters, load_parameters
 
 __all__ = [
     "ALIASES",
@@ -17,13 +18,17 @@ __all__ = [
     "PublishedSetup",
     "Reason",
     "Scorer",
+    "TrainingRecord",
+    "anomaly_clip",
     "anomaly_maps",
     "april_gan",
     "clip_text",
     "concatenate_predictions",
     "create_method",
+    "find_parameters",
     "list_methods",
     "load_card",
+    "load_parameters",
     "map_maximum",
     "method_class",
     "register_method",

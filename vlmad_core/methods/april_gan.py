@@ -1,5 +1,4 @@
-"""APRIL-GAN, shown as AprilLab (Chen et al., "APRIL-GAN: A Zero-/Few-Shot Anomaly Classification and Segmentation
-Method for CVPR 2023 VAND Workshop Challenge Tracks 1&2", arXiv 2305.17382).
+"""APRIL-GAN, shown as AprilLab (Chen et al., "APRIL-GAN", CVPR 2023 VAND workshop challenge, arXiv 2305.17382).
 
 Patch tokens after four blocks are mapped by trained linear layers into the joint space and compared with normal
 and abnormal prompts; with references they are also compared, unmapped, with the nearest reference patch. The
@@ -23,7 +22,7 @@ from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Method, MethodSettings, Reason, Scorer
 from vlmad_core.methods.memory import cosine_distance
 from vlmad_core.methods.places import least_familiar, top_patches
-from vlmad_core.methods.predictions import MapRule, Predictions, map_maximum
+from vlmad_core.methods.predictions import Activation, MapRule, Predictions, map_maximum
 from vlmad_core.methods.registry import register_method
 from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
 from vlmad_core.methods.stages import check_stages, quarter_stages
@@ -93,8 +92,10 @@ class AprilGanScorer(Scorer):
     @property
     def map_rule(self) -> MapRule:
         """One grid of logits per stage, its sigmoid taken after enlarging; with references one grid of distances."""
-        distances = ("none",) if self.memory else ()
-        return MapRule((*("sigmoid",) * len(self.projections), *distances), align_corners=True, combine="sum")
+        activations: list[Activation] = ["sigmoid"] * len(self.projections)
+        if self.memory:
+            activations.append("none")
+        return MapRule(tuple(activations), align_corners=True, combine="sum")
 
     def score(self, features: Features) -> Predictions:
         """Zero-shot: the text score of the image; with references, averaged with the map's maximum."""

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from vlmad_core.methods.reference.anomaly_clip import anomaly_clip_outputs
 from vlmad_core.methods.reference.april_gan import april_gan_outputs
 from vlmad_core.methods.reference.folder import ReferenceFolder, read_reference
 from vlmad_core.methods.reference.winclip import winclip_outputs
@@ -21,7 +22,7 @@ EMBEDDING_TOLERANCE = 1e-5
 """Largest absolute difference on unit-normalised embeddings."""
 
 CHECKS: Mapping[str, Callable[[ReferenceFolder], Iterator[tuple[str, Tensor, Tensor]]]] = MappingProxyType(
-    {"winclip": winclip_outputs, "april_gan": april_gan_outputs}
+    {"winclip": winclip_outputs, "april_gan": april_gan_outputs, "anomaly_clip": anomaly_clip_outputs}
 )
 """For each method a function that yields (name, ours, theirs)."""
 

@@ -1,0 +1,192 @@
+"""Trained parameters of a method: reading them, checking that they fit, and finding those for a run.
+
+A set of parameters is two files of one name: ``.safetensors`` with the tensors and ``.json`` with the record of
+how they were made. Training (``vlmad_core.training``) writes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vlmad_core.backbones.info import BackboneInfo
+from vlmad_core.backbones.open_clip import read_state
+from vlmad_core.errors import MethodError
+
+SHIPPED = Path(__file__).parent / "parameters"
+"""Parameters that come with the program, in a folder per method."""
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How parameters were made: what a reader needs to judge a number that rests on them.
+
+    Attributes:
+        method: The method they are for.
+        training_data: Data sets whose test splits they were trained on, so that contamination can be computed;
+            None if unknown (an authors' checkpoint).
+        backbone: The backbone's ``BackboneInfo`` as json; None if unknown.
+        settings: Settings of the method that shape the parameters, e.g. its stages.
+        hyperparameters: Optimiser, epochs, batch size, seed, augmentation.
+        images: Number of training images by data set and category.
+        losses: Mean loss of each epoch.
+        version: Of this form.
+    """
+
+    method: str
+    training_data: tuple[str, ...] | None
+    backbone: Mapping[str, Any] | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    images: Mapping[str, int] = field(default_factory=dict)
+    losses: tuple[float, ...] = ()
+    version: int = RECORD_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain json values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TrainingRecord:
+        """Read what ``to_json`` wrote."""
+        known = dict(value)
+        if known.get("training_data") is not None:
+            known["training_data"] = tuple(known["training_data"])
+        known["losses"] = tuple(known.get("losses", ()))
+        return cls(**known)
+
+
+def load_parameters(path: Path, method: str, backbone: BackboneInfo) -> tuple[dict[str, Tensor], TrainingRecord]:
+    """Read trained parameters and check that they are for this method and this backbone.
+
+    Args:
+        path: The ``.safetensors`` or the ``.json`` of a pair; or an authors' checkpoint (``.pth``, ``.pt``),
+            which says neither what it was trained on nor with which backbone.
+        method: Name of the method.
+        backbone: The backbone they are to be used with.
+
+    Returns:
+        The tensors, and how they were made.
+
+    Raises:
+        MethodError: If they can't be read, or are for another method, backbone or activation.
+    """
+    if path.suffix in (".pth", ".pt"):
+        return read_authors_checkpoint(path, method), TrainingRecord(method, None, None)
+    record = read_record(path.with_suffix(".json"))
+    if record.method != method:
+        raise MethodError(f"{path} holds parameters of {record.method!r}, not of {method!r}.", "Choose another file.")
+    known = record.backbone or {}
+    for key, what in (("weights_hash", "the backbone"), ("activation", "the activation")):
+        if known.get(key) != getattr(backbone, key):
+            raise MethodError(
+                f"{path} was trained on {known.get('title', 'an unknown backbone')} ({what} {known.get(key)}), "
+                f"not on {backbone.title} ({getattr(backbone, key)}).",
+                f"Train on this one: python -m vlmad_core train {method} --data NAME --backbone {backbone.id}",
+            )
+    try:
+        return load_file(path.with_suffix(".safetensors")), record
+    except (OSError, SafetensorError) as error:
+        raise MethodError(f"{path.with_suffix('.safetensors')} can't be read: {error}.", "Train again.") from error
+
+
+def read_record(path: Path) -> TrainingRecord:
+    """Read the record beside a set of parameters.
+
+    Raises:
+        MethodError: If it is missing, damaged, or of a newer version of the program.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw["version"] > RECORD_VERSION:
+            raise MethodError(f"{path} was written by a newer version of this program.", "Update the program.")
+        return TrainingRecord.from_json(raw)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MethodError(
+            f"{path} can't be read as a training record: {type(error).__name__} {error}.",
+            "Keep the json that training writes beside the safetensors.",
+        ) from error
+
+
+def find_parameters(
+    method: str, backbone: BackboneInfo, dataset: str | None, folders: Iterable[Path] = ()
+) -> Path | None:
+    """The parameters a run uses when none are named.
+
+    Among those for this method, backbone and activation that were not trained on the data set to be judged: the
+    ones trained on the most data sets, then of the first folder, then first by name. So ``bundled_b`` is judged
+    with what was trained on ``bundled_a``, the other way round, and any other data set with what was trained on
+    both.
+
+    Args:
+        method: Name of the method.
+        backbone: The backbone of the run.
+        dataset: Name of the data set to be judged; None if it is none (an uploaded image).
+        folders: Folders of one's own, each with a folder per method, searched before the shipped ones.
+
+    Returns:
+        Path of a ``.safetensors`` file, or None if there is none that fits.
+    """
+    best: tuple[int, Path] | None = None
+    for folder in (*folders, SHIPPED):
+        for path in sorted((folder / method).glob("*.safetensors")):
+            try:
+                record = read_record(path.with_suffix(".json"))
+            except MethodError:
+                continue  # a damaged or half-copied file of one's own must not hide the others
+            known, data = record.backbone or {}, record.training_data
+            fits = (known.get("weights_hash"), known.get("activation")) == (backbone.weights_hash, backbone.activation)
+            if not fits or data is None or dataset in data or record.method != method:
+                continue
+            if best is None or len(data) > best[0]:
+                best = (len(data), path)
+    return best[1] if best else None
+
+
+def read_authors_checkpoint(path: Path, method: str) -> dict[str, Tensor]:
+    """Read a checkpoint of the authors' public code (APRIL-GAN's linear layers, AnomalyCLIP's prompts).
+
+    Raises:
+        MethodError: If it holds neither, or the method has no such checkpoint.
+    """
+    state: dict[str, Any] = read_state(path)
+    if method == "april_gan" and "trainable_linearlayer" in state:
+        # nn.ModuleList "fc" of linear layers, one per stage.
+        layers = state["trainable_linearlayer"]
+        return {name.removeprefix("module.").replace("fc.", "linear."): t.float() for name, t in layers.items()}
+    if method == "anomaly_clip" and "prompt_learner" in state:
+        return from_prompt_learner(state["prompt_learner"])
+    raise MethodError(
+        f"{path} is no checkpoint of {method!r} in its authors' form.", "Give a .safetensors written by training."
+    )
+
+
+def from_prompt_learner(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """AnomalyCLIP's prompt learner, as its authors name the tensors, in the form this program uses.
+
+    The unused ``compound_prompt_projections`` and the token buffers are left out.
+
+    Args:
+        state: ``ctx_pos`` (normal) and ``ctx_neg`` (abnormal) [1, 1, m, t], ``compound_prompts_text.i`` [p, t].
+
+    Returns:
+        ``context`` [2, m, t], normal first, and ``deep.i`` [p, t].
+
+    Raises:
+        MethodError: If the contexts are missing.
+    """
+    if "ctx_pos" not in state or "ctx_neg" not in state:
+        raise MethodError("The checkpoint holds no ctx_pos and ctx_neg.", "Give AnomalyCLIP's prompt learner.")
+    context = [state[name].float().reshape(-1, state[name].shape[-1]) for name in ("ctx_pos", "ctx_neg")]
+    prefix = "compound_prompts_text."
+    deep = {f"deep.{name.removeprefix(prefix)}": t.float() for name, t in state.items() if name.startswith(prefix)}
+    return {"context": torch.stack(context), **deep}
