@@ -1,0 +1,361 @@
+"""Results that papers and other people's repositories report, as a tidy table with its sources.
+
+The table lies in ``results/reported``; its README explains the columns and the known conflicts. Reported values
+are never averaged with measured ones, and conflicts between sources are kept: this module shows them, and
+resolves none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vlmad_core.errors import StoreError
+
+REPORTED = Path(__file__).resolve().parents[2] / "results" / "reported"
+"""Where the table lies in a checkout."""
+
+COLUMNS = (
+    "dataset",
+    "category",
+    "method",
+    "method_id",
+    "variant",
+    "kind",
+    "shots",
+    "metric",
+    "value",
+    "std",
+    "decimals",
+    "backbone",
+    "image_size",
+    "training_data",
+    "source",
+    "location",
+    "origin",
+    "read",
+    "note",
+)
+METRIC_NAMES = (
+    "image_auroc",
+    "image_ap",
+    "image_f1max",
+    "pixel_auroc",
+    "pixel_ap",
+    "pixel_f1max",
+    "aupro_reported",
+)
+ORIGINS = ("primary", "secondary", "reproduction", "unclear")
+KINDS = ("main", "ablation")
+CATEGORY_COUNTS: Mapping[str, int] = {"mvtec_ad": 15, "visa": 12}
+"""Categories of the published data sets; a mean is checked only against all of them."""
+
+MEAN = "mean"
+GROUP_PREFIX = "group:"
+
+_LINE = ["dataset", "method", "variant", "shots", "metric", "source", "backbone", "image_size", "training_data"]
+"""What one reported mean belongs to."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A paper or repository that numbers come from.
+
+    Attributes:
+        id: Key of the source in the table.
+        title: Its title; None if it is not known.
+        authors: Its authors; empty where they are not known.
+        year: Year of publication, or None.
+        venue: Where it was published, or None.
+        url: Its arXiv page or repository, or None.
+        read: Which parts of it were read.
+        note: What else a reader should know; empty if nothing.
+    """
+
+    id: str
+    title: str | None
+    authors: tuple[str, ...]
+    year: int | None
+    venue: str | None
+    url: str | None
+    read: str
+    note: str
+
+    @property
+    def label(self) -> str:
+        """A short form such as ``Jeong et al. 2023``; the repository where there are no authors."""
+        when = f" {self.year}" if self.year else ""
+        if not self.authors:
+            place = self.url.removeprefix("https://github.com/") if self.url else None
+            return f"{place or self.title or self.id}{when}"
+        surname = self.authors[0].split()[-1]
+        return f"{surname}{' et al.' if len(self.authors) > 1 else ''}{when}"
+
+
+@dataclass(frozen=True)
+class MeanCheck:
+    """A reported mean beside the mean of the categories that were reported with it.
+
+    Attributes:
+        dataset: Data set.
+        method: Method as the source calls it.
+        variant: Which of the method's rows.
+        shots: Reference images.
+        metric: Metric.
+        source: Source of the mean.
+        mean_location: Where the mean stands.
+        category_location: Where the categories stand.
+        stated: The reported mean, a fraction.
+        computed: Mean of the reported categories, a fraction.
+        tolerance: How far rounding alone can move the two apart.
+    """
+
+    dataset: str
+    method: str
+    variant: str
+    shots: int
+    metric: str
+    source: str
+    mean_location: str
+    category_location: str
+    stated: float
+    computed: float
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether rounding explains the difference."""
+        return abs(self.stated - self.computed) <= self.tolerance + 1e-9
+
+    @property
+    def name(self) -> str:
+        """A short name such as ``visa/MuSc/repo results/0-shot/pixel_auroc``."""
+        return f"{self.dataset}/{self.method}/{self.variant}/{self.shots}-shot/{self.metric}"
+
+
+def load_reported(folder: str | Path = REPORTED) -> pd.DataFrame:
+    """Read the table of reported results.
+
+    Args:
+        folder: The folder with ``results.csv`` and ``sources.json``.
+
+    Returns:
+        One row per reported value with the columns of ``COLUMNS``; ``value`` and ``std`` are fractions, ``std``
+        and ``image_size`` may be missing, unknown texts are empty.
+
+    Raises:
+        StoreError: If the table is missing or not as it should be; names the first row that is wrong.
+    """
+    path = Path(folder) / "results.csv"
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise StoreError(f"The reported results {path} can't be read: {error}.", "Restore the file.") from error
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        raise StoreError(f"{path} has no column {missing[0]!r}.", f"Its columns are {', '.join(COLUMNS)}.")
+    frame = frame[list(COLUMNS)]
+    for name in ("value", "std"):
+        frame[name] = pd.to_numeric(frame[name], errors="coerce")
+    for name in ("shots", "decimals", "image_size"):
+        frame[name] = pd.to_numeric(frame[name], errors="coerce").astype("Int64")
+    _refuse_wrong_rows(frame, path, set(load_sources(folder)))
+    return frame
+
+
+def load_sources(folder: str | Path = REPORTED) -> dict[str, Source]:
+    """The sources of the table by their keys.
+
+    Raises:
+        StoreError: If the file is missing or damaged.
+    """
+    path = Path(folder) / "sources.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return {key: _source(key, value) for key, value in raw.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise StoreError(f"The sources {path} can't be read: {error}.", "Restore the file.") from error
+
+
+def reported_leaderboard(
+    frame: pd.DataFrame,
+    dataset: str,
+    *,
+    metrics: Iterable[str] | None = None,
+    shots: int | None = None,
+    kinds: Iterable[str] = ("main",),
+    sources: Mapping[str, Source] | None = None,
+) -> pd.DataFrame:
+    """Reported means of one data set, one row per claim and metric; nothing is averaged over claims or ranked.
+
+    Args:
+        frame: As ``load_reported`` gives it.
+        dataset: Key of a published data set, e.g. ``mvtec_ad`` (``Dataset.official``).
+        metrics: Only these; None for all.
+        shots: Only results with so many reference images; None for all.
+        kinds: ``main``, ``ablation``.
+        sources: Sources for the column ``citation``; read from ``REPORTED`` if None.
+
+    Returns:
+        dataset, method, method_id, variant, kind, shots, metric, value, std, stated (False where the mean was
+        computed here, from all categories of a source that states none), backbone, image_size, training_data,
+        contaminated (trained on this data set), source, citation, location, origin, note.
+    """
+    known = load_sources() if sources is None else sources
+    chosen = frame[(frame["dataset"] == dataset) & frame["kind"].isin(list(kinds))]
+    if metrics is not None:
+        chosen = chosen[chosen["metric"].isin(list(metrics))]
+    if shots is not None:
+        chosen = chosen[chosen["shots"] == shots]
+    rows = [row for _, group in _groups(chosen) for row in _means(group, dataset)]
+    columns = [
+        "dataset",
+        "method",
+        "method_id",
+        "variant",
+        "kind",
+        "shots",
+        "metric",
+        "value",
+        "std",
+        "stated",
+        "backbone",
+        "image_size",
+        "training_data",
+        "contaminated",
+        "source",
+        "citation",
+        "location",
+        "origin",
+        "note",
+    ]
+    board = pd.DataFrame(rows, columns=[name for name in columns if name not in ("contaminated", "citation")])
+    trained = board["training_data"].str.split("+")
+    board["contaminated"] = [isinstance(names, list) and dataset in names for names in trained]
+    board["citation"] = [known[key].label if key in known else key for key in board["source"]]
+    return board[columns].sort_values(["metric", "shots", "value"], ascending=[True, True, False], ignore_index=True)
+
+
+def compare_means(frame: pd.DataFrame) -> tuple[MeanCheck, ...]:
+    """Hold every reported mean against the categories reported with it, where all of them are there.
+
+    The mean may stand elsewhere than the categories (e.g. in an abstract), as long as both are the same claim.
+    """
+    checks: list[MeanCheck] = []
+    for line, group in _groups(frame):
+        claim = dict(zip(_LINE[:6], line, strict=False))
+        means, parts = _split(group)
+        for place, part in parts.groupby("location", sort=True):
+            if not part["category"].nunique() == len(part) == CATEGORY_COUNTS.get(claim["dataset"]):
+                continue
+            checks.extend(
+                MeanCheck(
+                    **claim,
+                    mean_location=str(mean["location"]),
+                    category_location=str(place),
+                    stated=float(mean["value"]),
+                    computed=float(part["value"].mean()),
+                    tolerance=_rounding(int(mean["decimals"])) + _rounding(int(part["decimals"].max())),
+                )
+                for mean in _rows(means)
+            )
+    return tuple(checks)
+
+
+def check_means(frame: pd.DataFrame) -> list[MeanCheck]:
+    """Reported means that their own categories contradict by more than rounding."""
+    return [check for check in compare_means(frame) if not check.agrees]
+
+
+def conflicts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Values that sources state differently, by more than rounding, for what should be one number.
+
+    Held against each other are the authors' own numbers and quotations of them (not other people's runs), for the
+    same data set, category, method, shots, metric and training data, ablations left out.
+
+    Returns:
+        The rows concerned, with the column ``spread``: largest minus smallest value, a fraction.
+    """
+    claims = frame[(frame["kind"] == "main") & (frame["origin"] != "reproduction")]
+    keys = ["dataset", "category", "method", "shots", "metric", "training_data"]
+    kept = []
+    for _, group in claims.groupby(keys, sort=False, dropna=False):
+        low, high = group.loc[group["value"].idxmin()], group.loc[group["value"].idxmax()]
+        spread = float(high["value"] - low["value"])
+        if spread > _rounding(int(low["decimals"])) + _rounding(int(high["decimals"])) + 1e-9:
+            kept.append(group.assign(spread=spread))
+    if not kept:
+        return claims.head(0).assign(spread=pd.Series(dtype=float))
+    return pd.concat(kept).sort_index()
+
+
+def _rounding(decimals: int) -> float:
+    """Half a unit of the last printed digit of a percentage, as a fraction."""
+    return 0.5 * 10.0 ** -(decimals + 2)
+
+
+def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    for line, group in frame.groupby(_LINE, sort=True, dropna=False):
+        yield (line if isinstance(line, tuple) else (line,)), group
+
+
+def _split(group: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The means and the categories of a claim; groups of categories are neither."""
+    is_mean = group["category"] == MEAN
+    return group[is_mean], group[~is_mean & ~group["category"].str.startswith(GROUP_PREFIX)]
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _means(group: pd.DataFrame, dataset: str) -> list[dict[str, Any]]:
+    """Stated means of a claim; else the mean of its categories, if all are there."""
+    means, parts = _split(group)
+    if len(means):
+        return [{**row, "stated": True} for row in _rows(means)]
+    found = []
+    for _, part in parts.groupby("location", sort=True):
+        if part["category"].nunique() == len(part) == CATEGORY_COUNTS.get(dataset):
+            first = _rows(part)[0]
+            found.append({**first, "value": float(part["value"].mean()), "std": float("nan"), "stated": False})
+    return found
+
+
+def _source(key: str, value: Mapping[str, Any]) -> Source:
+    url = None
+    if value.get("arxiv"):
+        url = f"https://arxiv.org/abs/{value['arxiv']}"
+    elif value.get("repo"):
+        url = f"https://github.com/{value['repo']}"
+    return Source(
+        id=key,
+        title=value.get("title"),
+        authors=tuple(value.get("authors") or ()),
+        year=value.get("year"),
+        venue=value.get("venue"),
+        url=url,
+        read=value.get("read") or "",
+        note=value.get("note") or "",
+    )
+
+
+def _refuse_wrong_rows(frame: pd.DataFrame, path: Path, sources: set[str]) -> None:
+    wrong = {
+        "a value that is no fraction": ~frame["value"].between(0.0, 1.0),
+        "no number of shots": frame["shots"].isna(),
+        "no number of decimals": frame["decimals"].isna(),
+        "an unknown metric": ~frame["metric"].isin(METRIC_NAMES),
+        "an unknown origin": ~frame["origin"].isin(ORIGINS),
+        "an unknown kind": ~frame["kind"].isin(KINDS),
+        "a source that sources.json lacks": ~frame["source"].isin(sources),
+    }
+    for what, rows in wrong.items():
+        if rows.any():
+            line = int(rows.to_numpy().argmax()) + 2
+            raise StoreError(f"{path}, line {line}, has {what}.", "Correct the line.")
