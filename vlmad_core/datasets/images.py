@@ -75,6 +75,7 @@ def reading_protocol() -> dict[str, str]:
         "palette": "looked up",
         "alpha": f"composited on RGB {BACKGROUND}",
         "cmyk": "converted by Pillow's formula, embedded colour profiles ignored",
+        "ycbcr_lab_hsv": "converted by Pillow",
         "animated": "first frame or page",
         "colour_profile": "ignored: values are taken as sRGB",
         "aspect_ratio": "kept on reading",
@@ -111,7 +112,7 @@ def read_image(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, *, na
         DatasetError: The file is missing, empty, truncated, too large or too small, or no accepted image.
     """
     label = name or (str(source) if isinstance(source, Path) else "the uploaded image")
-    return to_rgb(open_checked(source, limits, name=label), label)
+    return _to_rgb(open_checked(source, limits, name=label), label)
 
 
 def open_checked(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, *, name: str | None = None) -> Image.Image:
@@ -149,16 +150,8 @@ def open_checked(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, *, 
     return _upright(image)
 
 
-def to_rgb(image: Image.Image, label: str) -> Image.Image:
-    """Convert a decoded image of any mode to RGB by the rules of :func:`reading_protocol`.
-
-    Args:
-        image: A loaded image.
-        label: What to call it in messages.
-
-    Raises:
-        DatasetError: Its values have no stated range or its colour space can't be converted.
-    """
+def _to_rgb(image: Image.Image, label: str) -> Image.Image:
+    """Convert a decoded image by the rules of :func:`reading_protocol`; may change it in place."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return _bare(image)
     if image.mode.startswith("I") or image.mode == "F":
@@ -176,10 +169,11 @@ def to_rgb(image: Image.Image, label: str) -> Image.Image:
 
 
 def _bare(image: Image.Image) -> Image.Image:
-    """The pixels without what came with them (EXIF, profile, transparency), and without an open file."""
-    bare = Image.new("RGB", image.size)
-    bare.paste(image)
-    return bare
+    """The pixels without what came with them: EXIF, colour profile, transparency, an open file."""
+    if type(image) is not Image.Image:
+        image = image.copy()
+    image.info = {}
+    return image
 
 
 def _to_bytes(image: Image.Image, label: str) -> np.ndarray:

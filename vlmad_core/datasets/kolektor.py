@@ -41,7 +41,7 @@ def read(root: Path, name: str) -> Dataset:
         layout=LAYOUT,
         samples=listing.sorted_samples(),
         problems=tuple(listing.problems),
-        category_kinds={CATEGORY: "texture", CATEGORY2: "texture"},
+        category_kinds={CATEGORY if _items(root) else CATEGORY2: "texture"},
         notes=notes,
     )
 
