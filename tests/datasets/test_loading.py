@@ -27,6 +27,7 @@ def test_single_category_of_a_published_set_is_named_after_the_set(mvtec_tree: P
 def test_name_is_looked_up_in_the_data_folder(mvtec_tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLMAD_DATA_DIR", str(mvtec_tree.parent))
     assert load_dataset("factory").root == mvtec_tree
+    assert load_dataset("factory/gear").categories == ("gear",)
     mvtec_tree.rename(mvtec_tree.parent / "mvtec_anomaly_detection")
     assert load_dataset("mvtec").root == mvtec_tree.parent / "mvtec_anomaly_detection"
     entry = next(entry for entry in list_datasets() if entry.name == "mvtec_anomaly_detection")

@@ -24,7 +24,7 @@ BACKGROUND = (255, 255, 255)
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """How large an image may be, and in which formats: the one place where this is set.
+    """How large an image may be, how many at once, and in which formats: the one place where this is set.
 
     Attributes:
         max_bytes: Size of the file in bytes.
@@ -33,6 +33,8 @@ class ImageLimits:
         min_side: The shorter side in pixels; below it there is nothing to inspect.
         formats: Accepted formats by Pillow's name. ``JPEG`` covers MPO, a JPEG with further views, as phones
             and stereo cameras write it.
+        max_batch: Images that may be given at once (a folder, a zip, several uploads); reading a single image
+            takes no notice of it.
     """
 
     max_bytes: int = 64 * 2**20
@@ -40,6 +42,7 @@ class ImageLimits:
     max_side: int = 16_384
     min_side: int = 8
     formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+    max_batch: int = 200
 
 
 DEFAULT_LIMITS = ImageLimits()

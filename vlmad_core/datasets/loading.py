@@ -48,7 +48,8 @@ def load_dataset(source: str | Path, *, name: str | None = None) -> Dataset:
     data set, or a csv or parquet manifest.
 
     Args:
-        source: ``bundled_a``, ``bundled_b``, ``elpv``, ``textile``, a name, or a path.
+        source: ``bundled_a``, ``bundled_b``, ``elpv``, ``textile``, a name, or a path (a relative one that is
+            not there is looked for in ``VLMAD_DATA_DIR`` too).
         name: What to call it in results; taken from the folder by default.
 
     Raises:
@@ -116,7 +117,10 @@ def data_sets_in(root: Path) -> tuple[Path, ...]:
 
 def _locate(source: str | Path) -> tuple[Path, str | None]:
     if isinstance(source, Path) or source.startswith((".", "~")) or "/" in source or os.sep in source:
-        return Path(source).expanduser(), None
+        path, data_dir = Path(source).expanduser(), _data_dir()
+        if not path.exists() and data_dir is not None and (data_dir / path).exists():
+            return data_dir / path, None
+        return path, None
     if source in BUNDLED:
         return bundled_root(source), source
     data_dir = _data_dir()
