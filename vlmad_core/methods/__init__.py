@@ -1,8 +1,9 @@
 """The methods, one file each, and the registry that lists them."""
 
-from vlmad_core.methods import anomaly_clip, april_gan, clip_text, winclip
+from vlmad_core.methods import anomaly_clip, april_gan, clip_text, musc, patch_memory, winclip
 from vlmad_core.methods.base import Capabilities, Method, MethodSettings, PublishedSetup, Reason, Scorer
 from vlmad_core.methods.card import MethodCard, load_card
+from vlmad_core.methods.plugins import load_all_plugins, load_plugin
 from vlmad_core.methods.predictions import MapRule, Predictions, anomaly_maps, concatenate_predictions, map_maximum
 from vlmad_core.methods.registry import ALIASES, create_method, list_methods, method_class, register_method
 from vlmad_core.methods.trained import TrainingRecord, find_parameters, load_parameters
@@ -29,8 +30,13 @@ __all__ = [
     "list_methods",
     "load_card",
     "load_parameters",
+    "load_plugin",
     "map_maximum",
     "method_class",
+    "musc",
+    "patch_memory",
     "register_method",
     "winclip",
 ]
+
+load_all_plugins()

@@ -44,16 +44,28 @@ class MethodCard:
     deviations: tuple[str, ...] = ()
 
 
-@cache
+_ADDED: dict[str, MethodCard] = {}
+
+
+def add_card(card: MethodCard) -> None:
+    """Make a card known that is no yaml file: the one a plugin brings. Part of registering its method."""
+    _ADDED[card.name] = card
+
+
 def load_card(name: str) -> MethodCard:
-    """Read the card of a method.
+    """The card of a method.
 
     Raises:
         MethodError: If there is no card, or it lacks a field.
     """
+    return _ADDED.get(name) or _read_card(name)
+
+
+@cache
+def _read_card(name: str) -> MethodCard:
     path = CARD_FOLDER / f"{name}.yaml"
     if not path.is_file():
-        raise MethodError(f"The method {name!r} has no card at {path}.", "Add a yaml file of that name.")
+        raise MethodError(f"The method {name!r} has no card at {path}.", "Add one, or set 'own_card'.")
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     raw["needs"] = tuple(raw.get("needs", ()))
     raw["deviations"] = tuple(raw.get("deviations", ()))

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import Method
+from vlmad_core.methods.card import add_card, load_card
 
 MethodType = TypeVar("MethodType", bound=type[Method])
 
@@ -30,16 +31,29 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "anomalyclip": "anomaly_clip",
         "anomaly-clip": "anomaly_clip",
         "patchcore-clip": "patch_memory",
+        "mutual scoring": "musc",
     }
 )
 """Names in the literature, in lower case, and the identifiers used here."""
+
+DISPLAY_ORDER = (
+    "clip_ac",
+    "clip_cpe",
+    "winclip",
+    "april_gan",
+    "anomaly_clip",
+    "patch_memory",
+    "teacher_memory",
+    "musc",
+)
+"""The order in which methods are listed; others follow in the order they were registered."""
 
 
 def register_method(method: MethodType) -> MethodType:
     """Class decorator that adds a method to the registry.
 
     Raises:
-        MethodError: If another class already has the name.
+        MethodError: If another class already has the name, or the method has no card.
     """
     known = _METHODS.get(method.name)
     if known is not None and (known.__module__, known.__qualname__) != (
@@ -50,13 +64,18 @@ def register_method(method: MethodType) -> MethodType:
             f"Two methods are called {method.name!r}: {known.__module__} and {method.__module__}.",
             "Give one of them another name.",
         )
+    if method.own_card is not None:
+        add_card(method.own_card)
+    load_card(method.name)
     _METHODS[method.name] = method
     return method
 
 
 def list_methods(pattern: str = "*") -> tuple[str, ...]:
-    """Names of all registered methods that match a shell pattern, in the order they were registered."""
-    return tuple(name for name in _METHODS if fnmatch.fnmatch(name, pattern))
+    """Names of all registered methods that match a shell pattern, in ``DISPLAY_ORDER``."""
+    rank = {name: number for number, name in enumerate(DISPLAY_ORDER)}
+    ordered = sorted(_METHODS, key=lambda name: rank.get(name, len(rank)))
+    return tuple(name for name in ordered if fnmatch.fnmatch(name, pattern))
 
 
 def method_class(name: str) -> type[Method]:
@@ -69,7 +88,7 @@ def method_class(name: str) -> type[Method]:
     if resolved not in _METHODS:
         near = difflib.get_close_matches(resolved, _METHODS, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise MethodError(f"There is no method {name!r}.", f"{hint}Known are: {', '.join(_METHODS)}.")
+        raise MethodError(f"There is no method {name!r}.", f"{hint}Known are: {', '.join(list_methods())}.")
     return _METHODS[resolved]
 
 

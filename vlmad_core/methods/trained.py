@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.open_clip import read_state
+from vlmad_core.datasets.official import canonical_name
 from vlmad_core.errors import MethodError
 
 SHIPPED = Path(__file__).parent / "parameters"
@@ -32,8 +33,8 @@ class TrainingRecord:
 
     Attributes:
         method: The method they are for.
-        training_data: Data sets whose test splits they were trained on, so that contamination can be computed;
-            None if unknown (an authors' checkpoint).
+        training_data: Data sets (by canonical name) whose test splits they were trained on, so that contamination
+            can be computed; None if unknown (an authors' checkpoint).
         backbone: The backbone's ``BackboneInfo`` as json; None if unknown.
         settings: Settings of the method that shape the parameters, e.g. its stages.
         hyperparameters: Optimiser, epochs, batch size, seed, augmentation.
@@ -130,12 +131,14 @@ def find_parameters(
     Args:
         method: Name of the method.
         backbone: The backbone of the run.
-        dataset: Name of the data set to be judged; None if it is none (an uploaded image).
+        dataset: Name of the data set to be judged (``Dataset.official``, else its name); None if it is none (an
+            uploaded image).
         folders: Folders of one's own, each with a folder per method, searched before the shipped ones.
 
     Returns:
         Path of a ``.safetensors`` file, or None if there is none that fits.
     """
+    judged = None if dataset is None else canonical_name(dataset)
     best: tuple[int, Path] | None = None
     for folder in (*folders, SHIPPED):
         for path in sorted((folder / method).glob("*.safetensors")):
@@ -145,7 +148,7 @@ def find_parameters(
                 continue  # a damaged or half-copied file of one's own must not hide the others
             known, data = record.backbone or {}, record.training_data
             fits = (known.get("weights_hash"), known.get("activation")) == (backbone.weights_hash, backbone.activation)
-            if not fits or data is None or dataset in data or record.method != method:
+            if not fits or data is None or judged in data or record.method != method:
                 continue
             if best is None or len(data) > best[0]:
                 best = (len(data), path)
