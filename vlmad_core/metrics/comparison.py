@@ -123,6 +123,8 @@ def compare(first: Replicates, second: Replicates, level: float = LEVEL) -> Pair
             "Score the same images with both and use one seed and one number of resamples.",
         )
     difference = first.value - second.value
+    if first.draws.size == 0:
+        return PairedDifference(first.metric, difference, None, None, None, n, "no resample had both classes")
     draws = first.draws - second.draws
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     below, above = int(np.sum(draws <= 0)), int(np.sum(draws >= 0))
@@ -245,8 +247,8 @@ def over_seeds(values: Sequence[float | None]) -> SeedSummary:
         MetricError: If a value is not finite.
 
     Examples:
-        >>> over_seeds([0.5, 0.7, None])
-        SeedSummary(mean=0.6, std=0.1414213562373095, n=2, reason='1 of 3 seeds have no value')
+        >>> over_seeds([0.25, 0.75, None]).reason
+        '1 of 3 seeds have no value'
     """
     present = [value for value in values if value is not None]
     wrong = [value for value in present if not math.isfinite(value)]

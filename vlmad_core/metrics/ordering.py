@@ -287,7 +287,7 @@ def order_pixels(maps: Maps, masks: Masks) -> PixelOrdering:
             continue
         labels, areas = label_regions(mask)
         region = (labels[mask] + (len(regions) - 1)).astype(np.uint32)
-        regions.extend(regions_of(i, mask.size, areas))
+        regions.extend(regions_of(i, labels, areas))
         rest = values[~mask]
         normal[at_normal : at_normal + rest.size] = rest
         found = values[mask].astype(dtype)

@@ -33,12 +33,14 @@ class Region:
         index: Index of the region within its image, from 0, in reading order of its first pixel.
         area: Pixels of the region at evaluation size.
         area_fraction: Area over the area of the image, in (0, 1].
+        box: Bounding box x0, y0, x1, y1 as fractions of width and height, in [0, 1].
     """
 
     image: int
     index: int
     area: int
     area_fraction: float
+    box: tuple[float, float, float, float]
 
 
 def label_regions(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -123,23 +125,34 @@ def find_regions(masks: Masks) -> tuple[Region, ...]:
     """
     found: list[Region] = []
     for i, mask in enumerate(masks):
-        _, areas = label_regions(mask)
-        found.extend(regions_of(i, mask.size, areas))
+        labels, areas = label_regions(mask)
+        found.extend(regions_of(i, labels, areas))
     return tuple(found)
 
 
-def regions_of(image: int, pixels: int, areas: NDArray[np.int64]) -> list[Region]:
+def regions_of(image: int, labels: NDArray[np.int32], areas: NDArray[np.int64]) -> list[Region]:
     """Make the region records of one image.
 
     Args:
         image: Index of the image.
-        pixels: Height times width of the image.
+        labels: Labels of its pixels, int32 [H, W] (see `label_regions`).
         areas: Areas of its regions in pixels, [R].
 
     Returns:
         One record per region.
     """
-    return [Region(image, k, int(area), int(area) / pixels) for k, area in enumerate(areas)]
+    height, width = labels.shape
+    boxes = ndimage.find_objects(labels, max_label=areas.size)
+    return [
+        Region(
+            image,
+            k,
+            int(area),
+            int(area) / labels.size,
+            (x.start / width, y.start / height, x.stop / width, y.stop / height),
+        )
+        for k, (area, (y, x)) in enumerate(zip(areas, boxes, strict=True))
+    ]
 
 
 def group_by_defect_type(regions: Sequence[Region], defect_types: Sequence[str | None]) -> dict[str, NDArray[np.bool_]]:
