@@ -240,9 +240,7 @@ def _contents(
     )
 
 
-def _metric(
-    level: str, name: str, size: int | None, value: float | None, n: int, reason: str | None
-) -> dict[str, Any]:
+def _metric(level: str, name: str, size: int | None, value: float | None, n: int, reason: str | None) -> dict[str, Any]:
     low, high = (None, None) if value is None else (max(0.0, value - 0.1), min(1.0, value + 0.1))
     return {
         "level": level,
@@ -279,3 +277,79 @@ def _curves(
             columns["y"] += list(y)
             columns["threshold"] += list(np.where(np.isfinite(threshold), threshold, 1.0))
     return columns
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny CLIP of random weights (32 pixels, 4 x 4 patches) and a tokenizer, letter by letter."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny_clip") / "tiny_clip"
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate(["<pad>", "<bos>", "<eos>", *letters])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    ends = [("<bos>", vocabulary["<bos>"]), ("<eos>", vocabulary["<eos>"])]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A <eos>", special_tokens=ends)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = CLIPConfig(
+        vision_config={**tower, "image_size": 32, "patch_size": 8, "hidden_act": "gelu"},
+        text_config={
+            **tower,
+            "vocab_size": len(vocabulary),
+            "max_position_embeddings": 160,
+            "hidden_act": "gelu",
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+        },
+        projection_dim=16,
+    )
+    torch.manual_seed(0)
+    model = CLIPModel(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.2)
+    model.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset() -> Callable[..., Path]:
+    """A function that writes a tiny data set in MVTec layout and returns its path."""
+    return write_tiny_dataset
+
+
+def write_tiny_dataset(
+    path: Path,
+    *,
+    categories: Sequence[str] = ("bolt", "felt", "nut"),
+    train: int = 3,
+    normal: int = 4,
+    defective: int = 3,
+    masks: bool = True,
+    side: int = 40,
+) -> Path:
+    """Write grey noise with a bright square as the defect, two defect types, one mask per defective image."""
+    for number, category in enumerate(categories):
+        rng = np.random.default_rng(number)
+        kinds = [("train", "good", train), ("test", "good", normal), *(("test", kind, defective) for kind in DEFECTS)]
+        for split, kind, count in kinds:
+            folder = path / category / split / kind
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(60, 140, (side, side, 3), dtype=np.uint8)
+                if kind != "good":
+                    pixels[8 : 8 + side // 3, 8 : 8 + side // 3] = (240, 30, 30)
+                    mask = np.zeros((side, side), dtype=np.uint8)
+                    mask[8 : 8 + side // 3, 8 : 8 + side // 3] = 255
+                    truth = path / category / "ground_truth" / kind
+                    if masks:
+                        truth.mkdir(parents=True, exist_ok=True)
+                        Image.fromarray(mask).save(truth / f"{index:03d}_mask.png")
+                Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+    return path

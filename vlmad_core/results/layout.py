@@ -14,14 +14,13 @@ UNIT_FILE = "unit.json"
 FAILED_FILE = "failed.json"
 THUMBNAIL_FOLDER = "thumbnails"
 ANNOTATION_FOLDER = "annotations"
-LOG_FILE = "precompute.jsonl"
 TEMPORARY_PREFIX = ".tmp-"
 LOCK_FOLDER = ".locks"
 
 RESERVED = frozenset({"bundled", "reported", ANNOTATION_FOLDER})
 """Folders of a store's root that are not data sets: other stores, reported numbers, notes."""
 
-KNOWN_FILES = frozenset({"README.md", LOG_FILE, ".gitignore", ".DS_Store"})
+KNOWN_FILES = frozenset({"README.md", ".gitignore", ".DS_Store"})
 """Files of a store's root that are no results but belong there."""
 
 

@@ -18,6 +18,9 @@ from vlmad_core.errors import StoreError
 
 SCHEMA_VERSION = 1
 
+DESCRIPTIVE = frozenset({"id", "title", "source", "parameters", "training_data", "demonstration"})
+"""What is recorded of a backbone for the reader's sake and moves no number."""
+
 UnitStatus = Literal["complete", "partial"]
 
 
@@ -74,13 +77,17 @@ class Protocol:
 
     @property
     def hash(self) -> str:
-        """Eight hex digits over everything; part of the run's folder name."""
-        return short_hash(asdict(self))
+        """Eight hex digits over all that moves a number; part of the run's folder name."""
+        return short_hash(self._choices())
 
     @property
     def conditions(self) -> str:
         """Eight hex digits over all but the method; only runs where they are equal may be ranked together."""
-        return short_hash({key: value for key, value in asdict(self).items() if key != "method"})
+        return short_hash({key: value for key, value in self._choices().items() if key != "method"})
+
+    def _choices(self) -> dict[str, Any]:
+        backbone = {key: value for key, value in self.backbone.items() if key not in DESCRIPTIVE}
+        return {**asdict(self), "backbone": backbone}
 
 
 @dataclass(frozen=True)
@@ -113,9 +120,9 @@ class UnitRecord:
     Attributes:
         run_id: The run it belongs to.
         category: The category, as the data set writes it.
-        status: ``complete``, or ``partial`` where some images could not be read.
+        status: ``complete``, or ``partial`` where some images or masks could not be read.
         images: Number of test images scored.
-        errors: Number of images that could not be read or scored.
+        errors: Number of images whose image or mask file could not be used.
         data_hash: Sixteen hex digits over the files of the unit's images and masks.
         profile: Seconds per stage, latency, throughput, peak memory.
         thresholds: By name: value, level, source and whether it looked at the labels it is judged on.
@@ -348,10 +355,14 @@ EXPLAIN = pa.schema(
         ("rank", pa.int32()),
         ("text", pa.string()),
         ("value", pa.float64()),
-        ("extra", pa.string()),
+        ("towards", pa.string()),
+        ("x0", pa.float32()),
+        ("y0", pa.float32()),
+        ("x1", pa.float32()),
+        ("y1", pa.float32()),
     ]
 )
-"""What a method says about why; ``extra`` is json."""
+"""What a method says about why, strongest first; the box, where there is one, as shares of the image."""
 
 THUMBNAILS = pa.schema(
     [("image_id", pa.string()), ("thumbnail", pa.binary()), ("mask", pa.binary()), ("reason", pa.string())]

@@ -90,9 +90,7 @@ def start_run(store: Path, record: RunRecord) -> RunRecord:
     try:
         existing = RunRecord.from_json(json.loads(file.read_text(encoding="utf-8")), path)
     except ValueError as error:
-        raise StoreError(
-            f"{file} can't be read: {error}.", f"Remove the folder {path} to start anew."
-        ) from error
+        raise StoreError(f"{file} can't be read: {error}.", f"Remove the folder {path} to start anew.") from error
     if existing.key != record.key or existing.protocol.hash != record.protocol.hash:
         raise StoreError(f"{path} holds another run than its name says.", "Remove the folder to start anew.")
     return existing
@@ -126,7 +124,7 @@ def write_unit(
             run_id=run.id,
             category=category,
             status="partial" if errors else "complete",
-            images=len(contents.images) - errors,
+            images=sum(row.get("score") is not None for row in contents.images),
             errors=errors,
             data_hash=contents.data_hash,
             profile=contents.profile,

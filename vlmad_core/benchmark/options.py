@@ -1,0 +1,171 @@
+"""What a user may ask of a benchmark, from the command line or a yaml file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from vlmad_core.backbones.info import PRECISIONS, Precision
+from vlmad_core.errors import VlmadError
+
+Mode = Literal["matched", "as_published"]
+Size = Literal["smoke", "fast", "full"]
+KeepGrids = Literal["all", "first_seed", "none"]
+
+MODES: tuple[Mode, ...] = ("matched", "as_published")
+SIZES: Mapping[Size, int | None] = {"smoke": 4, "fast": 16, "full": None}
+"""Most normal and most defective test images per category."""
+
+KEEP_GRIDS: tuple[KeepGrids, ...] = ("all", "first_seed", "none")
+
+
+class PlanError(VlmadError):
+    """A plan can't be made of what was asked."""
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method as asked for.
+
+    Attributes:
+        id: ``name`` or ``name:preset``.
+        settings: Settings changed from the preset.
+    """
+
+    id: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """A benchmark as asked for.
+
+    Attributes:
+        datasets: Names or paths.
+        methods: Methods with their settings.
+        shots: Numbers of reference images.
+        seeds: Number of draws of the references: seeds 0 to ``seeds - 1``.
+        backbone: ``bundled``, a folder, or a hub id.
+        mode: ``matched`` or ``as_published``.
+        size: How much of the data; see ``SIZES``.
+        categories: Only these; None for all.
+        store: The results folder.
+        batch_size: Images per pass; None to choose by the backbone's size.
+        threads: Threads of torch; None for as many as torch takes.
+        precision: Arithmetic of the towers.
+        image_size: Side of the input; None for the backbone's own (``matched`` only).
+        activation: Overrides that of the checkpoint (``matched`` only).
+        tokenizer: Hub id or folder, for checkpoints that bring none; None for the default.
+        grids: Which runs keep their native grids, curves, regions and explanations.
+        thumbnails: Whether to store thumbnails where the licence allows it.
+        latency_images: Images per unit measured one by one, apart from the scores.
+    """
+
+    datasets: tuple[str, ...]
+    methods: tuple[MethodChoice, ...]
+    shots: tuple[int, ...] = (0,)
+    seeds: int = 1
+    backbone: str = "bundled"
+    mode: Mode = "matched"
+    size: Size = "full"
+    categories: tuple[str, ...] | None = None
+    store: Path = Path("results")
+    batch_size: int | None = None
+    threads: int | None = None
+    precision: Precision = "float32"
+    image_size: int | None = None
+    activation: Literal["gelu", "quick_gelu"] | None = None
+    tokenizer: str | None = None
+    grids: KeepGrids = "all"
+    thumbnails: bool = True
+    latency_images: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("datasets", "methods", "shots"):
+            if not getattr(self, name):
+                raise PlanError(f"The plan names no {name}.", f"Give at least one: --{name.rstrip('s')}.")
+        for name, allowed in (
+            ("mode", MODES),
+            ("size", tuple(SIZES)),
+            ("precision", PRECISIONS),
+            ("grids", KEEP_GRIDS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise PlanError(
+                    f"The plan's {name} is {getattr(self, name)!r}.", f"Choose one of: {', '.join(allowed)}."
+                )
+        for name, value, least in (
+            ("shots", min(self.shots), 0),
+            ("seeds", self.seeds, 1),
+            ("batch_size", self.batch_size, 1),
+            ("threads", self.threads, 1),
+            ("latency_images", self.latency_images, 0),
+        ):
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise PlanError(f"The plan's {name} is {value!r}.", f"Give a whole number of at least {least}.")
+        if self.mode == "as_published" and (self.image_size or self.activation):
+            raise PlanError(
+                "In the mode as_published, input size and activation are those of each method's authors.",
+                "Leave --image-size and --activation out, or use --mode matched.",
+            )
+
+
+def read_plan(path: Path, changes: Mapping[str, Any]) -> PlanOptions:
+    """Read a plan from a yaml file whose keys are the attributes of ``PlanOptions``.
+
+    Args:
+        path: The file. ``methods`` is a list of identifiers, or of mappings with ``id`` and ``settings``.
+        changes: Values that override the file's, e.g. from the command line.
+
+    Raises:
+        PlanError: If the file can't be read, or holds an unknown key or a wrong value.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise PlanError(f"The plan {path} can't be read: {error}.", "Check the file.") from error
+    if not isinstance(raw, dict):
+        raise PlanError(f"The plan {path} holds no keys.", "Write e.g. 'datasets: [bundled_a]'.")
+    return make_options({**raw, **changes}, str(path))
+
+
+def make_options(values: Mapping[str, Any], place: str = "the plan") -> PlanOptions:
+    """Options from plain values, as a yaml file or the command line gives them.
+
+    Raises:
+        PlanError: If a key is unknown or a value wrong; names ``place``.
+    """
+    known = {f.name for f in dataclasses.fields(PlanOptions)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise PlanError(f"{place} has an unknown key {unknown[0]!r}.", f"Known are: {', '.join(sorted(known))}.")
+    plain = dict(values)
+    for name in ("datasets", "shots", "categories", "methods"):
+        if plain.get(name) is not None:
+            value = plain[name]
+            plain[name] = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if "methods" in plain:
+        plain["methods"] = tuple(_method(item, place) for item in plain["methods"] or ())
+    if "store" in plain:
+        plain["store"] = Path(plain["store"])
+    try:
+        return PlanOptions(**plain)
+    except TypeError as error:
+        raise PlanError(f"{place} is not complete: {error}.", "Give datasets and methods.") from error
+
+
+def _method(item: object, place: str) -> MethodChoice:
+    if isinstance(item, MethodChoice):
+        return item
+    if isinstance(item, str):
+        return MethodChoice(item)
+    if isinstance(item, dict) and isinstance(item.get("id"), str) and set(item) <= {"id", "settings"}:
+        return MethodChoice(item["id"], dict(item.get("settings") or {}))
+    raise PlanError(
+        f"{place} names a method as {item!r}.", "Write 'winclip:canonical', or a mapping with id and settings."
+    )

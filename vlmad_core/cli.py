@@ -1,0 +1,142 @@
+"""The command line. A command's module is loaded only when it is called, so that help is quick.
+
+Exit codes: 0 done, 1 wrong use or a check failed, 2 some units failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+from vlmad_core.errors import VlmadError
+
+PROGRAM = "python -m vlmad_core"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: a module with ``add_arguments(parser)`` and ``run(args) -> int``, or a group of commands.
+
+    Attributes:
+        help: One line.
+        module: Its module; None for a group.
+        commands: The group's commands.
+    """
+
+    help: str
+    module: str | None = None
+    commands: Mapping[str, Command] | None = None
+
+    def available(self) -> bool:
+        """Whether its module is there; looked up without importing anything."""
+        if self.module is None:
+            return any(command.available() for command in (self.commands or {}).values())
+        place = Path(__file__).parent.parent.joinpath(*self.module.split("."))
+        return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
+COMMANDS: Mapping[str, Command] = {
+    "precompute": Command("run methods on data sets and store the results", "vlmad_core.precompute"),
+    "predict": Command("judge single images", "vlmad_core.predict"),
+    "results": Command("list, show, verify, compare and tidy stored results", "vlmad_core.results.command"),
+    "datasets": Command("list data sets, check one", "vlmad_core.datasets.check"),
+    "methods": Command("list methods and their cards", "vlmad_core.methods_command"),
+    "train": Command(
+        "train what is trained",
+        commands={
+            "bundled": Command("the bundled CLIP", "vlmad_core.training.bundled_clip"),
+            "april_gan": Command("APRIL-GAN's projections", "vlmad_core.training.april_gan"),
+            "anomaly_clip": Command("AnomalyCLIP's prompts", "vlmad_core.training.anomaly_clip"),
+        },
+    ),
+    "import": Command("import results of other programs", "vlmad_core.results.importing"),
+    "report": Command("write a report", "vlmad_core.report"),
+    "bench": Command(
+        "measure speed",
+        commands={
+            "methods": Command("latency, throughput and memory of methods", "vlmad_core.benchmark.methods"),
+            "metrics": Command("metrics against other implementations", "vlmad_core.benchmark.metrics"),
+            "app": Command("the dashboard", "vlmad_core.benchmark.app"),
+        },
+    ),
+    "check-reference": Command("hold a method against reference outputs", "vlmad_core.methods.check_reference"),
+    "check-metrics": Command("hold the metrics against expected values", "vlmad_core.metrics.check"),
+    "doctor": Command("look at this machine and say what to mend", "vlmad_core.doctor"),
+}
+"""All commands; those whose module is not there are not offered."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that exits with 1 on wrong use; 2 is for units that failed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and how it is used."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: What follows the program's name; None to take it from the shell.
+
+    Returns:
+        The exit code.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    parser = Parser(prog=PROGRAM, description="Compare vision-language methods for visual anomaly detection.")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    try:
+        module, depth = _mount(parser, COMMANDS, [word for word in given if not word.startswith("-")], PROGRAM)
+        try:
+            args = parser.parse_args(given)
+        except SystemExit as exit_request:
+            return int(exit_request.code or 0)
+        if module is None:
+            parser.print_help(sys.stderr)
+            return 1
+        args.command_line = given[depth:]
+        code: int = module.run(args)
+        return code
+    except VlmadError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has left
+        return 1
+
+
+def _mount(
+    parser: argparse.ArgumentParser, commands: Mapping[str, Command], words: Sequence[str], program: str
+) -> tuple[ModuleType | None, int]:
+    """Offer the commands that are there, and load the one that is called, with its depth in the words."""
+    offered = {name: command for name, command in commands.items() if command.available()}
+    choices = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    called = words[0] if words else None
+    found: tuple[ModuleType | None, int] = (None, 0)
+    for name, command in offered.items():
+        sub = choices.add_parser(name, help=command.help, description=command.help, prog=f"{program} {name}")
+        if name != called:
+            continue
+        if command.module is not None:
+            module = importlib.import_module(command.module)
+            module.add_arguments(sub)
+            found = (module, 1)
+        else:
+            inner, depth = _mount(sub, command.commands or {}, words[1:], f"{program} {name}")
+            found = (inner, depth + 1)
+    return found

@@ -1,0 +1,187 @@
+"""The precompute command: from data sets and methods to a results store."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from vlmad_core.benchmark.options import (
+    KEEP_GRIDS,
+    MODES,
+    PRECISIONS,
+    SIZES,
+    PlanOptions,
+    make_options,
+    read_plan,
+)
+from vlmad_core.errors import VlmadError
+
+SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30")
+"""Metrics of the closing table."""
+
+GIVEN = (
+    *("datasets", "methods", "shots", "seeds", "backbone", "mode", "size", "categories", "store", "batch_size"),
+    *("threads", "precision", "image_size", "activation", "tokenizer", "grids", "thumbnails", "latency_images"),
+)
+"""Arguments that are part of a plan; those not given keep the plan file's value or the default."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    plan = parser.add_argument_group("what to compute")
+    plan.add_argument(
+        "--dataset",
+        dest="datasets",
+        nargs="+",
+        metavar="NAME|PATH",
+        help="bundled_a, bundled_b, a name in VLMAD_DATA_DIR, or a folder",
+    )
+    plan.add_argument(
+        "--method", dest="methods", nargs="+", metavar="M", help="name or name:preset, e.g. winclip:accurate"
+    )
+    plan.add_argument("--shots", nargs="+", type=int, metavar="K", help="numbers of normal references (default 0)")
+    plan.add_argument("--seeds", type=int, metavar="N", help="draws of the references, seeds 0..N-1 (default 1)")
+    plan.add_argument("--backbone", metavar="ID", help="bundled (default), a folder, or a hub id")
+    plan.add_argument(
+        "--mode", choices=MODES, help="one backbone for all methods (default), or each as its authors had it"
+    )
+    plan.add_argument("--size", choices=tuple(SIZES), help="how many test images per category (default full)")
+    plan.add_argument("--categories", nargs="+", metavar="NAME", help="only these")
+    plan.add_argument("--plan", type=Path, metavar="FILE", help="a yaml plan; arguments override it")
+    how = parser.add_argument_group("how to compute")
+    how.add_argument("--store", type=Path, metavar="DIR", help="results folder (default results)")
+    how.add_argument("--batch-size", type=int, metavar="N", help="images per pass (default: by the backbone's size)")
+    how.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: all)")
+    how.add_argument("--precision", choices=PRECISIONS, help="arithmetic of the backbone (default float32)")
+    how.add_argument("--image-size", type=int, metavar="S", help="side of the input (default: the backbone's own)")
+    how.add_argument("--activation", choices=("gelu", "quick_gelu"), help="override the checkpoint's")
+    how.add_argument("--tokenizer", metavar="ID", help="hub id or folder, for checkpoints that bring none")
+    how.add_argument("--grids", choices=KEEP_GRIDS, help="which runs keep maps, curves and regions (default all)")
+    how.add_argument(
+        "--no-thumbnails", dest="thumbnails", action="store_false", default=None, help="store no thumbnails"
+    )
+    how.add_argument(
+        "--latency",
+        dest="latency_images",
+        type=int,
+        metavar="N",
+        help="also time N images per unit one by one (default 0)",
+    )
+    out = parser.add_argument_group("what to say")
+    out.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    out.add_argument("--json", action="store_true", help="print the outcome as json")
+    out.add_argument("--log", type=Path, metavar="FILE", help="append one json line per event")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it.
+
+    Returns:
+        0 if every unit is done, 2 if some failed or lack images.
+
+    Raises:
+        VlmadError: If the plan can't be made; nothing has been written then.
+    """
+    options = options_of(args)
+    from vlmad_core.benchmark.plan import build_plan, store_path
+
+    command = "python -m vlmad_core precompute " + shlex.join(getattr(args, "command_line", []))
+    plan = build_plan(options, command=command.strip())
+    if args.dry_run:
+        from vlmad_core.benchmark.estimate import estimate
+
+        report = estimate(plan)
+        print(json.dumps(report.to_json(), indent=1) if args.json else report.text())
+        return 0
+    from vlmad_core.benchmark.progress import Reporter
+    from vlmad_core.benchmark.runner import jobs_of, run_plan
+
+    store_path(options.store)
+    total = sum(len(job.samples) for job in jobs_of(plan))
+    with Reporter(total, sys.stderr, args.log) as reporter:
+        for note in plan.notes:
+            reporter.say(f"note: {note}")
+        for skipped in plan.not_applicable:
+            reporter.say(f"not applicable: {skipped.what}: {skipped.reason}", event="not_applicable")
+        summary = run_plan(plan, reporter)
+    outcome = _outcome(plan, summary)
+    print(json.dumps(outcome, indent=1) if args.json else _closing_text(outcome))
+    return summary.exit_code
+
+
+def options_of(args: argparse.Namespace) -> PlanOptions:
+    """The plan's options from the command line, on top of a yaml file if one is named."""
+    given = {name: getattr(args, name) for name in GIVEN if getattr(args, name, None) is not None}
+    return read_plan(args.plan, given) if args.plan else make_options(given, "The command line")
+
+
+def _outcome(plan: Any, summary: Any) -> dict[str, Any]:
+    """What became of the plan, as json values."""
+    return {
+        "store": str(plan.options.store),
+        "units": {name: summary.count(name) for name in ("computed", "kept", "partial", "failed")},
+        "runs": [run.record.id for run in plan.runs],
+        "not_applicable": [{"what": item.what, "reason": item.reason} for item in plan.not_applicable],
+        "troubled": [
+            {"run": unit.run_id, "category": unit.category, "outcome": unit.outcome, "reason": unit.reason}
+            for unit in summary.troubled
+        ],
+        "images": summary.images,
+        "seconds": round(summary.seconds, 3),
+        "images_per_second": round(summary.images / summary.seconds, 3) if summary.seconds else None,
+        "peak_rss_bytes": summary.peak_bytes,
+        "means": _means(plan),
+        "exit_code": summary.exit_code,
+    }
+
+
+def _means(plan: Any) -> list[dict[str, Any]]:
+    """Means over the planned categories of each run, as far as they are there."""
+    from vlmad_core.results.aggregate import leaderboard
+    from vlmad_core.results.store import open_store
+
+    try:
+        board = leaderboard(open_store(plan.options.store), SHOWN, categories=plan.options.categories)
+    except VlmadError:
+        return []
+    planned = {run.record.id for run in plan.runs}
+    board = board[[bool(planned & set(ids)) for ids in board["run_ids"]]]
+    columns = ["dataset", "title", "method", "preset", "shots", "metric", "value", "low", "high", "sd", "n_seeds"]
+    frame = board[[*columns, "n_categories", "n", "reason"]].astype(object)
+    return [
+        {str(name): None if value != value else value for name, value in row.items()}  # NaN differs from itself
+        for row in frame.to_dict("records")
+    ]
+
+
+def _closing_text(outcome: dict[str, Any]) -> str:
+    units = ", ".join(f"{count} {name}" for name, count in outcome["units"].items() if count)
+    lines = [f"units: {units or 'none'}; {outcome['images']} images passed in {outcome['seconds']:.1f} s"]
+    if outcome["peak_rss_bytes"]:
+        lines[0] += f", peak memory {outcome['peak_rss_bytes'] / 2**30:.2f} GB"
+    table: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in outcome["means"]:
+        line = (row["dataset"], f"{row['title']} ({row['method']}:{row['preset']})", str(row["shots"]))
+        table.setdefault(line, {})[row["metric"]] = _percent(row)
+    if table:
+        head = ("data set", "method", "shots", *SHOWN)
+        body = [(*line, *(cells.get(name, "") for name in SHOWN)) for line, cells in table.items()]
+        widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
+        lines += ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) for row in (head, *body)]
+        lines.append("Mean over categories in percent, with the 95% bootstrap interval over categories.")
+    for unit in outcome["troubled"]:
+        lines.append(f"{unit['outcome']}: {unit['run']} {unit['category']}: {unit['reason']}")
+    if outcome["troubled"]:
+        lines.append("Start the same command again to retry these; the rest is kept.")
+    return "\n".join(lines)
+
+
+def _percent(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return "–"
+    spread = "" if row["low"] is None else f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    return f"{100 * row['value']:.1f}{spread}"
