@@ -92,7 +92,8 @@ class Source:
         when = f" {self.year}" if self.year else ""
         if not self.authors:
             place = self.url.removeprefix("https://github.com/") if self.url else None
-            return f"{place or self.title or self.id}{when}"
+            name = place or (self.title or "").partition(":")[0]
+            return f"{name}{when}" if name else self.id
         surname = self.authors[0].split()[-1]
         return f"{surname}{' et al.' if len(self.authors) > 1 else ''}{when}"
 
@@ -285,8 +286,9 @@ def conflicts(frame: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "category", "method", "shots", "metric", "training_data"]
     kept = []
     for _, group in claims.groupby(keys, sort=False, dropna=False):
-        low, high = group.loc[group["value"].idxmin()], group.loc[group["value"].idxmax()]
-        spread = float(high["value"] - low["value"])
+        ordered = _rows(group.sort_values("value"))
+        low, high = ordered[0], ordered[-1]
+        spread = high["value"] - low["value"]
         if spread > _rounding(int(low["decimals"])) + _rounding(int(high["decimals"])) + 1e-9:
             kept.append(group.assign(spread=spread))
     if not kept:
