@@ -14,18 +14,30 @@ from vlmad_core.benchmark.options import (
     MODES,
     PRECISIONS,
     SIZES,
+    PlanError,
     PlanOptions,
     make_options,
     read_plan,
 )
 from vlmad_core.errors import VlmadError
+from vlmad_core.methods.plugins import add_plugin_argument
 
 SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30")
 """Metrics of the closing table."""
 
 GIVEN = (
     *("datasets", "methods", "shots", "seeds", "backbone", "mode", "size", "categories", "store", "batch_size"),
-    *("threads", "precision", "image_size", "activation", "tokenizer", "grids", "thumbnails", "latency_images"),
+    *(
+        "threads",
+        "precision",
+        "image_size",
+        "activation",
+        "tokenizer",
+        "parameters",
+        "grids",
+        "thumbnails",
+        "latency_images",
+    ),
 )
 """Arguments that are part of a plan; those not given keep the plan file's value or the default."""
 
@@ -45,7 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     plan.add_argument("--shots", nargs="+", type=int, metavar="K", help="numbers of normal references (default 0)")
     plan.add_argument("--seeds", type=int, metavar="N", help="draws of the references, seeds 0..N-1 (default 1)")
-    plan.add_argument("--backbone", metavar="ID", help="bundled (default), a folder, or a hub id")
+    plan.add_argument(
+        "--backbone",
+        metavar="ID",
+        help="bundled, a folder or a hub id (default: bundled, or each method's own)",
+    )
     plan.add_argument(
         "--mode", choices=MODES, help="one backbone for all methods (default), or each as its authors had it"
     )
@@ -59,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--precision", choices=PRECISIONS, help="arithmetic of the backbone (default float32)")
     how.add_argument("--image-size", type=int, metavar="S", help="side of the input (default: the backbone's own)")
     how.add_argument("--activation", choices=("gelu", "quick_gelu"), help="override the checkpoint's")
+    how.add_argument("--parameters", nargs="+", metavar="METHOD=FILE", help="trained parameters other than those found")
     how.add_argument("--tokenizer", metavar="ID", help="hub id or folder, for checkpoints that bring none")
     how.add_argument("--grids", choices=KEEP_GRIDS, help="which runs keep maps, curves and regions (default all)")
     how.add_argument(
@@ -71,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="also time N images per unit one by one (default 0)",
     )
+    add_plugin_argument(parser)
     out = parser.add_argument_group("what to say")
     out.add_argument("--dry-run", action="store_true", help="only show what would be done")
     out.add_argument("--json", action="store_true", help="print the outcome as json")
@@ -86,6 +104,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         VlmadError: If the plan can't be made; nothing has been written then.
     """
+    from vlmad_core.methods.plugins import use_plugins
+
+    use_plugins(args.plugin)
     options = options_of(args)
     from vlmad_core.benchmark.plan import build_plan, store_path
 
@@ -116,7 +137,16 @@ def run(args: argparse.Namespace) -> int:
 def options_of(args: argparse.Namespace) -> PlanOptions:
     """The plan's options from the command line, on top of a yaml file if one is named."""
     given = {name: getattr(args, name) for name in GIVEN if getattr(args, name, None) is not None}
+    if "parameters" in given:
+        given["parameters"] = dict(_pair(text) for text in given["parameters"])
     return read_plan(args.plan, given) if args.plan else make_options(given, "The command line")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, file = text.partition("=")
+    if not (name and equals and file):
+        raise PlanError(f"--parameters was given {text!r}.", "Write METHOD=FILE, e.g. april_gan=my.safetensors.")
+    return name, file
 
 
 def _outcome(plan: Any, summary: Any) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from vlmad_core.benchmark.plan import Plan, evaluation_sizes
+from vlmad_core.benchmark.plan import Plan
 from vlmad_core.benchmark.profiling import peak_memory
+from vlmad_core.benchmark.protocol import evaluation_sizes
 from vlmad_core.benchmark.runner import CategoryJob, jobs_of
 from vlmad_core.results.store import open_store
 

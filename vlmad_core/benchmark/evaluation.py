@@ -11,8 +11,8 @@ import torch
 from scipy.ndimage import find_objects
 
 from vlmad_core.benchmark.extraction import CategoryScores, RunScores
-from vlmad_core.benchmark.plan import MAP_SIZE
 from vlmad_core.benchmark.profiling import Stopwatch
+from vlmad_core.benchmark.protocol import MAP_SIZE
 from vlmad_core.benchmark.reading import LoadedImage
 from vlmad_core.methods import MapRule, anomaly_maps
 from vlmad_core.metrics import (

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, concatenate_features
-from vlmad_core.benchmark.plan import Backbone, PlannedRun
+from vlmad_core.benchmark.backbone import Backbone
+from vlmad_core.benchmark.plan import PlannedRun
 from vlmad_core.benchmark.profiling import Stopwatch, percentile
 from vlmad_core.benchmark.reading import ImageLoader, LoadedImage, ahead, batches
 from vlmad_core.datasets import Sample
@@ -157,9 +158,7 @@ def score_category(
     backbone, watch = runs[0].backbone, loader.stopwatch
     result = CategoryScores(runs={run.record.id: RunScores(run) for run in runs})
     scorers = result.scorers = _prepare(category, result, backbone, loader)
-    whole: dict[str, list[Features]] = {
-        key: [] for key in scorers if result.runs[key].run.method.capabilities.transductive
-    }
+    whole: dict[str, list[Features]] = {key: [] for key in scorers if result.runs[key].run.transductive}
     for batch, met in batches(ahead(samples, loader, depth=2 * batch_size), batch_size):
         needs = result.needs()
         if needs is None:
@@ -216,7 +215,7 @@ def _prepare(category: str, result: CategoryScores, backbone: Backbone, loader: 
         with loader.stopwatch.measure("text"):
             try:
                 noun = category_noun(category, method.settings.name_table)
-                scorers[key] = method.prepare(noun, text, references.get(key))
+                scorers[key] = method.prepare(noun, text, references.get(key), scores.run.parameters)
             except Exception as error:  # whatever a method does, the others go on
                 scores.failure = Failure.of(error)
     return scorers
@@ -281,7 +280,7 @@ def _score(scores: RunScores, scorer: Scorer, features: Features, ids: Sequence[
         return
     try:
         start = time.perf_counter()
-        predictions = scorer.score(features)
+        predictions = scorer.score_set(features) if scores.run.transductive else scorer.score(features)
         seconds = time.perf_counter() - start
         _check(predictions, len(ids), scores.run)
         watch.add("scoring", seconds)
@@ -310,6 +309,8 @@ def measure_latency(
     run: PlannedRun, scorer: Scorer, samples: Sequence[Sample], loader: ImageLoader
 ) -> Mapping[str, float | int | None]:
     """Time of one run alone, image by image, after one image of warm-up: from file to score."""
+    if run.transductive:
+        return {"median": None, "p95": None, "images": 0}  # it can't judge one image alone
     times: list[float] = []
     request = own_needs(run)
     plain = dataclasses.replace(loader, sizes=(), thumbnails=False, stopwatch=Stopwatch())

@@ -50,7 +50,8 @@ class PlanOptions:
         methods: Methods with their settings.
         shots: Numbers of reference images.
         seeds: Number of draws of the references: seeds 0 to ``seeds - 1``.
-        backbone: ``bundled``, a folder, or a hub id.
+        backbone: ``bundled``, a folder, or a hub id; None for ``bundled`` in the mode ``matched``, and for each
+            method's own in ``as_published``.
         mode: ``matched`` or ``as_published``.
         size: How much of the data; see ``SIZES``.
         categories: Only these; None for all.
@@ -60,6 +61,7 @@ class PlanOptions:
         precision: Arithmetic of the towers.
         image_size: Side of the input; None for the backbone's own (``matched`` only).
         activation: Overrides that of the checkpoint (``matched`` only).
+        parameters: Trained parameters by method name, where not those that are found by themselves are meant.
         tokenizer: Hub id or folder, for checkpoints that bring none; None for the default.
         grids: Which runs keep their native grids, curves, regions and explanations.
         thumbnails: Whether to store thumbnails where the licence allows it.
@@ -70,7 +72,7 @@ class PlanOptions:
     methods: tuple[MethodChoice, ...]
     shots: tuple[int, ...] = (0,)
     seeds: int = 1
-    backbone: str = "bundled"
+    backbone: str | None = None
     mode: Mode = "matched"
     size: Size = "full"
     categories: tuple[str, ...] | None = None
@@ -80,6 +82,7 @@ class PlanOptions:
     precision: Precision = "float32"
     image_size: int | None = None
     activation: Literal["gelu", "quick_gelu"] | None = None
+    parameters: Mapping[str, Path] = field(default_factory=dict)
     tokenizer: str | None = None
     grids: KeepGrids = "all"
     thumbnails: bool = True
@@ -151,6 +154,8 @@ def make_options(values: Mapping[str, Any], place: str = "the plan") -> PlanOpti
             plain[name] = tuple(value) if isinstance(value, list | tuple) else (value,)
     if "methods" in plain:
         plain["methods"] = tuple(_method(item, place) for item in plain["methods"] or ())
+    if plain.get("parameters") is not None:
+        plain["parameters"] = {str(name): Path(file) for name, file in dict(plain["parameters"]).items()}
     if "store" in plain:
         plain["store"] = Path(plain["store"])
     try:

@@ -3,92 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
-import torch
-from PIL import Image
 from torch import Tensor
 
-from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, load_backbone
-from vlmad_core.backbones.info import PositionRule, Precision
-from vlmad_core.backbones.tower import TextTower
+from vlmad_core.backbones import BackboneInfo
+from vlmad_core.backbones.loading import hash_tensors
+from vlmad_core.benchmark.backbone import Backbone, BackboneSpec, Loader
 from vlmad_core.benchmark.options import SIZES, PlanError, PlanOptions
-from vlmad_core.benchmark.provenance import code_version, hardware, package_versions
-from vlmad_core.benchmark.published import PUBLISHED
+from vlmad_core.benchmark.protocol import make_record
 from vlmad_core.datasets import Dataset, Sample, load_dataset
-from vlmad_core.datasets.images import reading_protocol
-from vlmad_core.errors import DatasetError
+from vlmad_core.errors import MethodError
 from vlmad_core.methods import Method, create_method
-from vlmad_core.metrics import METRICS
-from vlmad_core.metrics.pixel_bootstrap import PIXEL_RESAMPLES
-from vlmad_core.metrics.uncertainty import IMAGE_RESAMPLES, LEVEL
+from vlmad_core.methods.trained import find_parameters, load_parameters
 from vlmad_core.results import layout
-from vlmad_core.results.schema import Protocol as RunProtocol
-from vlmad_core.results.schema import Provenance, RunKey, RunRecord, short_hash
-from vlmad_core.results.writer import now
+from vlmad_core.results.schema import RunRecord
 
-MAP_SIZE = 256
-"""Side of the maps on which pixel metrics are compared across methods, in pixels."""
-
-ACTIVATION_BUDGET = 192 * 2**20
-"""Bytes of activations of one block that a batch may take; decides the batch size."""
-
-MAX_BATCH = 32
-
-
-class Backbone(TextTower, Protocol):
-    """What the benchmark asks of a backbone; a ``ClipBackbone`` is one."""
-
-    @property
-    def preprocess(self) -> Callable[[Image.Image], Tensor]:
-        """From a Pillow image to [3, S, S]."""
-
-    def encode_images(self, pixel_values: Tensor, request: FeatureRequest) -> Features:
-        """One pass for everything the request names."""
-
-
-@dataclass(frozen=True)
-class BackboneSpec:
-    """How a backbone is to be loaded.
-
-    Attributes:
-        name: ``bundled``, a folder, or a hub id.
-        image_size: Side of the input; None for its own.
-        activation: Overrides the checkpoint's; None to keep it.
-        position_rule: How the position table is resampled; None for the default.
-        precision: Arithmetic of the towers.
-        tokenizer: For checkpoints that bring none; None for the default.
-    """
-
-    name: str
-    image_size: int | None = None
-    activation: Literal["gelu", "quick_gelu"] | None = None
-    position_rule: PositionRule | None = None
-    precision: Precision = "float32"
-    tokenizer: str | None = None
-
-    def load(self) -> Backbone:
-        """Load it.
-
-        Raises:
-            BackboneError: If it can't be found, fetched or read.
-        """
-        more: dict[str, Any] = {}
-        if self.position_rule is not None and self.position_rule != "native":
-            more["position_rule"] = self.position_rule
-        if self.tokenizer is not None:
-            more["tokenizer"] = self.tokenizer
-        return load_backbone(
-            self.name, image_size=self.image_size, activation=self.activation, precision=self.precision, **more
-        )
-
-
-Loader = Callable[[BackboneSpec], Backbone]
+OWN_PARAMETERS = Path("checkpoints")
+"""Where training leaves parameters, in a folder per method; searched before those that come with the program."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +36,19 @@ class PlannedRun:
         method: The method with its settings.
         dataset: The data set.
         backbone: The loaded backbone.
+        parameters: Trained tensors, for methods that train.
     """
 
     record: RunRecord
     method: Method
     dataset: Dataset
     backbone: Backbone
+    parameters: Mapping[str, Tensor] | None = None
+
+    @property
+    def transductive(self) -> bool:
+        """Whether it must be given all test images at once."""
+        return self.method.is_transductive(self.record.key.shots)
 
     @property
     def keeps_details(self) -> bool:
@@ -174,11 +117,13 @@ def build_plan(options: PlanOptions, *, command: str = "", loader: Loader = Back
             backbone = _backbone_for(method, options, loaded, loader, skipped)
             if backbone is None:
                 continue
-            for shots, seed in _draws(method, options, skipped):
-                record = _record(options, source, dataset, method, backbone.info, shots, seed, command)
+            draws = list(_draws(method, options, skipped))
+            parameters, trained = trained_parameters(method, backbone.info, dataset, options) if draws else (None, {})
+            for shots, seed in draws:
+                record = make_record(options, source, dataset, method, backbone.info, shots, seed, command, trained)
                 record, note = _frozen(options, record)
                 notes += [note] if note else []
-                runs[record.id] = PlannedRun(record, method, dataset, backbone)
+                runs[record.id] = PlannedRun(record, method, dataset, backbone, parameters)
     return Plan(options, tuple(runs.values()), tuple(skipped), tuple(dict.fromkeys(notes)))
 
 
@@ -214,16 +159,31 @@ def planned_images(dataset: Dataset, category: str, size: str) -> tuple[Sample, 
     return tuple(sample for sample in samples if sample.id in chosen)
 
 
-def evaluation_sizes(info: BackboneInfo) -> tuple[int, ...]:
-    """Sides of the maps on which pixel metrics are computed: the common one, and the backbone's own."""
-    return tuple(dict.fromkeys((MAP_SIZE, info.image_size)))
+def trained_parameters(
+    method: Method, info: BackboneInfo, dataset: Dataset, options: PlanOptions
+) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
+    """The trained tensors a method is to use, and what is known of them; (None, {}) if it trains nothing.
 
-
-def default_batch_size(info: BackboneInfo) -> int:
-    """Images per pass whose activations stay within bounds; depends on nothing but the backbone."""
-    tokens = 1 + info.grid[0] * info.grid[1]
-    per_image = tokens * info.width * 4 * 8  # residual stream, attention and the four times wider hidden layer
-    return max(1, min(MAX_BATCH, ACTIVATION_BUDGET // per_image))
+    Raises:
+        MethodError: If there are none for this backbone that were not trained on this data set.
+    """
+    if not method.capabilities.trained:
+        return None, {}
+    path = options.parameters.get(method.name)
+    if path is None:
+        path = find_parameters(method.name, info, dataset.official or dataset.name, (OWN_PARAMETERS,))
+    if path is None:
+        raise MethodError(
+            f"{method.name} has no trained parameters for {info.title} that were not trained on {dataset.name}.",
+            f"Train some: python -m vlmad_core train {method.name}; or name a file: --parameters {method.name}=FILE.",
+        )
+    tensors, record = load_parameters(path, method.name, info)
+    known = {
+        "file": path.name,
+        "hash": hash_tensors(tensors),
+        "training_data": None if record.training_data is None else list(record.training_data),
+    }
+    return tensors, known
 
 
 def _backbone_for(
@@ -233,23 +193,26 @@ def _backbone_for(
     loader: Loader,
     skipped: dict[NotApplicable, None],
 ) -> Backbone | None:
-    common = {"precision": options.precision, "tokenizer": options.tokenizer}
-    spec = BackboneSpec(options.backbone, options.image_size, options.activation, None, **common)  # type: ignore[arg-type]
-    published = PUBLISHED.get(method.name) if options.mode == "as_published" else None
+    spec = BackboneSpec(
+        options.backbone or "bundled",
+        options.image_size,
+        options.activation,
+        precision=options.precision,
+        tokenizer=options.tokenizer,
+    )
     if options.mode == "as_published":
+        published = method.published
         if published is None:
-            skipped[NotApplicable(method.id, f"no published backbone is known for {method.name}.")] = None
+            skipped[NotApplicable(method.id, f"{method.name} has no published setup.")] = None
             return None
-        size, rule = published.image_size, published.position_rule
-        spec = BackboneSpec(options.backbone, size, published.activation, rule, **common)  # type: ignore[arg-type]
+        spec = dataclasses.replace(
+            spec,
+            name=options.backbone or published.backbone,
+            image_size=published.image_size,
+            activation=published.activation,
+            position_rule=published.position_rule,
+        )
     if spec not in loaded:
-        if published is not None:
-            plain = dataclasses.replace(spec, image_size=None, activation=None, position_rule=None)
-            loaded[plain] = loaded.get(plain) or loader(plain)
-            wrong = published.mismatch(loaded[plain].info)
-            if wrong is not None:
-                skipped[NotApplicable(f"{method.id} as published", f"{wrong}.")] = None
-                return None
         loaded[spec] = loader(spec)
     return loaded[spec]
 
@@ -262,89 +225,6 @@ def _draws(method: Method, options: PlanOptions, skipped: dict[NotApplicable, No
             continue
         for seed in range(options.seeds if shots else 1):
             yield shots, seed
-
-
-def _record(
-    options: PlanOptions,
-    source: str,
-    dataset: Dataset,
-    method: Method,
-    info: BackboneInfo,
-    shots: int,
-    seed: int,
-    command: str,
-) -> RunRecord:
-    key = RunKey(dataset.name, method.name, method.preset, shots, seed, info.id)
-    protocol = RunProtocol(
-        mode=options.mode,
-        backbone=_plain(info.to_json()),
-        method=_plain(
-            {
-                "name": method.name,
-                "preset": method.preset,
-                "settings": method.settings.to_json(),
-                "prompts": dict(method.prompt_record()),
-                "transductive": method.capabilities.transductive,
-            }
-        ),
-        data={
-            "dataset": dataset.name,
-            "listing": listing_hash(dataset.samples),
-            "size": options.size,
-            "per_label": SIZES[options.size],
-        },
-        reading={
-            "image": _plain(reading_protocol()),
-            "input": "square, Pillow bicubic on 8-bit RGB, aspect ratio not kept, no crop",
-            "mask": "defective where any stored value is above zero; then bilinear to the map's size, above one half",
-        },
-        evaluation={
-            "map_size": MAP_SIZE,
-            "native_size": info.image_size,
-            "metrics": {name: short_hash(spec.definition) for name, spec in METRICS.items()},
-            "bootstrap": {
-                "over": "images, stratified by label",
-                "image_resamples": IMAGE_RESAMPLES,
-                "pixel_resamples": PIXEL_RESAMPLES,
-                "level": LEVEL,
-                "seed": 0,
-            },
-        },
-    )
-    provenance = Provenance(
-        code_version=code_version(),
-        packages=package_versions(),
-        hardware=hardware(),
-        parameters=info.parameters,
-        data={
-            "source": source,
-            "layout": dataset.layout,
-            "official": dataset.official,
-            "licence": dataset.licence,
-            "redistributable": dataset.redistributable,
-            "synthetic": dataset.synthetic,
-            "reserved": sorted(dataset.reserved),
-            "notes": list(dataset.notes),
-            "problems": len(dataset.problems),
-        },
-        command=command,
-        started_at=now(),
-    )
-    plan = {
-        "batch_size": options.batch_size or default_batch_size(info),
-        "threads": options.threads or torch.get_num_threads(),
-        "precision": options.precision,
-        "grids": options.grids,
-    }
-    identifier = layout.run_id(key, protocol.hash)
-    path = layout.run_folder(options.store, identifier)
-    return RunRecord(identifier, key, method.title(shots), protocol, provenance, plan, path)
-
-
-def listing_hash(samples: Sequence[Sample]) -> str:
-    """Sixteen hex digits over which images there are and what is said of them, not over their content."""
-    lines = [f"{s.id}\0{s.category}\0{s.split}\0{s.label}\0{s.mask_path is not None}" for s in samples]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
 def _frozen(options: PlanOptions, record: RunRecord) -> tuple[RunRecord, str | None]:
@@ -375,18 +255,6 @@ def _dataset_notes(dataset: Dataset) -> list[str]:
         if not dataset.select(category, "test"):
             notes.append(f"{dataset.name}: {category} has no test images and is left out.")
     return notes
-
-
-def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The same in json's own types (tuples become lists), so that what is hashed is what is stored."""
-    plain: dict[str, Any] = json.loads(json.dumps(value, default=_listed))
-    return plain
-
-
-def _listed(value: object) -> list[Any]:
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    raise DatasetError(f"{value!r} can't be recorded in a protocol.", "Use plain values in settings.")
 
 
 def store_path(path: Path) -> Path:

@@ -13,9 +13,10 @@ import torch
 
 from vlmad_core.benchmark.evaluation import evaluate, explain_rows, image_rows, thumbnail_rows
 from vlmad_core.benchmark.extraction import CategoryScores, Failure, RunScores, measure_latency, score_category
-from vlmad_core.benchmark.plan import Plan, PlannedRun, evaluation_sizes, planned_images
+from vlmad_core.benchmark.plan import Plan, PlannedRun, planned_images
 from vlmad_core.benchmark.profiling import Stopwatch, peak_memory, percentile
 from vlmad_core.benchmark.progress import Reporter
+from vlmad_core.benchmark.protocol import evaluation_sizes
 from vlmad_core.benchmark.reading import ImageLoader, contents_hash
 from vlmad_core.benchmark.units import UnitState, unit_state
 from vlmad_core.datasets import Sample
