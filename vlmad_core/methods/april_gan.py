@@ -205,7 +205,10 @@ class AprilGan(Method):
         parameters: Mapping[str, Tensor] | None = None,
         calibration: Features | None = None,
     ) -> AprilGanScorer:
-        """Embed the prompts, take the linear layers ``linear.i.weight`` [e, d] and ``linear.i.bias`` [e]."""
+        """Embed the prompts, take the linear layers ``linear.i.weight`` [e, d] and ``linear.i.bias`` [e].
+
+        If the parameters hold ``stages``, the blocks they were trained for, these must be the method's.
+        """
         ensemble = load_ensemble(self.settings.ensemble)
         classes = embed_ensemble(text, ensemble, category, self.settings.text_average)
         return self.scorer(classes, text.info, references, parameters, calibration)
@@ -245,6 +248,12 @@ def _projections(
         raise MethodError(
             f"APRIL-GAN has no trained projections for {backbone.title}.",
             f"Train them: python -m vlmad_core train april_gan --data NAME --backbone {backbone.id}",
+        )
+    if "stages" in parameters and tuple(parameters["stages"].tolist()) != stages:
+        trained = ", ".join(map(str, parameters["stages"].tolist()))
+        raise MethodError(
+            f"The parameters of APRIL-GAN were trained for the stages {trained}, not for {stages}.",
+            "Leave out the setting 'stages', or train for these.",
         )
     expected = (backbone.embed_dim, backbone.width)
     found = {}

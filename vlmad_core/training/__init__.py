@@ -1,0 +1,1 @@
+"""Training: the bundled CLIP, APRIL-GAN's projections, AnomalyCLIP's prompts."""

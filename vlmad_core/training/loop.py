@@ -1,0 +1,150 @@
+"""The loop both trainings share: Adam over a few small tensors, the same result whether interrupted or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlmad_core.errors import MethodError
+
+EpochDone = Callable[[int, float], None]
+"""Called after each epoch with its number, from 1, and its mean loss."""
+StepDone = Callable[[float], None]
+"""Called after each step with its loss."""
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How parameters are fitted; the defaults are those of the authors of both methods.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images per step.
+        learning_rate: Adam's; constant.
+        betas: Adam's.
+        seed: Of the initial values, the order of images and the augmentation.
+    """
+
+    epochs: int = 15
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.5, 0.999)
+    seed: int = 111
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise MethodError(f"Training was given {name} {getattr(self, name)}.", "Give a positive number.")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain json values."""
+        return {"optimiser": "Adam, constant learning rate, no weight decay", **asdict(self)}
+
+
+@dataclass
+class Progress:
+    """Where a training stands; what is saved after each epoch and resumed from.
+
+    Attributes:
+        parameters: What is trained, by name.
+        optimiser: Adam's state, by ``<parameter>.<its name>``.
+        losses: Mean loss of each finished epoch.
+    """
+
+    parameters: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+    losses: list[float]
+
+
+class Objective(Protocol):
+    """What is minimised, over the images of a training set."""
+
+    def __len__(self) -> int:
+        """Number of training images."""
+
+    def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Values to start from."""
+
+    def loss(self, parameters: Mapping[str, Tensor], images: Tensor, random: np.random.Generator) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            parameters: What is trained; gradients flow to it.
+            images: Indices of the batch's images.
+            random: For augmentation.
+        """
+
+
+def start(objective: Objective, plan: Optimisation) -> Progress:
+    """The state before the first epoch."""
+    return Progress(objective.initial(torch.Generator().manual_seed(plan.seed)), {}, [])
+
+
+def fit(
+    objective: Objective,
+    plan: Optimisation,
+    progress: Progress,
+    epoch_done: Callable[[Progress], None] = lambda progress: None,
+    step_done: StepDone = lambda loss: None,
+) -> Progress:
+    """Train from where ``progress`` stands to the last epoch.
+
+    Each epoch draws its order and augmentation from (seed, epoch) alone, so that a resumed training ends with
+    the same values bit for bit.
+
+    Args:
+        objective: What is minimised.
+        plan: How.
+        progress: A start, or what was saved after an epoch.
+        epoch_done: Given the state after each epoch.
+        step_done: Given the loss of each step.
+
+    Returns:
+        The state after the last epoch.
+
+    Raises:
+        MethodError: If a loss is not finite.
+    """
+    parameters = {name: tensor.clone().requires_grad_(True) for name, tensor in progress.parameters.items()}
+    adam = torch.optim.Adam(parameters.values(), lr=plan.learning_rate, betas=plan.betas)
+    _restore(adam, parameters, progress.optimiser)
+    losses = list(progress.losses)
+    for epoch in range(len(losses), plan.epochs):
+        random = np.random.default_rng([plan.seed, epoch])
+        order = torch.from_numpy(random.permutation(len(objective)))
+        total = 0.0
+        for batch in order.split(plan.batch_size):
+            loss = objective.loss(parameters, batch, random)
+            value = float(loss.detach())
+            if not np.isfinite(value):
+                raise MethodError(f"The loss became {value} in epoch {epoch + 1}.", "Choose a smaller --lr.")
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            total += value * len(batch)
+            step_done(value)
+        losses.append(total / len(objective))
+        progress = Progress({k: v.detach().clone() for k, v in parameters.items()}, _state(adam, parameters), [*losses])
+        epoch_done(progress)
+    return progress
+
+
+def _state(adam: torch.optim.Adam, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": value.detach().clone()
+        for name, parameter in parameters.items()
+        for key, value in adam.state[parameter].items()
+    }
+
+
+def _restore(adam: torch.optim.Adam, parameters: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    for name, parameter in parameters.items():
+        for full, value in saved.items():
+            stem, _, key = full.rpartition(".")
+            if stem == name:
+                adam.state[parameter][key] = value.clone()

@@ -1,0 +1,215 @@
+"""What the commands ``train april_gan`` and ``train anomaly_clip`` share: arguments, progress, files, resuming."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from vlmad_core.backbones import ClipBackbone, FeatureRequest, load_backbone
+from vlmad_core.datasets import load_dataset
+from vlmad_core.errors import MethodError
+from vlmad_core.methods import method_class
+from vlmad_core.methods.trained import TrainingRecord
+from vlmad_core.training import checkpoints, loop
+from vlmad_core.training.frozen_features import (
+    FrozenFeatures,
+    Reading,
+    TrainingImages,
+    extract_once,
+    list_training_images,
+)
+
+DEFAULT_FOLDER = Path("checkpoints")
+"""Where parameters go; runs started in the same folder find them there."""
+LONG_EPOCHS = 15
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of both commands."""
+    defaults = loop.Optimisation()
+    parser.add_argument(
+        "--data", nargs="+", required=True, metavar="NAME", help="data sets whose test splits are trained on"
+    )
+    parser.add_argument("--backbone", metavar="ID", help="bundled, a hub id or a folder (default: bundled)")
+    parser.add_argument(
+        "--mode",
+        choices=("matched", "as_published"),
+        default="matched",
+        help="as_published: the authors' backbone (unless given), input size, activation and position rule",
+    )
+    parser.add_argument("--preset", default="canonical", help="preset of the method whose settings are trained for")
+    parser.add_argument("--tokenizer", metavar="ID", help="hub id or folder, for checkpoints that bring none")
+    parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="where parameters go")
+    parser.add_argument("--epochs", type=int, help="passes over the training images (default: the authors')")
+    parser.add_argument("--lr", type=float, default=defaults.learning_rate, help="learning rate")
+    parser.add_argument("--batch-size", type=int, default=defaults.batch_size, help="images per step")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of start values, order and augmentation")
+    parser.add_argument("--resume", action="store_true", help="go on after an interruption")
+    parser.add_argument("--json", action="store_true", help="print the record as json")
+
+
+@dataclass
+class Session:
+    """One training, from its data sets to its files.
+
+    Attributes:
+        method: Name of the method.
+        backbone: The frozen backbone.
+        data: Canonical names of the data sets.
+        images: The training images.
+        plan: How parameters are fitted.
+        args: The command's arguments.
+        bars: The progress bars.
+    """
+
+    method: str
+    backbone: ClipBackbone
+    data: tuple[str, ...]
+    images: TrainingImages
+    plan: loop.Optimisation
+    args: argparse.Namespace
+    bars: Progress
+
+    @property
+    def path(self) -> Path:
+        """Where the parameters go."""
+        return checkpoints.parameters_path(self.args.out, self.method, self.data, self.backbone.info)
+
+    def extract(self, request: FeatureRequest, reading: Reading) -> AbstractContextManager[FrozenFeatures]:
+        """Features of all training images, with a progress bar."""
+        task = self.bars.add_task("features", total=len(self.images.samples), loss="")
+        return extract_once(
+            self.backbone,
+            self.images,
+            request,
+            reading,
+            advance=lambda count: self.bars.update(task, advance=count),
+        )
+
+    def fit(
+        self,
+        objective: loop.Objective,
+        settings: Mapping[str, Any],
+        extras: Mapping[str, Any],
+        fixed: Mapping[str, Tensor] | None = None,
+    ) -> int:
+        """Train, save after each epoch, write parameters and record.
+
+        Args:
+            objective: What is minimised.
+            settings: Settings of the method that shape the parameters, for the record.
+            extras: Hyperparameters beside the optimiser's, for the record.
+            fixed: Tensors stored beside the trained ones, so that a method can tell what they are for.
+
+        Returns:
+            The command's exit code.
+        """
+        record = TrainingRecord(
+            method=self.method,
+            training_data=self.data,
+            backbone=self.backbone.info.to_json(),
+            settings={"preset": self.args.preset, **settings},
+            hyperparameters={**self.plan.to_json(), **extras},
+            images=self.images.counts(),
+        )
+        plan = checkpoints.fingerprint(record)
+        unfinished = checkpoints.resume_path(self.path)
+        state = checkpoints.load_progress(unfinished, plan) if self.args.resume else None
+        state = state or loop.start(objective, self.plan)
+        done = len(state.losses)
+        steps = -(-len(objective) // self.plan.batch_size)
+        task = self.bars.add_task("training", total=self.plan.epochs * steps, completed=done * steps, loss="")
+        started = time.perf_counter()
+
+        def epoch_done(progress: loop.Progress) -> None:
+            checkpoints.save_progress(unfinished, progress, plan)
+            self.bars.update(task, description=f"training, epoch {len(progress.losses)}/{self.plan.epochs} done")
+
+        state = loop.fit(objective, self.plan, state, epoch_done, lambda loss: self._step(task, loss))
+        record = TrainingRecord(**{**record.__dict__, "losses": tuple(state.losses)})
+        checkpoints.save_parameters(self.path, {**state.parameters, **(fixed or {})}, record)
+        unfinished.unlink(missing_ok=True)
+        self._report(record, time.perf_counter() - started, done)
+        return 0
+
+    def _step(self, task: TaskID, loss: float) -> None:
+        self.bars.update(task, advance=1, loss=f"loss {loss:.4f}")
+
+    def _report(self, record: TrainingRecord, seconds: float, resumed_after: int) -> None:
+        if self.args.json:
+            shown = {
+                "parameters": str(self.path),
+                "training_seconds": seconds,
+                "resumed_after_epoch": resumed_after or None,
+                "left_out": list(self.images.problems),
+            }
+            print(json.dumps({**shown, **record.to_json()}, indent=2))
+            return
+        for problem in self.images.problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        names = ", ".join(self.data)
+        print(f"{len(self.images.samples)} images of {names}; {len(record.losses)} epochs in {seconds:.0f} s")
+        if record.losses:
+            print(f"mean loss {record.losses[0]:.4f} in the first epoch, {record.losses[-1]:.4f} in the last")
+        print(f"parameters: {self.path}")
+
+
+@contextmanager
+def prepare(
+    args: argparse.Namespace, method: str, short_sets: tuple[str, ...] = (), short_epochs: int = LONG_EPOCHS
+) -> Iterator[Session]:
+    """Load data and backbone, and show progress while the context lasts.
+
+    Args:
+        args: See ``add_arguments``.
+        method: Name of the method.
+        short_sets: Data sets on which the authors train ``short_epochs`` epochs.
+        short_epochs: That number.
+
+    Raises:
+        MethodError: If a data set is given twice, or a number is out of range.
+        VlmadError: If a data set or the backbone can't be loaded.
+    """
+    images = list_training_images([load_dataset(name) for name in args.data])
+    data = tuple(dict.fromkeys(name for name, _ in images.categories))
+    if len(data) < len(args.data):
+        raise MethodError(f"--data {' '.join(args.data)} names a data set twice.", "Name each once.")
+    short = set(data) <= set(short_sets)
+    epochs = args.epochs if args.epochs is not None else (short_epochs if short else LONG_EPOCHS)
+    plan = loop.Optimisation(epochs, args.batch_size, args.lr, seed=args.seed)
+    backbone = _load_backbone(args, method)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield Session(method, backbone, data, images, plan, args, bars)
+
+
+def _load_backbone(args: argparse.Namespace, method: str) -> ClipBackbone:
+    options: dict[str, Any] = {"tokenizer": args.tokenizer} if args.tokenizer else {}
+    if args.mode == "matched":
+        return load_backbone(args.backbone or "bundled", **options)
+    published = method_class(method).published
+    assert published is not None  # both methods that train have one
+    return load_backbone(
+        args.backbone or published.backbone,
+        image_size=published.image_size,
+        activation=published.activation,
+        position_rule=published.position_rule,
+        **options,
+    )
