@@ -65,7 +65,7 @@ COMMANDS: Mapping[str, Command] = {
             "app": Command("the dashboard", "vlmad_core.benchmark.app"),
         },
     ),
-    "check-reference": Command("hold a method against reference outputs", "vlmad_core.methods.check_reference"),
+    "check-reference": Command("hold a method against reference outputs", "vlmad_core.methods.reference.check"),
     "check-metrics": Command("hold the metrics against expected values", "vlmad_core.metrics.check"),
     "doctor": Command("look at this machine and say what to mend", "vlmad_core.doctor"),
 }
