@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD
+
 Precision = Literal["float32", "bfloat16"]
 PositionRule = Literal["native", "bicubic_antialias", "bicubic", "bilinear"]
 
@@ -32,6 +34,8 @@ class BackboneInfo:
         embed_dim: Width of the joint embedding space.
         context_length: Most tokens a prompt may have.
         parameters: Number of weights of both towers together.
+        image_mean: Subtracted from each channel of an image in [0, 1], red first.
+        image_std: Divided by, per channel.
         training_data: Names of the data sets it was trained on; None if unknown.
         demonstration: True for a model that shows how the program works and decides nothing about real parts.
     """
@@ -52,6 +56,8 @@ class BackboneInfo:
     embed_dim: int
     context_length: int
     parameters: int
+    image_mean: tuple[float, float, float] = OPENAI_MEAN
+    image_std: tuple[float, float, float] = OPENAI_STD
     training_data: tuple[str, ...] | None = None
     demonstration: bool = False
 

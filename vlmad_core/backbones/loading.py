@@ -88,6 +88,8 @@ def load_backbone(
         embed_dim=model.config.projection_dim,
         context_length=text.max_position_embeddings,
         parameters=sum(p.numel() for p in model.parameters()),
+        image_mean=mean,
+        image_std=std,
         training_data=tuple(training["training_data"]) if "training_data" in training else None,
         demonstration=source == "bundled",
     )
