@@ -1,0 +1,1 @@
+"""Procedural inspection images: the pairs the bundled CLIP is trained on, and the bundled data sets."""
