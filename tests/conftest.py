@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
@@ -333,8 +335,12 @@ def write_tiny_dataset(
     defective: int = 3,
     masks: bool = True,
     side: int = 40,
+    redistributable: bool = True,
 ) -> Path:
     """Write grey noise with a bright square as the defect, two defect types, one mask per defective image."""
+    path.mkdir(parents=True, exist_ok=True)
+    stated = {"name": path.name, "licence": "made up", "redistributable": redistributable}
+    (path / "dataset.json").write_text(json.dumps(stated))
     for number, category in enumerate(categories):
         rng = np.random.default_rng(number)
         kinds = [("train", "good", train), ("test", "good", normal), *(("test", kind, defective) for kind in DEFECTS)]
@@ -353,3 +359,32 @@ def write_tiny_dataset(
                         Image.fromarray(mask).save(truth / f"{index:03d}_mask.png")
                 Image.fromarray(pixels).save(folder / f"{index:03d}.png")
     return path
+
+
+TIMES = ("finished_at", "profile", "files")
+
+
+@pytest.fixture(scope="session")
+def content_of() -> Callable[[Path], dict[str, Any]]:
+    """A function that gives all files of a store byte for byte, without the times they record."""
+    return read_content
+
+
+def read_content(store: Path) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for path in sorted(store.rglob("*")):
+        name = str(path.relative_to(store))
+        if path.is_dir():
+            continue
+        if path.name == "unit.json":
+            value = json.loads(path.read_text())
+            hashes = {k: v for k, v in value["files"].items() if k != "images.parquet"}
+            content[name] = {k: v for k, v in value.items() if k not in TIMES} | {"files": hashes}
+        elif path.name == "run.json":
+            value = json.loads(path.read_text())
+            content[name] = {k: value[k] for k in ("id", "key", "protocol", "plan")}
+        elif path.name == "images.parquet":
+            content[name] = pq.read_table(path).drop_columns(["latency_ms"]).to_pylist()
+        else:
+            content[name] = path.read_bytes()
+    return content

@@ -34,11 +34,12 @@ class Command:
     commands: Mapping[str, Command] | None = None
 
     def available(self) -> bool:
-        """Whether its module is there; looked up without importing anything."""
+        """Whether its module is there and is a command; looked up without importing anything."""
         if self.module is None:
             return any(command.available() for command in (self.commands or {}).values())
         place = Path(__file__).parent.parent.joinpath(*self.module.split("."))
-        return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+        file = place.with_suffix(".py")
+        return file.is_file() and "\ndef add_arguments(" in file.read_text(encoding="utf-8")
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -50,7 +51,7 @@ COMMANDS: Mapping[str, Command] = {
     "train": Command(
         "train what is trained",
         commands={
-            "bundled": Command("the bundled CLIP", "vlmad_core.training.bundled_clip"),
+            "bundled": Command("the bundled CLIP", "vlmad_core.training.bundled_cli"),
             "april_gan": Command("APRIL-GAN's projections", "vlmad_core.training.april_gan"),
             "anomaly_clip": Command("AnomalyCLIP's prompts", "vlmad_core.training.anomaly_clip"),
         },

@@ -179,7 +179,7 @@ def _means(plan: Any) -> list[dict[str, Any]]:
     except VlmadError:
         return []
     planned = {run.record.id for run in plan.runs}
-    board = board[[bool(planned & set(ids)) for ids in board["run_ids"]]]
+    board = board.loc[board["run_ids"].map(lambda ids: bool(planned & set(ids))).astype(bool)]
     columns = ["dataset", "title", "method", "preset", "shots", "metric", "value", "low", "high", "sd", "n_seeds"]
     frame = board[[*columns, "n_categories", "n", "reason"]].astype(object)
     return [

@@ -89,9 +89,8 @@ class PlanOptions:
     latency_images: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("datasets", "methods", "shots"):
-            if not getattr(self, name):
-                raise PlanError(f"The plan names no {name}.", f"Give at least one: --{name.rstrip('s')}.")
+        if not self.shots:
+            raise PlanError("The plan names no shots.", "Give at least one number: --shots 0.")
         for name, allowed in (
             ("mode", MODES),
             ("size", tuple(SIZES)),
@@ -147,21 +146,21 @@ def make_options(values: Mapping[str, Any], place: str = "the plan") -> PlanOpti
     unknown = sorted(set(values) - known)
     if unknown:
         raise PlanError(f"{place} has an unknown key {unknown[0]!r}.", f"Known are: {', '.join(sorted(known))}.")
+    for name in ("datasets", "methods"):
+        if not values.get(name):
+            raise PlanError(f"{place} names no {name}.", f"Give at least one: --{name.rstrip('s')}.")
     plain = dict(values)
     for name in ("datasets", "shots", "categories", "methods"):
         if plain.get(name) is not None:
             value = plain[name]
             plain[name] = tuple(value) if isinstance(value, list | tuple) else (value,)
     if "methods" in plain:
-        plain["methods"] = tuple(_method(item, place) for item in plain["methods"] or ())
+        plain["methods"] = tuple(_method(item, place) for item in plain["methods"])
     if plain.get("parameters") is not None:
         plain["parameters"] = {str(name): Path(file) for name, file in dict(plain["parameters"]).items()}
     if "store" in plain:
         plain["store"] = Path(plain["store"])
-    try:
-        return PlanOptions(**plain)
-    except TypeError as error:
-        raise PlanError(f"{place} is not complete: {error}.", "Give datasets and methods.") from error
+    return PlanOptions(**plain)
 
 
 def _method(item: object, place: str) -> MethodChoice:

@@ -60,8 +60,11 @@ def temporary_folder(target: Path) -> Path:
 def remove_leftovers(target: Path) -> None:
     """Remove what a killed process left of its try at ``target``; call only while holding its lock."""
     if target.parent.is_dir():
-        for folder in target.parent.glob(f"{_escaped(TEMPORARY_PREFIX + target.name)}-*-????????"):
-            shutil.rmtree(folder, ignore_errors=True)
+        for leftover in target.parent.glob(f"{_escaped(TEMPORARY_PREFIX + target.name)}-*-????????"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 def commit_folder(temporary: Path, target: Path, *, replace: bool = False) -> bool:

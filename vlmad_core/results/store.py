@@ -128,9 +128,7 @@ class Store:
         path = self._unit_path(run, category) / "grids.npz"
         return self._read(path, read_grids) or Missing(f"{path} is damaged.")
 
-    def anomaly_map(
-        self, run_id: str, category: str, image_id: str, size: tuple[int, int]
-    ) -> np.ndarray | Missing:
+    def anomaly_map(self, run_id: str, category: str, image_id: str, size: tuple[int, int]) -> np.ndarray | Missing:
         """The anomaly map of one image, recreated from its native grids.
 
         Args:
@@ -172,18 +170,14 @@ class Store:
                 path = self._unit_path(run, category) / name
                 content = path.read_bytes() if path.is_file() else b""
                 if hashlib.sha256(content).hexdigest() != noted["sha256"]:
-                    message = (
-                        f"{path} is not as it was written. Start the run again to compute {category} anew."
-                    )
+                    message = f"{path} is not as it was written. Start the run again to compute {category} anew."
                     found.append(StoreProblem("damaged_file", path, message))
         return tuple(found)
 
     def _unit_path(self, run: RunRecord, category: str) -> Path:
         return run.path / layout.folder_name(category)
 
-    def _over_categories(
-        self, run_id: str, category: str | None, name: str, columns: pa.Schema
-    ) -> pd.DataFrame:
+    def _over_categories(self, run_id: str, category: str | None, name: str, columns: pa.Schema) -> pd.DataFrame:
         run = self.run(run_id)
         wanted = run.categories if category is None else (category,)
         frames = [self._table(run, one, name, columns).assign(category=one) for one in wanted]
@@ -239,9 +233,7 @@ def open_store(path: str | Path) -> Store:
     """
     root = Path(path)
     if not root.is_dir():
-        raise StoreError(
-            f"There is no results folder at {root}.", "Make one: python -m vlmad_core precompute."
-        )
+        raise StoreError(f"There is no results folder at {root}.", "Make one: python -m vlmad_core precompute.")
     runs: list[RunRecord] = []
     problems: list[StoreProblem] = []
     failed: list[FailedUnit] = []
@@ -304,8 +296,9 @@ def store_signature(path: str | Path) -> str:
 def _open_run(folder: Path, problems: list[StoreProblem]) -> RunRecord | None:
     file = folder / layout.RUN_FILE
     if not file.is_file():
-        problems.append(_foreign(folder))
-        return None
+        if not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir()):
+            problems.append(_foreign(folder))
+        return None  # an empty folder: a process was killed, or is about to start the run
     try:
         run = RunRecord.from_json(read_json(file), folder)
     except NewerSchemaError as error:

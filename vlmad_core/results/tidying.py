@@ -35,6 +35,8 @@ def find_leftovers(store: Store) -> tuple[Leftover, ...]:
     for root in store.roots:
         for folder in _folders(root):
             found += [_leftover(p, "leftover") for p in folder.iterdir() if p.name.startswith(layout.TEMPORARY_PREFIX)]
+        if (root / layout.LOCK_FOLDER).is_dir():
+            found.append(_leftover(root / layout.LOCK_FOLDER, "leftover"))
         found += [_leftover(path, "unused") for path in _unused_thumbnails(store, root)]
     return tuple(sorted(found, key=lambda item: item.path))
 

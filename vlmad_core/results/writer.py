@@ -84,6 +84,7 @@ def start_run(store: Path, record: RunRecord) -> RunRecord:
     path = layout.run_folder(store, record.id)
     file = path / layout.RUN_FILE
     with lock(store, f"run {record.id}", wait=True):
+        remove_leftovers(file)
         if not file.exists():
             write_atomically(file, _json_bytes(record.to_json()))
             return dataclasses.replace(record, path=path)
@@ -221,6 +222,7 @@ def _unit_files(run: RunRecord, category: str, contents: UnitContents) -> Iterab
 
 def _write_failures(store: Path, identifier: str, failed: Mapping[str, Mapping[str, Any]]) -> None:
     path = layout.run_folder(store, identifier) / layout.FAILED_FILE
+    remove_leftovers(path)
     if failed:
         content = {"schema_version": schema.SCHEMA_VERSION, "units": dict(sorted(failed.items()))}
         write_atomically(path, _json_bytes(content))

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlmad_core.benchmark.estimate import estimate
+from vlmad_core.benchmark.options import PlanError, make_options, read_plan
+from vlmad_core.benchmark.plan import Plan, build_plan, planned_images
+from vlmad_core.datasets import load_dataset
+from vlmad_core.errors import VlmadError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Callable[..., Path]) -> Path:
+    return tiny_dataset(tmp_path_factory.mktemp("plan") / "widgets", normal=9, defective=6)
+
+
+@pytest.fixture
+def plan_for(tiny_clip: Path, data: Path, tmp_path: Path) -> Callable[..., Plan]:
+    def make(**changes: Any) -> Plan:
+        values = {"datasets": str(data), "methods": ["clip_ac", "winclip"], "backbone": str(tiny_clip)}
+        return build_plan(make_options({**values, "store": tmp_path / "store", **changes}))
+
+    return make
+
+
+def test_runs_in_a_fixed_order(plan_for):
+    plan = plan_for(shots=[0, 1, 4], seeds=2)
+    keys = [(run.record.key.method, run.record.key.shots, run.record.key.seed) for run in plan.runs]
+    few = [("winclip", shots, seed) for shots in (1, 4) for seed in (0, 1)]
+    assert keys == [("clip_ac", 0, 0), ("winclip", 0, 0), *few]
+    assert [category for category, _ in plan.groups()] == ["bolt", "felt", "nut"]
+    assert [item.what for item in plan.not_applicable] == [
+        "clip_ac:canonical with 1 shots",
+        "clip_ac:canonical with 4 shots",
+    ]
+
+
+def test_the_folder_says_what_the_run_is(plan_for):
+    run = plan_for(methods="winclip:accurate", shots=2).runs[0].record
+    assert run.id == f"widgets/winclip-accurate-2shot-seed0-tiny_clip-{run.protocol.hash}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_size": 64},
+        {"activation": "quick_gelu"},
+        {"precision": "bfloat16"},
+        {"size": "smoke"},
+        {"methods": [{"id": "winclip", "settings": {"temperature": 0.01}}]},
+        {"methods": ["winclip:accurate"]},
+    ],
+)
+def test_what_moves_a_number_moves_the_hash(plan_for, change):
+    plain = plan_for(methods=["winclip"]).runs[0].record
+    changed = plan_for(**{"methods": ["winclip"], **change}).runs[0].record
+    assert changed.protocol.hash != plain.protocol.hash
+    same_conditions = "methods" in change
+    assert (changed.protocol.conditions == plain.protocol.conditions) == same_conditions
+
+
+@pytest.mark.parametrize("change", [{"threads": 1}, {"batch_size": 3}, {"grids": "none"}, {"categories": "nut"}])
+def test_what_moves_no_number_leaves_the_hash(plan_for, change):
+    assert plan_for(**change).runs[0].record.id == plan_for().runs[0].record.id
+
+
+def test_another_list_of_images_is_another_run(plan_for, tiny_dataset, tmp_path):
+    other = tiny_dataset(tmp_path / "widgets", normal=9, defective=5)
+    first, second = (plan_for(**change).runs[0].record for change in ({}, {"datasets": str(other)}))
+    assert first.key == second.key
+    assert first.id != second.id
+
+
+def test_reduced_sizes_meet_both_labels_and_all_defects(data):
+    dataset = load_dataset(data)
+    smoke = planned_images(dataset, "bolt", "smoke")
+    assert [sample.label for sample in smoke].count(0) == 4
+    assert {sample.defect_type for sample in smoke} == {"good", "scratch", "stain"}
+    assert planned_images(dataset, "bolt", "full") == dataset.select("bolt", "test")
+
+
+def test_dry_run_says_what_is_left_and_writes_nothing(plan_for, tmp_path):
+    report = estimate(plan_for())
+    assert [unit[2] for unit in report.units] == ["missing"] * 6
+    assert report.images == 3 * 21
+    assert report.seconds is None
+    assert report.disk_bytes > 0
+    assert "6 missing" in report.text()
+    assert not (tmp_path / "store").exists()
+
+
+def test_as_published_needs_the_authors_backbone(plan_for, monkeypatch):
+    with pytest.raises(PlanError, match="as_published"):
+        plan_for(mode="as_published", image_size=64)
+    plan = plan_for(mode="as_published", methods=["winclip", "patch_memory"])
+    assert [run.record.protocol.backbone["image_size"] for run in plan.runs] == [240]
+    assert plan.runs[0].record.mode == "as_published"
+    assert any("patch_memory" in item.what for item in plan.not_applicable)
+
+
+def test_methods_that_train_need_parameters(plan_for):
+    with pytest.raises(VlmadError, match="train april_gan"):
+        plan_for(methods=["april_gan"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"datasets": []}, "names no datasets"),
+        ({"shots": []}, "names no shots"),
+        ({"methods": "winclop"}, "Did you mean 'winclip'"),
+        ({"methods": [3]}, "names a method as 3"),
+        ({"shots": [-1]}, "shots is -1"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"mode": "other"}, "mode is 'other'"),
+        ({"colour": "red"}, "unknown key 'colour'"),
+        ({"categories": ["nut", "nail"]}, "no category 'nail'"),
+        ({"datasets": "no_such_set"}, "No data set named"),
+        ({"backbone": "./nowhere"}, "no backbone folder"),
+    ],
+)
+def test_wrong_plans_are_refused_with_the_reason(plan_for, change, message):
+    with pytest.raises(VlmadError, match=message):
+        plan_for(**change)
+
+
+def test_a_plan_from_yaml(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        "datasets: bundled_a\nmethods:\n- winclip\n- {id: clip_cpe, settings: {temperature: 0.1}}\nshots: [0, 1]\n"
+    )
+    options = read_plan(file, {"seeds": 3})
+    assert options.datasets == ("bundled_a",)
+    assert [choice.id for choice in options.methods] == ["winclip", "clip_cpe"]
+    assert options.methods[1].settings == {"temperature": 0.1}
+    assert (options.shots, options.seeds) == ((0, 1), 3)
+    file.write_text("- 1")
+    with pytest.raises(PlanError, match="no keys"):
+        read_plan(file, {})
+    with pytest.raises(PlanError, match="can't be read"):
+        read_plan(tmp_path / "none.yaml", {})

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vlmad_core import cli
+from vlmad_core.cli import COMMANDS, main
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_help_loads_no_heavy_module():
+    code = "import sys; from vlmad_core.cli import main; code = main(['--help'])\n"
+    code += "heavy = {'torch', 'pandas', 'transformers', 'numpy'} & set(sys.modules)\n"
+    code += "sys.exit(str(heavy) if heavy else code)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "precompute" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "COMMAND"),
+        (["nonsense"], "invalid choice"),
+        (["precompute", "--no-such"], "unrecognized arguments"),
+        (["precompute", "--shots", "many"], "invalid int"),
+        (["precompute", "--method", "winclip"], "Give at least one: --dataset"),
+        (["methods", "winclop"], "Did you mean 'winclip'"),
+    ],
+)
+def test_wrong_use_exits_with_1_and_says_what(words, said, capsys):
+    assert main(words) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_only_what_is_there_is_offered(capsys):
+    assert main(["--help"]) == 0
+    offered = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert (f"\n    {name}" in offered) == command.available()
+
+
+def test_every_offered_command_has_help(capsys):
+    for name, command in COMMANDS.items():
+        if command.module and command.available():
+            assert main([name, "--help"]) == 0
+            assert "usage:" in capsys.readouterr().out
+        for inner, one in (command.commands or {}).items():
+            if one.available():
+                assert main([name, inner, "--help"]) == 0
+                assert f"{name} {inner}" in capsys.readouterr().out
+
+
+def test_debug_shows_the_traceback():
+    from vlmad_core.errors import VlmadError
+
+    with pytest.raises(VlmadError):
+        main(["methods", "winclop", "--debug"])
+
+
+def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_mount", stop)
+    assert main(["methods"]) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_methods_lists_cards(capsys):
+    assert main(["methods", "--json"]) == 0
+    assert '"name": "winclip"' in capsys.readouterr().out
+    assert main(["methods", "WinCLIP+"]) == 0
+    text = capsys.readouterr().out
+    assert "temperature = 0.07" in text
+    assert "Jeong" in text
+
+
+def test_doctor_says_what_to_do(capsys, tmp_path, made_up_store):
+    from vlmad_core.doctor import check_disk, check_memory, check_stores, check_versions
+
+    damaged = made_up_store(tmp_path / "store")
+    (damaged / "stray.txt").write_text("x")
+    finding = check_stores([damaged, tmp_path / "none"])
+    assert [f.verdict for f in finding] == ["problem", "note"]
+    assert "stray.txt" in finding[0].advice
+    assert {f.name for f in check_versions()} >= {"Python", "torch", "streamlit"}
+    assert check_disk(tmp_path)[0].found.endswith("GB free")
+    assert check_memory()[0].name == "memory"

@@ -1,0 +1,237 @@
+"""The doctor command: a look at this machine, and what to do about what is found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import urllib.request
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from vlmad_core.errors import VlmadError
+
+Verdict = Literal["ok", "note", "problem"]
+
+LEAST_MEMORY = 4 * 2**30
+"""What precompute and the dashboard together are meant to stay below."""
+
+LEAST_DISK = 2 * 2**30
+PINNED = ("torch", "transformers", "streamlit", "plotly", "pandas", "scikit-learn", "pillow")
+HUB_TIMEOUT = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        name: What.
+        verdict: ``ok``; ``note``: works, but worth knowing; ``problem``: something will not work.
+        found: What was found.
+        advice: What to do; empty if nothing.
+    """
+
+    name: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "--store", type=Path, nargs="+", default=[Path("results"), Path("results/bundled")], metavar="DIR"
+    )
+    parser.add_argument("--offline", action="store_true", help="don't try to reach the model hub")
+    parser.add_argument("--json", action="store_true", help="print json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look at everything and say what to do.
+
+    Returns:
+        0, or 1 if there is a problem.
+    """
+    checks: list[Callable[[], list[Finding]]] = [
+        check_versions,
+        check_processor,
+        check_memory,
+        lambda: check_disk(Path.cwd()),
+        check_backbone,
+        check_cached_weights,
+        lambda: [] if args.offline else check_hub(),
+        check_data,
+        lambda: check_stores(args.store),
+    ]
+    findings = [finding for check in checks for finding in check()]
+    if args.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for f in findings:
+            print(f"{f.verdict:<8}{f.name}: {f.found}" + (f"\n        -> {f.advice}" if f.advice else ""))
+    return 1 if any(f.verdict == "problem" for f in findings) else 0
+
+
+def check_versions() -> list[Finding]:
+    """Python and the packages, against what is pinned."""
+    from importlib import metadata, util
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    findings = [Finding("Python", "ok", python)]
+    pins = _pins(Path(__file__).resolve().parents[1] / "requirements.txt")
+    for name in PINNED:
+        try:
+            version = metadata.version(name).split("+")[0]
+        except metadata.PackageNotFoundError:
+            findings.append(Finding(name, "problem", "not installed", "pip install -r requirements.txt"))
+            continue
+        pinned = pins.get(name)
+        if pinned in (None, version):
+            findings.append(Finding(name, "ok", version))
+        else:
+            advice = f"It was tested with {pinned}: pip install -r requirements.txt"
+            findings.append(Finding(name, "note", version, advice))
+    if util.find_spec("torchvision") is not None:
+        advice = "If importing transformers fails, remove it; this program does not need it."
+        findings.append(Finding("torchvision", "note", "installed", advice))
+    return findings
+
+
+def check_processor() -> list[Finding]:
+    """Cores, instructions, and which precision is quick here."""
+    import torch
+
+    from vlmad_core.benchmark.provenance import hardware
+
+    facts = hardware()
+    features = set(facts["features"])
+    quick = bool(features & {"avx512_bf16", "amx_bf16", "bf16"})
+    found = f"{facts['processor']}, {facts['cores']} cores, torch uses {torch.get_num_threads()} threads"
+    findings = [Finding("processor", "ok", found)]
+    if quick:
+        advice = (
+            "--precision bfloat16 may be quicker here; it changes scores a little, and runs with it are kept apart."
+        )
+        findings.append(Finding("precision", "ok", "bfloat16 in hardware", advice))
+    else:
+        findings.append(Finding("precision", "note", "no bfloat16 in hardware", "Stay with float32."))
+    if torch.cuda.is_available():
+        findings.append(Finding("GPU", "note", torch.cuda.get_device_name(0), "This program computes on the CPU."))
+    return findings
+
+
+def check_memory() -> list[Finding]:
+    """Memory that is free now."""
+    from vlmad_core.benchmark.provenance import available_memory, hardware
+
+    free = available_memory()
+    if free is None:
+        return [Finding("memory", "note", f"{hardware()['memory_gb']} GB in all; how much is free is not known")]
+    found = f"{free / 2**30:.1f} GB free of {hardware()['memory_gb']} GB"
+    if free < LEAST_MEMORY:
+        return [Finding("memory", "note", found, "Close other programs, or use --batch-size 4.")]
+    return [Finding("memory", "ok", found)]
+
+
+def check_disk(folder: Path) -> list[Finding]:
+    """Room for results and weights."""
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 2**30:.1f} GB free"
+    if free < LEAST_DISK:
+        advice = "Make room, or put results elsewhere with --store and weights with HF_HOME."
+        return [Finding("disk", "problem", found, advice)]
+    return [Finding("disk", "ok", found)]
+
+
+def check_backbone() -> list[Finding]:
+    """Whether the bundled backbone loads and embeds."""
+    from vlmad_core.backbones import load_backbone
+
+    try:
+        backbone = load_backbone("bundled")
+        backbone.encode_text(["a part"])
+    except VlmadError as error:
+        return [Finding("bundled backbone", "problem", error.problem, error.fix)]
+    info = backbone.info
+    found = f"{info.parameters / 1e6:.1f} million weights, {info.image_size} pixels, {info.weights_hash}"
+    return [Finding("bundled backbone", "ok", found)]
+
+
+def check_cached_weights() -> list[Finding]:
+    """Hub models that are already on this machine."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        cache = scan_cache_dir()
+    except CacheNotFound:
+        return [Finding("cached weights", "note", "none", "A hub id is fetched when it is first used.")]
+    models = [
+        f"{repo.repo_id} ({repo.size_on_disk / 2**20:.0f} MB)" for repo in cache.repos if repo.repo_type == "model"
+    ]
+    return [Finding("cached weights", "ok" if models else "note", ", ".join(sorted(models)) or "none")]
+
+
+def check_hub() -> list[Finding]:
+    """Whether models can be fetched."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return [Finding("model hub", "note", "HF_HUB_OFFLINE is set", "Unset it to fetch models.")]
+    request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=HUB_TIMEOUT).close()
+    except OSError as error:
+        advice = "Use the bundled backbone, or copy a model folder here and give its path to --backbone."
+        return [Finding("model hub", "note", f"not reachable ({error})", advice)]
+    return [Finding("model hub", "ok", constants.ENDPOINT)]
+
+
+def check_data() -> list[Finding]:
+    """Data sets that can be loaded by name."""
+    from vlmad_core.datasets import list_datasets
+    from vlmad_core.datasets.loading import DATA_DIR_VARIABLE
+
+    entries = list_datasets()
+    here = [entry.name for entry in entries if entry.available]
+    advice = "" if os.environ.get(DATA_DIR_VARIABLE) else f"Name a folder of your own data sets in {DATA_DIR_VARIABLE}."
+    return [Finding("data sets", "ok" if here else "problem", ", ".join(here) or "none", advice)]
+
+
+def check_stores(paths: list[Path]) -> list[Finding]:
+    """What the results folders hold, and what is wrong in them."""
+    from vlmad_core.results.store import open_store
+
+    findings = []
+    for path in paths:
+        if not path.is_dir():
+            findings.append(
+                Finding(f"results in {path}", "note", "none yet", "Make some: python -m vlmad_core precompute")
+            )
+            continue
+        store = open_store(path)
+        units = sum(len(run.units) for run in store.runs)
+        found = f"{len(store.runs)} runs, {units} units, {len(store.failed)} failed"
+        if not store.problems:
+            advice = "Start the same precompute command again." if store.failed else ""
+            findings.append(Finding(f"results in {path}", "note" if store.failed else "ok", found, advice))
+            continue
+        first = store.problems[0].message
+        advice = f"First: {first} All: python -m vlmad_core results verify --store {path}"
+        findings.append(Finding(f"results in {path}", "problem", f"{found}, {len(store.problems)} problems", advice))
+    return findings
+
+
+def _pins(path: Path) -> dict[str, str]:
+    """Pinned versions by package; empty without the file."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {name.strip(): version.strip() for name, _, version in pairs}
