@@ -1,0 +1,91 @@
+"""The worked example of the README, loaded as users load it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from vlmad_core.errors import MethodError
+from vlmad_core.methods import card, create_method, list_methods, load_card, load_plugin, plugins, registry
+
+EXAMPLE = Path(__file__).parent / "example_method.py"
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch):
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    monkeypatch.setattr(card, "_ADDED", dict(card._ADDED))
+    monkeypatch.setattr(plugins.sys, "modules", plugins.sys.modules.copy())
+    monkeypatch.delenv(plugins.PLUGIN_VARIABLE, raising=False)
+
+
+def test_the_example_is_short_and_scores(backbone, pixels, reference_pixels):
+    assert len(EXAMPLE.read_text().splitlines()) < 60
+    assert load_plugin(EXAMPLE) == ("mean_distance",)
+    assert list_methods()[-1] == "mean_distance"
+    assert load_card("mean_distance").title == "Distance from the mean"
+    method = create_method("mean_distance", power=2.0)
+    assert method.title() == "Distance from the mean"
+    request = method.needs(backbone.info, 2)
+    scorer = method.prepare("nut", backbone, backbone.encode_images(reference_pixels, request))
+    features = backbone.encode_images(torch.cat([pixels, reference_pixels]), request)
+    scores = scorer.score(features).image_score
+    assert scores.shape == (7,)
+    assert scores[5:].mean() < scores[:5].mean()
+    with pytest.raises(MethodError, match="no setting 'powr'"):
+        create_method("mean_distance", powr=1)
+
+
+def test_a_file_is_run_once():
+    assert load_plugin(EXAMPLE) == ("mean_distance",)
+    assert load_plugin(EXAMPLE) == ()
+
+
+def test_command_line_names_it_to_other_processes():
+    parser = argparse.ArgumentParser()
+    plugins.add_plugin_argument(parser)
+    args = parser.parse_args(["--plugin", str(EXAMPLE)])
+    plugins.use_plugins(args.plugin)
+    assert "mean_distance" in list_methods()
+    assert os.environ[plugins.PLUGIN_VARIABLE] == str(EXAMPLE)
+
+
+def test_a_bad_plugin_costs_nothing_else(tmp_path, monkeypatch):
+    bad, empty = tmp_path / "bad.py", tmp_path / "empty.py"
+    bad.write_text("import vlmad_core\nraise RuntimeError('half done')\n")
+    empty.write_text("x = 1\n")
+    paths = [str(bad), str(tmp_path / "absent.py"), str(empty), str(EXAMPLE)]
+    monkeypatch.setenv(plugins.PLUGIN_VARIABLE, os.pathsep.join(paths))
+    with pytest.warns(UserWarning, match="plugin") as warned:
+        problems = plugins.load_all_plugins()
+    assert len(problems) == len(warned) == 3
+    assert "bad.py can't be run: RuntimeError: half done" in problems[0]
+    assert "There is no plugin" in problems[1]
+    assert "@register_method" in problems[2]
+    assert "mean_distance" in list_methods()
+
+
+def test_an_entry_point_is_loaded(monkeypatch):
+    class Entry:
+        name, value = "mine", "mine:Method"
+
+        @staticmethod
+        def load():
+            load_plugin(EXAMPLE)
+
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [Entry] if group == "vlmad.methods" else [])
+    assert plugins.load_all_plugins() == ()
+    assert "mean_distance" in list_methods()
+
+
+def test_a_plugin_cannot_take_a_known_name(tmp_path):
+    path = tmp_path / "thief.py"
+    path.write_text(EXAMPLE.read_text().replace('"mean_distance"', '"winclip"'))
+    with pytest.raises(MethodError, match="Two methods are called 'winclip'"):
+        load_plugin(path)
+    assert create_method("winclip").title() == "WinCLIP"

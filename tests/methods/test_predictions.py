@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch.nn import functional as F
+
+from vlmad_core.errors import MethodError
+from vlmad_core.methods import MapRule, Predictions, anomaly_maps, concatenate_predictions, map_maximum
+
+
+def grids(count=2, layers=3, rows=4, columns=5):
+    return torch.randn(count, layers, rows, columns, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("align", [True, False])
+@pytest.mark.parametrize("combine", ["sum", "mean"])
+def test_each_grid_is_enlarged_then_activated_then_combined(align, combine):
+    rule = MapRule(("sigmoid", "none", "sigmoid"), align_corners=align, combine=combine)
+    large = F.interpolate(grids(), size=(9, 13), mode="bilinear", align_corners=align)
+    layers = [large[:, 0].sigmoid(), large[:, 1], large[:, 2].sigmoid()]
+    expected = sum(layers) if combine == "sum" else sum(layers) / 3
+    torch.testing.assert_close(anomaly_maps(grids(), rule, (9, 13)), expected)
+
+
+def test_sigmoid_and_enlarging_do_not_commute():
+    rule = MapRule(("sigmoid",))
+    after = anomaly_maps(5 * grids(layers=1), rule, (16, 16))
+    before = anomaly_maps((5 * grids(layers=1)).sigmoid(), MapRule(), (16, 16))
+    assert (after - before).abs().max() > 0.05
+
+
+def test_gaussian_is_scipys_per_image_and_scales_with_the_map():
+    rule = MapRule(gaussian_sigma=4.0, gaussian_size=32)
+    plain = anomaly_maps(grids(layers=1), MapRule(), (32, 32))
+    smooth = anomaly_maps(grids(layers=1), rule, (32, 32))
+    torch.testing.assert_close(smooth[1], torch.from_numpy(gaussian_filter(plain[1].numpy(), sigma=4.0)))
+    half = anomaly_maps(grids(layers=1), rule, (16, 16))
+    plain_half = anomaly_maps(grids(layers=1), MapRule(), (16, 16))
+    torch.testing.assert_close(half[0], torch.from_numpy(gaussian_filter(plain_half[0].numpy(), sigma=2.0)))
+
+
+def test_rule_survives_json():
+    rule = MapRule(("sigmoid", "none"), align_corners=True, combine="sum", gaussian_sigma=4.0, gaussian_size=518)
+    assert MapRule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+
+
+def test_map_maximum_is_that_of_the_maps():
+    rule = MapRule(("sigmoid",) * 3, align_corners=True, combine="sum")
+    many = grids(count=19)
+    assert torch.equal(map_maximum(many, rule, (11, 11)), anomaly_maps(many, rule, (11, 11)).flatten(1).amax(dim=1))
+
+
+def test_rule_must_fit_the_grids():
+    with pytest.raises(MethodError, match="rule for 1 grids"):
+        anomaly_maps(grids(), MapRule(), (8, 8))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused(bad):
+    with pytest.raises(MethodError, match="not finite"):
+        Predictions(torch.tensor([0.1, bad]))
+    with pytest.raises(MethodError, match="not finite"):
+        Predictions(torch.tensor([0.1]), torch.full((1, 1, 2, 2), bad), MapRule())
+
+
+def test_grids_and_rule_go_together():
+    with pytest.raises(MethodError, match="go together"):
+        Predictions(torch.zeros(1), torch.zeros(1, 1, 2, 2))
+
+
+def test_concatenation_keeps_order():
+    parts = [Predictions(torch.tensor([float(i)]), torch.full((1, 1, 2, 2), float(i)), MapRule()) for i in range(3)]
+    joined = concatenate_predictions(parts)
+    assert joined.image_score.tolist() == [0.0, 1.0, 2.0]
+    assert joined.grids[:, 0, 0, 0].tolist() == [0.0, 1.0, 2.0]

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from vlmad_core.errors import MethodError, VlmadError
+from vlmad_core.methods import ALIASES, Method, create_method, list_methods, load_card, method_class, register_method
+from vlmad_core.methods import registry as registry_module
+from vlmad_core.methods.card import CARD_FOLDER
+from vlmad_core.methods.registry import DISPLAY_ORDER
+
+BUILT_IN = ("clip_ac", "clip_cpe", "winclip", "april_gan", "anomaly_clip", "patch_memory", "musc")
+
+
+def test_list_is_in_display_order():
+    listed = [name for name in list_methods() if name in DISPLAY_ORDER]
+    assert listed == [name for name in DISPLAY_ORDER if name in listed]
+    assert set(listed) >= set(BUILT_IN)
+    assert list_methods("clip_*") == ("clip_ac", "clip_cpe")
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_preset_can_be_made_and_recorded(name):
+    for preset in method_class(name).presets:
+        method = create_method(f"{name}:{preset}")
+        assert method.id == f"{name}:{preset}"
+        assert yaml.safe_load(yaml.safe_dump(method.settings.to_json(), sort_keys=True)) is not None
+        for key, value in method_class(name).presets[preset].items():
+            assert getattr(method.settings, key) == value
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_method_has_a_complete_card(name):
+    card = load_card(name)
+    assert card.summary
+    assert card.paper
+    assert 2021 <= card.year <= 2026
+    assert card.url.startswith("https://")
+    assert card.needs
+    described = {setting for setting, _ in card.settings}
+    settings = set(method_class(name).settings_type.__dataclass_fields__)
+    assert described == settings, "the card describes exactly the settings there are"
+    assert (card.trained_on is not None) == create_method(name).capabilities.trained
+
+
+def test_cards_belong_to_methods():
+    assert {path.stem for path in CARD_FOLDER.glob("*.yaml")} <= set(DISPLAY_ORDER)
+
+
+def test_aliases():
+    assert method_class("WinCLIP+").name == "winclip"
+    assert method_class("AprilLab").name == "april_gan"
+    assert {method_class(alias).name for alias in ALIASES} <= set(list_methods())
+
+
+def test_titles():
+    assert create_method("winclip").title() == "WinCLIP"
+    assert create_method("winclip").title(4) == "WinCLIP+"
+    assert create_method("april_gan").title(4) == "AprilLab (APRIL-GAN)"
+    assert create_method("april_gan:authors").title(0) == "AprilLab (APRIL-GAN)"
+    assert create_method("april_gan:authors").title(4) == "AprilLab (APRIL-GAN), transductive"
+    assert "transductive" in create_method("musc").title()
+
+
+@pytest.mark.parametrize(
+    ("identifier", "settings", "message"),
+    [
+        ("winclp", {}, "Did you mean 'winclip'"),
+        ("nothing_like_it", {}, "Known are: clip_ac"),
+        ("winclip:papr", {}, "Known are: canonical, accurate, anomalib"),
+        ("winclip", {"temprature": 1}, "no setting 'temprature'.*ensemble"),
+        ("winclip", {"temperature": 0}, "'temperature' of WinCLIP is 0"),
+        ("winclip", {"temperature": float("nan")}, "'temperature'"),
+        ("winclip", {"scales": ()}, "'scales'"),
+        ("winclip", {"scales": (0,)}, "'scales'"),
+        ("winclip", {"association": "median"}, "harmonic"),
+        ("clip_ac", {"text_average": "sum"}, "'text_average'"),
+        ("clip_ac", {"ensemble": "none"}, "no prompt ensemble 'none'"),
+        ("april_gan", {"stages": ()}, "'stages' of APRIL-GAN"),
+        ("april_gan", {"stages": (3, 3)}, "different blocks"),
+        ("april_gan", {"memory_stages": (0,)}, "'memory_stages'"),
+        ("april_gan", {"image_fusion": "paper"}, "bounded, calibrated, transductive"),
+        ("anomaly_clip", {"value_start": 0}, "'value_start'"),
+        ("anomaly_clip", {"smoothing_sigma": -1}, "'smoothing_sigma'"),
+        ("musc", {"neighbourhoods": (2,)}, "odd"),
+        ("musc", {"neighbours": (0,)}, "'neighbours'"),
+        ("musc", {"fraction": 0}, "'fraction'"),
+        ("patch_memory", {"image_score": "mean"}, "maximum"),
+    ],
+)
+def test_wrong_use_names_the_fix(identifier, settings, message):
+    with pytest.raises(VlmadError, match=message):
+        create_method(identifier, **settings)
+
+
+def test_published_setups():
+    winclip, april, acl = (method_class(n).published for n in ("winclip", "april_gan", "anomaly_clip"))
+    assert (winclip.image_size, winclip.activation) == (240, None)
+    assert (april.image_size, april.activation, april.position_rule) == (518, "gelu", "bicubic_antialias")
+    assert (acl.image_size, acl.activation, acl.position_rule) == (518, "quick_gelu", "bilinear")
+    assert april.backbone == acl.backbone == "openai/clip-vit-large-patch14-336"
+    assert method_class("patch_memory").published is None
+
+
+def test_a_name_is_given_once(monkeypatch):
+    monkeypatch.setattr(registry_module, "_METHODS", dict(registry_module._METHODS))
+    other = type("Other", (Method,), {"name": "winclip", "__module__": "elsewhere"})
+    with pytest.raises(MethodError, match="Two methods are called 'winclip'"):
+        register_method(other)
+
+
+def test_a_method_needs_a_card(monkeypatch):
+    monkeypatch.setattr(registry_module, "_METHODS", dict(registry_module._METHODS))
+    with pytest.raises(MethodError, match="'bare' has no card"):
+        register_method(type("Bare", (Method,), {"name": "bare"}))
+    assert "bare" not in list_methods()

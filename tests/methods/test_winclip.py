@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vlmad_core.errors import BackboneError
+from vlmad_core.methods import create_method
+from vlmad_core.methods.memory import cosine_distance
+
+
+def test_identical_reference_has_no_association(backbone, pixels):
+    """Image = reference: every distance is 0, the score half the text score, and nothing is NaN."""
+    zero, few = create_method("winclip"), create_method("winclip")
+    features = backbone.encode_images(pixels[:1], few.needs(backbone.info, 1))
+    text_only = zero.prepare("nut", backbone).score(features)
+    both = few.prepare("nut", backbone, references=features).score(features)
+    torch.testing.assert_close(both.image_score, 0.5 * text_only.image_score, atol=1e-6, rtol=0)
+    torch.testing.assert_close(both.grids, 0.5 * text_only.grids, atol=1e-6, rtol=0)
+
+
+def test_image_ranking_does_not_depend_on_temperature(backbone, pixels):
+    scores = []
+    for temperature in (0.07, 0.3, 1.0):
+        method = create_method("winclip", temperature=temperature)
+        features = backbone.encode_images(pixels, method.needs(backbone.info, 0))
+        scores.append(method.prepare("nut", backbone).score(features).image_score)
+    assert all(torch.equal(scores[0].argsort(), other.argsort()) for other in scores[1:])
+    assert not torch.allclose(scores[0], scores[1])
+
+
+def test_association_is_literal(backbone, pixels, reference_pixels):
+    """The few-shot map of one image by plain loops over windows, patches and references."""
+    method = create_method("winclip", scales=(2,))
+    request = method.needs(backbone.info, 2)
+    features, references = (backbone.encode_images(p, request) for p in (pixels[:1], reference_pixels))
+    scorer = method.prepare("nut", backbone, references)
+    unit = torch.nn.functional.normalize
+
+    def distance(query, memory):
+        return min(0.5 * (1 - float(unit(query, dim=0) @ unit(row, dim=0))) for row in memory)
+
+    windows = [distance(w, references.windows[2].flatten(0, 1)) for w in features.windows[2][0]]
+    memory = references.stages[backbone.info.depth][:, 1:].flatten(0, 1)
+    for r in range(4):
+        for c in range(4):
+            cover = [windows[i * 3 + j] for i in range(3) for j in range(3) if i <= r < i + 2 and j <= c < j + 2]
+            harmonic = len(cover) / sum(1 / w for w in cover)
+            patch = distance(features.stages[backbone.info.depth][0, 1 + 4 * r + c], memory)
+            assert float(scorer._association(features)[0, r, c]) == pytest.approx((harmonic + patch) / 2, abs=1e-5)
+
+
+def test_presets_differ(backbone, pixels, reference_pixels):
+    found = []
+    for preset in ("canonical", "accurate", "anomalib"):
+        method = create_method(f"winclip:{preset}")
+        request = method.needs(backbone.info, 2)
+        known = backbone.encode_images(reference_pixels, request)
+        features = backbone.encode_images(pixels, request)
+        found.append(method.prepare("nut", backbone, known).score(features).image_score)
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+
+
+def test_a_window_larger_than_the_grid_names_the_choice(backbone, pixels):
+    method = create_method("winclip", scales=(2, 5))
+    with pytest.raises(BackboneError, match="between 1 and 4"):
+        backbone.encode_images(pixels, method.needs(backbone.info, 0))
+
+
+def test_distance_of_equal_vectors_is_never_negative():
+    vectors = torch.randn(500, 64, generator=torch.Generator().manual_seed(0))
+    assert (cosine_distance(vectors, vectors) >= 0).all()
