@@ -1,0 +1,203 @@
+"""What every page shares: the head that says what was measured with what, empty states, and how numbers look."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from pages._shared import data, selection
+from vlmad_core.figures.grid import category_label
+from vlmad_core.results.comparison import Comparison, Line
+
+PRECOMPUTE = (
+    "python -m vlmad_core precompute --dataset bundled_a --method clip_ac clip_cpe winclip --shots 0 --backbone bundled"
+)
+DEMONSTRATION = (
+    "A small demonstration backbone: its numbers show how the program works and decide nothing about real parts."
+)
+
+PLOT: dict[str, Any] = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+    "toImageButtonOptions": {"format": "svg"},
+}
+"""How Plotly figures behave; the camera button saves an svg."""
+
+
+def head(page: Any) -> None:
+    """Draw the head of a page: title, data set, backbone; and keep a place for notices."""
+    found = data.all_comparisons()
+    chosen = _choice(found)
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.title(page.title, anchor=False, width="content")
+        if found:
+            with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+                _choosers(found, chosen)
+    if chosen is not None:
+        st.markdown(_measured_with(chosen))
+        if chosen.backbone.get("demonstration"):
+            st.caption(f":material/warning: {DEMONSTRATION}")
+    st.session_state["notices"] = st.container()
+
+
+def begin(page: str) -> None:
+    """First line of every page: see that the router has run.
+
+    Until the router's first run, Streamlit takes the files of ``pages/`` for pages of their own. The first
+    visitor after a start who opens a link to a page would get it without head and navigation; he is sent
+    through the router, which brings him back.
+
+    Args:
+        page: Name of the page's file.
+    """
+    if "notices" not in st.session_state:
+        st.session_state["landing"] = (page, st.query_params.to_dict())
+        st.switch_page("app.py")
+
+
+def land() -> None:
+    """Bring a visitor who came round by the router to the page he asked for."""
+    if "landing" in st.session_state:
+        page, parameters = st.session_state.pop("landing")
+        st.switch_page(f"pages/{page}.py", query_params=parameters)
+
+
+def comparison() -> Comparison:
+    """The chosen comparison; ends the page with a word of help if there are no results."""
+    chosen = _choice(data.all_comparisons())
+    if chosen is None:
+        nothing_yet()
+        st.stop()
+    return chosen
+
+
+def nothing_yet() -> None:
+    """Say that there are no results, where they were looked for, and how to make some."""
+    st.info(
+        f"No measured results were found in `{selection.tidy(str(data.store_root()), 200)}`. "
+        "Make some with the command below; they appear here unit by unit as they are finished.",
+        title="Nothing has been measured yet",
+        icon=":material/hourglass_empty:",
+    )
+    st.code(PRECOMPUTE, language="bash", wrap_lines=True)
+    problems = data.store().problems
+    if problems:
+        st.warning(f"{len(problems)} item(s) in the results folder could not be read.", icon=":material/report:")
+        st.page_link("pages/runs.py", label="See what is damaged", icon=":material/arrow_forward:")
+
+
+def precompute_command(comparison: Comparison, method: str, shots: int) -> str:
+    """The command that would fill a blank."""
+    backbone = comparison.runs[0].key.backbone
+    return (
+        f"python -m vlmad_core precompute --dataset {comparison.dataset} --method {method} "
+        f"--shots {shots} --backbone {backbone}"
+    )
+
+
+def choose_shots(comparison: Comparison) -> int:
+    """A chooser for the number of references, drawn only where there is a choice."""
+    options = [str(k) for k in comparison.shots]
+    if len(options) == 1:
+        selection.current("shots", options, options[0])
+        return int(options[0])
+    picked = selection.choose(
+        "shots", "Normal references", options, options[0], segmented=True, format_func=shots_label
+    )
+    return int(picked)
+
+
+def choose_method(lines: tuple[Line, ...], label: str = "Method") -> Line:
+    """A chooser for one of the methods."""
+    by_id = {line.id: line for line in lines}
+    given = st.query_params.get("method", "")
+    if given.endswith(":canonical") and given.removesuffix(":canonical") in by_id:
+        selection.remember("method", given.removesuffix(":canonical"))
+    picked = selection.choose(
+        "method", label, list(by_id), next(iter(by_id)), format_func=lambda name: by_id[name].title, width=200
+    )
+    return by_id[picked]
+
+
+def choose_category(categories: tuple[str, ...], label: str = "Category") -> str:
+    """A chooser for one category."""
+    return selection.choose("category", label, list(categories), categories[0], format_func=category_label, width=200)
+
+
+def shots_label(shots: str) -> str:
+    """``0`` becomes ``none``, ``4`` becomes ``4``."""
+    return "none (zero-shot)" if shots == "0" else shots
+
+
+def first_of(options: list[str], *preferred: str) -> str:
+    """The first preferred option that exists, or else the first option."""
+    return next((name for name in preferred if name in options), options[0])
+
+
+def is_dark() -> bool:
+    """Whether the visitor's page is dark."""
+    return st.context.theme.type == "dark"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction as a percentage without the sign; a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
+
+
+def interval(low: float, high: float) -> str:
+    """An interval of fractions in percent; empty where there is none."""
+    return "" if math.isnan(low) or math.isnan(high) else f"{100 * low:.1f} – {100 * high:.1f}"
+
+
+def _choice(found: tuple[Comparison, ...]) -> Comparison | None:
+    if not found:
+        return None
+    datasets = list(dict.fromkeys(one.dataset for one in found))
+    dataset = selection.current("dataset", datasets, datasets[0], quiet=True)
+    candidates = {one.conditions: one for one in found if one.dataset == dataset}
+    return candidates[selection.current("conditions", list(candidates), next(iter(candidates)), quiet=True)]
+
+
+def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None) -> None:
+    datasets = list(dict.fromkeys(one.dataset for one in found))
+    if len(datasets) > 1:
+        selection.choose("dataset", "Data set", datasets, datasets[0], width=190)
+    candidates = {one.conditions: one for one in found if chosen and one.dataset == chosen.dataset}
+    if len(candidates) > 1:
+        selection.choose(
+            "conditions",
+            "Measured with",
+            list(candidates),
+            next(iter(candidates)),
+            format_func=lambda key: _short(candidates[key]),
+            width=230,
+            help="Runs are ranked together only where everything but the method is equal.",
+        )
+
+
+def _short(one: Comparison) -> str:
+    return f"{backbone_title(one.backbone)}, {one.backbone.get('image_size', '?')} px"
+
+
+def backbone_title(backbone: Mapping[str, Any]) -> str:
+    """A backbone's name, as text that is safe to show."""
+    return selection.tidy(str(backbone.get("title") or backbone.get("id") or "unknown backbone"))
+
+
+def _measured_with(one: Comparison) -> str:
+    backbone = one.backbone
+    details = f"{backbone.get('image_size', '?')} px, {backbone.get('precision', '?')}"
+    synthetic = one.runs[0].provenance.data.get("synthetic")
+    kind = " · rendered images" if synthetic else ""
+    mode = "as published" if one.mode == "as_published" else "same conditions for all methods"
+    badge = " :orange-badge[:material/science: demonstration]" if backbone.get("demonstration") else ""
+    count = len(one.categories)
+    return (
+        f":gray[:material/memory:] **{backbone_title(backbone)}**{badge} :gray[{details}] &ensp; "
+        f":gray[:material/photo_library:] **{selection.tidy(one.dataset)}** "
+        f":gray[{count} {'category' if count == 1 else 'categories'}{kind}] &ensp; "
+        f":gray[:material/balance: {mode}]"
+    )

@@ -1,0 +1,160 @@
+"""Images with their truth and their anomaly maps, ready to be laid side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from pages._shared import data
+from vlmad_core.datasets import Sample, load_dataset
+from vlmad_core.datasets.images import read_image
+from vlmad_core.datasets.masks import resize_mask, sample_mask
+from vlmad_core.errors import VlmadError
+from vlmad_core.figures.overlay import colour_bar, decode, decode_mask, encode, enlarge, mask_picture, outline, overlay
+from vlmad_core.figures.scale import ColourScale
+from vlmad_core.results.store import Missing
+
+LONGEST = 448
+"""Longer side of a picture in a tile, in pixels."""
+
+SHORTEST = 256
+"""Shorter side from which outlines look fine; smaller pictures are enlarged."""
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image and its truth.
+
+    Attributes:
+        pixels: [H, W, 3], or why it can't be shown.
+        mask: [H, W], or why there is none.
+    """
+
+    pixels: Pixels | Missing
+    mask: Mask | Missing
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One of several pictures side by side.
+
+    Attributes:
+        title: What it is, as markdown.
+        pixels: The picture, or why there is none.
+        alt: What it shows, in words.
+        caption: A line below.
+    """
+
+    title: str
+    pixels: Pixels | Missing
+    alt: str
+    caption: str = ""
+
+
+def show_tiles(tiles: Iterable[Tile], width: int = 132) -> None:
+    """Lay pictures side by side; on a narrow page they wrap."""
+    grid = st.grid("auto", min_column_width=width, gap="small")
+    for tile in tiles:
+        with grid.cell():
+            st.markdown(tile.title)
+            if isinstance(tile.pixels, Missing):
+                st.caption(tile.pixels.reason)
+            else:
+                st.image(encode(enlarge(tile.pixels, SHORTEST)), width="stretch", alt=tile.alt)
+            if tile.caption:
+                st.caption(tile.caption)
+
+
+def show_colour_bar(scale: ColourScale, opacity: float) -> None:
+    """The colour bar of all maps above it, with numbers."""
+    ends = f"from {scale.ticks[0][1]} to {scale.ticks[-1][1]}"
+    st.image(colour_bar(scale, opacity), width=460, alt=f"Colour bar: {scale.title}, {ends}")
+    st.caption(scale.title)
+
+
+def mapped(picture: Picture, places: NDArray[np.float64], opacity: float, with_outline: bool) -> Pixels:
+    """A map over its picture, or over grey where the picture can't be shown."""
+    ground = picture.pixels
+    if isinstance(ground, Missing):
+        ground = np.full((*places.shape, 3), 128, np.uint8)
+    ground = enlarge(ground, SHORTEST)
+    pixels = overlay(ground, places, opacity)
+    if with_outline and not isinstance(picture.mask, Missing):
+        pixels = outline(pixels, resize_mask(picture.mask, pixels.shape[:2]))
+    return pixels
+
+
+def truth(picture: Picture) -> Pixels | Missing:
+    """The ground truth as a picture, or why there is none."""
+    return picture.mask if isinstance(picture.mask, Missing) else mask_picture(picture.mask)
+
+
+def picture(run_id: str, category: str, image_id: str) -> Picture:
+    """An image of a run: the original where the data set is at hand, else the stored thumbnail.
+
+    Args:
+        run_id: The run.
+        category: The category.
+        image_id: An id that the run lists; nothing else is looked for on disk.
+    """
+    return _picture(data.signature(data.store_roots()), run_id, category, image_id)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _picture(mark: str, run_id: str, category: str, image_id: str) -> Picture:
+    store = data.store()
+    sample = _samples(str(store.run(run_id).provenance.data.get("source", ""))).get(image_id)
+    if sample is not None:
+        try:
+            return _original(sample)
+        except VlmadError:
+            pass  # the thumbnail, if there is one, is as good an answer
+    small, mask = store.thumbnail(run_id, category, image_id), store.mask(run_id, category, image_id)
+    pixels = small if isinstance(small, Missing) else decode(small)
+    return Picture(pixels, mask if isinstance(mask, Missing) else decode_mask(mask))
+
+
+def thumbnails(run_id: str, category: str, image_ids: Sequence[str]) -> dict[str, bytes]:
+    """Small copies of images by id, of those that have one or whose data set is at hand."""
+    found = {}
+    for image_id in image_ids:
+        small = data.store().thumbnail(run_id, category, image_id)
+        if not isinstance(small, Missing):
+            found[image_id] = small
+            continue
+        shown = picture(run_id, category, image_id)
+        if not isinstance(shown.pixels, Missing):
+            found[image_id] = encode(shown.pixels[::2, ::2])
+    return found
+
+
+def _original(sample: Sample) -> Picture:
+    image = read_image(sample.image_path)
+    full = (image.height, image.width)
+    image.thumbnail((LONGEST, LONGEST))
+    pixels = np.asarray(image)
+    if sample.label == 0:
+        return Picture(pixels, Missing("A normal image has no defect to show."))
+    try:
+        mask = sample_mask(sample, full)
+    except VlmadError as error:
+        return Picture(pixels, Missing(str(error)))
+    if mask is None:
+        return Picture(pixels, Missing("The data set has no mask of this defect."))
+    return Picture(pixels, resize_mask(mask, (image.height, image.width)))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _samples(source: str) -> dict[str, Sample]:
+    """The samples of a data set by id; empty where it is not on this machine."""
+    try:
+        return {sample.id: sample for sample in load_dataset(source).samples} if source else {}
+    except VlmadError:
+        return {}

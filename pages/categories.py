@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import streamlit as st
+
+from pages._shared import data, frame, selection
+from vlmad_core.figures.grid import SELECTION, category_grid, category_label
+from vlmad_core.metrics import METRICS
+from vlmad_core.results.comparison import cells, differences, with_means
+from vlmad_core.results.tables import wide_cells
+
+NONE = "none"
+
+frame.begin("categories")
+one = frame.comparison()
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    names = [name for name in METRICS if name in data.metric_names(one)]
+    metric = selection.choose("metric", "Metric", names, names[0], format_func=lambda n: METRICS[n].label, width=260)
+    shots = frame.choose_shots(one)
+    lines = one.lines(shots)
+    by_id = {line.id: line for line in lines}
+    reference = st.selectbox(
+        "Show as difference to", [NONE, *by_id], width=220, key="difference_to",
+        format_func=lambda name: "Nothing (absolute)" if name == NONE else by_id[name].title,
+    )  # fmt: skip
+    as_table = (
+        st.segmented_control("View", ["Grid", "Table"], default="Grid", required=True, key="grid_view") == "Table"
+    )
+
+spec = METRICS[metric]
+frame_of_cells = cells(data.store(), lines, metric)
+relative = reference != NONE
+if relative:
+    frame_of_cells = differences(frame_of_cells, reference)
+st.caption(
+    f"{spec.label} in percent{', minus ' + by_id[reference].title if relative else ''}. "
+    "Choose a cell to open the failures behind its number."
+)
+clicked: tuple[str, str] | None = None
+if as_table:
+    wide = wide_cells(frame_of_cells)
+    event = st.dataframe(
+        wide,
+        column_config={
+            "category": st.column_config.TextColumn("Category", pinned=True),
+            **{line.id: st.column_config.NumberColumn(line.title, format="%.1f") for line in lines},
+        },
+        hide_index=True,
+        placeholder="–",
+        height="content",
+        on_select="rerun",
+        selection_mode="single-cell",
+        key="cell_table",
+        alt=f"{spec.label} for each category and method, in percent",
+    )
+    for row, column in event.selection.cells:
+        if column in by_id:
+            clicked = str(wide.iloc[row]["category"]), column
+else:
+    chart = category_grid(with_means(frame_of_cells), spec.label, dark=frame.is_dark(), difference=relative)
+    picked = st.altair_chart(
+        chart, on_select="rerun", selection_mode=SELECTION, key="cell_grid",
+        alt=f"Grid of {spec.label} for each category and method; choose a cell to open its failures",
+    )  # fmt: skip
+    for point in picked.selection.get(SELECTION, []):
+        clicked = str(point["category"]), str(point["line"])
+if clicked is not None and clicked[0] in one.categories and clicked[1] in by_id:
+    selection.open_page("failures", category=clicked[0], method=clicked[1], shots=str(shots))
+
+blanks = frame_of_cells[frame_of_cells["value"].isna()]
+if len(blanks):
+    with st.expander(f"{len(blanks)} blank cells, and why", icon=":material/remove:"):
+        shown = blanks.assign(category=blanks["category"].map(category_label))
+        st.dataframe(
+            shown[["category", "title", "reason"]], hide_index=True, alt="Reasons of the blank cells",
+            column_config={"category": "Category", "title": "Method", "reason": "Why it is blank"},
+        )  # fmt: skip
+st.download_button(
+    "Download as csv", frame_of_cells.to_csv(index=False), f"categories-{one.dataset}-{metric}.csv", "text/csv",
+    icon=":material/download:", on_click="ignore",
+)  # fmt: skip
+with st.expander(f"How {spec.label} is defined", icon=":material/info:"):
+    st.markdown(f"{spec.definition}\n\n:gray[Source: {spec.source}.]")

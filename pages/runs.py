@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pandas as pd
+import streamlit as st
+
+from pages._shared import data, frame, selection
+from vlmad_core.results.protocols import flat, protocol_differences, runs_table
+
+KINDS = {
+    "newer_schema": "written by a newer version",
+    "damaged_run": "damaged run",
+    "damaged_unit": "damaged unit",
+    "damaged_file": "damaged file",
+    "foreign": "not a result",
+}
+
+frame.begin("runs")
+store = data.store()
+if not store.runs:
+    frame.nothing_yet()
+else:
+    table = runs_table(store)
+    st.caption(f"{len(table)} runs, each of one data set, method, number of references, seed and backbone. Choose one.")
+    event = st.dataframe(
+        table.drop(columns=["id", "conditions"]),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="runs_table",
+        column_config={
+            "dataset": "Data set", "title": st.column_config.TextColumn("Method", pinned=True), "preset": "Preset",
+            "shots": "References", "seed": "Seed", "backbone": "Backbone", "mode": "Mode", "categories": "Categories",
+            "failed": st.column_config.NumberColumn("Failed", help="Categories that could not be finished."),
+            "images": "Images", "errors": st.column_config.NumberColumn("Unreadable", help="Images, not read."),
+            "hardware": "Machine",
+            "finished": st.column_config.DatetimeColumn("Finished (UTC)", format="YYYY-MM-DD HH:mm"),
+        },
+        alt="All runs with what they are of, how far they are and where they were computed",
+    )  # fmt: skip
+    ids = table["id"].tolist()
+    titles = {
+        row["id"]: f"{row['dataset']} · {row['title']} · {row['shots']} references · seed {row['seed']}"
+        for row in table.to_dict("records")
+    }
+    chosen = store.run(ids[event.selection.rows[0]] if event.selection.rows else ids[0])
+
+    st.subheader("Provenance", anchor=False)
+    st.markdown(f"**{selection.tidy(titles[chosen.id], 200)}**")
+    made = {
+        "Command": chosen.provenance.command,
+        "Code": chosen.provenance.code_version,
+        "Machine": ", ".join(f"{k} {v}" for k, v in flat(chosen.provenance.hardware).items()),
+        "Packages": ", ".join(f"{k} {v}" for k, v in chosen.provenance.packages.items()),
+        "Data": ", ".join(f"{k}: {v}" for k, v in flat(chosen.provenance.data).items() if v),
+        "Started": chosen.provenance.started_at,
+        "Folder": chosen.id,
+    }
+    st.dataframe(
+        pd.DataFrame({"What": list(made), "": list(made.values())}), hide_index=True, alt="Provenance of the run",
+        column_config={"What": st.column_config.TextColumn(width="small")},
+    )  # fmt: skip
+    with st.expander("Protocol: every choice that moves a number", icon=":material/rule:"):
+        settings = flat(asdict(chosen.protocol))
+        st.dataframe(
+            pd.DataFrame({"Setting": list(settings), "Value": list(settings.values())}), hide_index=True,
+            alt="Protocol of the run",
+        )  # fmt: skip
+        st.caption(f"Hash {chosen.protocol.hash}; conditions {chosen.protocol.conditions}.")
+
+    st.subheader("What differs between two runs", anchor=False)
+    others = [run_id for run_id in ids if run_id != chosen.id]
+    if not others:
+        st.caption("There is only one run.")
+    else:
+        other = store.run(
+            st.selectbox("Compared with", others, format_func=lambda run_id: titles[run_id], key="other_run")
+        )
+        differences = protocol_differences(chosen.protocol, other.protocol)
+        fair = chosen.protocol.conditions == other.protocol.conditions
+        if fair:
+            st.success("Equal conditions: these two may be ranked together.", icon=":material/balance:")
+        else:
+            st.warning("The conditions differ: these two are never ranked together.", icon=":material/balance:")
+        st.dataframe(
+            differences, hide_index=True, alt="Settings in which the two runs differ",
+            column_config={"setting": "Setting", "first": "Chosen run", "second": "Compared with"},
+        )  # fmt: skip
+
+if store.failed:
+    st.subheader("Not finished", anchor=False)
+    st.caption("These are tried again the next time the same command is started.")
+    failed = pd.DataFrame([asdict(unit) for unit in store.failed])
+    st.dataframe(
+        failed, hide_index=True, alt="Units that could not be finished",
+        column_config={"run_id": "Run", "category": "Category", "reason": "Reason", "traceback": "Traceback",
+                       "at": "When", "attempts": "Attempts"},
+    )  # fmt: skip
+if store.problems:
+    st.subheader("Left out", anchor=False)
+    st.caption("These could not be read; everything else is shown.")
+    problems = pd.DataFrame(
+        [{"kind": KINDS.get(p.kind, p.kind), "message": p.message, "path": str(p.path)} for p in store.problems]
+    )
+    st.dataframe(
+        problems, hide_index=True, alt="Damaged or foreign files in the results folder",
+        column_config={"kind": "What", "message": "Message", "path": "Where"},
+    )  # fmt: skip

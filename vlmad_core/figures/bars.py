@@ -1,0 +1,88 @@
+"""Grouped bars, one colour per method; and accuracy over the number of references."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from vlmad_core.figures.colours import method_style
+from vlmad_core.figures.layout import calm
+
+
+def recall_bars(frame: pd.DataFrame, title: str) -> go.Figure:
+    """Draw the mean share found of each group of defects, a bar per method.
+
+    Args:
+        frame: method, title, group, value (a fraction), n (regions), in the order to draw.
+        title: What the groups are.
+    """
+    figure = go.Figure()
+    for (method, name), part in frame.groupby(["method", "title"], sort=False):
+        figure.add_bar(
+            x=[f"{row['group']}<br>({row['n']})" for row in part.to_dict("records")],
+            y=part["value"],
+            name=str(name),
+            marker={"color": method_style(str(method)).colour, "line": {"width": 0}},
+            hovertemplate="%{x}: %{y:.1%} found<extra>" + str(name) + "</extra>",
+        )
+    figure.update_layout(barmode="group", bargap=0.3, bargroupgap=0.08)
+    figure.update_xaxes(title=f"{title} (number of regions)")
+    figure.update_yaxes(title="Mean share found", range=[0, 1.02], tickformat=".0%")
+    return calm(figure, 320)
+
+
+def shots_figure(frame: pd.DataFrame, label: str) -> go.Figure:
+    """Draw a metric over the number of normal references, with the spread between seeds.
+
+    Args:
+        frame: method, preset, title, shots, value, sd (NaN for one seed), n_seeds.
+        label: Name of the metric.
+    """
+    figure = go.Figure()
+    for (method, preset), part in frame.groupby(["method", "preset"], sort=False):
+        rows = part[part["value"].notna()].sort_values("shots")
+        if rows.empty:
+            continue
+        style = method_style(str(method))
+        name = str(rows["title"].iloc[-1]) + ("" if preset == "canonical" else f" ({preset})")
+        figure.add_scatter(
+            x=rows["shots"],
+            y=rows["value"],
+            error_y={"type": "data", "array": rows["sd"].fillna(0.0), "thickness": 1.2, "width": 4},
+            customdata=rows["n_seeds"],
+            mode="lines+markers",
+            name=name,
+            line={"color": style.colour, "dash": style.dash, "width": 2},
+            marker={"symbol": style.symbol, "size": 10, "color": style.colour},
+            hovertemplate="%{x} references: %{y:.1%}, %{customdata} seed(s)<extra>" + name + "</extra>",
+        )
+    known = sorted({int(k) for k in frame["shots"]})
+    figure.update_xaxes(title="Normal reference images per category", tickvals=known)
+    figure.update_yaxes(title=f"{label} (mean; bars: standard deviation between seeds)", tickformat=".1%")
+    return calm(figure, 400)
+
+
+def reliability_figure(frame: pd.DataFrame, method: str, title: str) -> go.Figure:
+    """Draw the share of defective images over their score; on the diagonal a score is a probability.
+
+    Args:
+        frame: score, share, n.
+        method: Identifier; decides the colour.
+        title: How the method is shown.
+    """
+    style = method_style(method)
+    figure = go.Figure()
+    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"color": "#8a96a3", "dash": "dot", "width": 1})
+    figure.add_scatter(
+        x=frame["score"],
+        y=frame["share"],
+        customdata=frame["n"],
+        mode="lines+markers",
+        name=title,
+        line={"color": style.colour, "dash": style.dash, "width": 2},
+        marker={"symbol": style.symbol, "size": 9, "color": style.colour},
+        hovertemplate="around %{x:.3f}: %{y:.0%} of %{customdata} images are defective<extra>" + title + "</extra>",
+    )
+    figure.update_xaxes(title="Score", range=[-0.02, 1.02])
+    figure.update_yaxes(title="Share of defective images", range=[-0.02, 1.02], tickformat=".0%")
+    return calm(figure, 320)

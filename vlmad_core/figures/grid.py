@@ -1,0 +1,166 @@
+"""The category x method grid: every cell can be clicked."""
+
+from __future__ import annotations
+
+import math
+
+import altair as alt
+import pandas as pd
+
+from vlmad_core.figures.colours import diverging, ink_on, interpolate, sequential
+from vlmad_core.results.comparison import MEAN
+
+ROW_HEIGHT = 34
+SURROUNDINGS = 90
+"""Height of the names above and the colour bar below, which Streamlit counts as part of the figure."""
+SELECTION = "cell"
+"""Name of the selection; it yields the fields ``category`` and ``line`` of the clicked cell."""
+
+
+def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, difference: bool = False) -> alt.Chart:
+    """Draw a metric for each category and method.
+
+    Altair, not Plotly: clicks on a Plotly heat map don't reach Streamlit.
+
+    Args:
+        frame: As ``vlmad_core.results.comparison.cells`` or ``differences`` gives it; values are fractions.
+        label: Name of the metric.
+        dark: Whether the page is dark.
+        difference: Whether the values are differences (drawn around zero).
+
+    Returns:
+        A chart whose selection ``cell`` holds category and line of the clicked cell.
+    """
+    data = grid_data(frame, dark=dark, difference=difference)
+    low, high = value_range(frame["value"], difference=difference)
+    colours = diverging(dark) if difference else sequential(dark)
+    pick = alt.selection_point(name=SELECTION, fields=["category", "line"], on="click", empty=False)
+    titles = list(dict.fromkeys(data["title"]))
+    categories = list(dict.fromkeys(data["category_label"]))
+    base = alt.Chart(data).encode(
+        x=alt.X(
+            "title:N",
+            sort=titles,
+            title=None,
+            scale=alt.Scale(paddingInner=0.03, paddingOuter=0),
+            axis=alt.Axis(
+                orient="top", labelAngle=0, domain=False, ticks=False, labelPadding=8, labelLimit=110, labelFontSize=13
+            ),
+        ),
+        y=alt.Y(
+            "category_label:N",
+            sort=categories,
+            title=None,
+            scale=alt.Scale(paddingInner=0.12, paddingOuter=0),
+            axis=alt.Axis(
+                domain=False,
+                ticks=False,
+                labelPadding=8,
+                labelLimit=130,
+                labelFontSize=13,
+                labelBaseline="middle",
+                labelFlush=False,
+                grid=False,
+            ),
+        ),
+        tooltip=[
+            alt.Tooltip("category_label:N", title="Category"),
+            alt.Tooltip("title:N", title="Method"),
+            alt.Tooltip("shown:N", title=label),
+            alt.Tooltip("interval:N", title="95% interval"),
+            alt.Tooltip("images:N", title="Images"),
+            alt.Tooltip("note:N", title="Note"),
+        ],
+    )
+    cells = base.mark_rect(cornerRadius=4, cursor="pointer", strokeWidth=2).encode(
+        fill=alt.Fill(
+            "value:Q",
+            scale=alt.Scale(domain=[low, high], range=list(colours), clamp=True),
+            legend=alt.Legend(
+                title=f"{label}{', difference' if difference else ''}",
+                orient="bottom",
+                direction="horizontal",
+                gradientLength=220,
+                gradientThickness=10,
+                values=[low, (low + high) / 2, high],
+                format="+.0%" if difference else ".0%",
+                titleLimit=320,
+            ),
+        ),
+        stroke=alt.condition(pick, alt.value("#d9701a"), alt.value("transparent")),
+    )
+    blank = (
+        base.transform_filter("!isValid(datum.value)")
+        .mark_rect(cornerRadius=4, cursor="pointer", strokeDash=[3, 3])
+        .encode(fill=alt.value("transparent"), stroke=alt.value("#8a96a3"))
+    )
+    text = base.mark_text(fontSize=13, cursor="pointer").encode(text="shown:N", color=alt.Color("ink:N", scale=None))
+    layered = alt.layer(cells.transform_filter("isValid(datum.value)").add_params(pick), blank, text)
+    height = ROW_HEIGHT * len(categories) + SURROUNDINGS
+    return layered.properties(height=height).configure_view(strokeWidth=0)
+
+
+def grid_data(frame: pd.DataFrame, *, dark: bool = False, difference: bool = False) -> pd.DataFrame:
+    """What the grid draws: the frame with texts, and black or white ink for each cell.
+
+    Args:
+        frame: As for ``category_grid``.
+        dark: Whether the page is dark.
+        difference: Whether the values are differences.
+
+    Returns:
+        category, line, title, value (None where blank), category_label, shown, interval, images, note, ink.
+    """
+    low, high = value_range(frame["value"], difference=difference)
+    colours = diverging(dark) if difference else sequential(dark)
+    page = "#9aa7b4" if dark else "#5b6875"
+    rows = []
+    for row in frame.to_dict("records"):
+        value = float(row["value"])
+        known = math.isfinite(value)
+        place = (value - low) / (high - low) if known else 0.0
+        spread = f"{row['low']:.1%} to {row['high']:.1%}" if math.isfinite(float(row["low"])) else "not computed"
+        rows.append(
+            {
+                "category": row["category"],
+                "line": row["line"],
+                "title": row["title"],
+                "value": value if known else None,
+                "category_label": category_label(row["category"]),
+                "shown": (f"{100 * value:+.1f}" if difference else f"{100 * value:.1f}") if known else "–",
+                "interval": spread if known and not difference else "–",
+                "images": str(row["n"]) if row["n"] else "–",
+                "note": row["reason"]
+                if isinstance(row["reason"], str)
+                else ("Mean over categories" if row["category"] == MEAN else "Click to see its failures"),
+                "ink": ink_on(interpolate(colours, place)) if known else page,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def value_range(values: pd.Series, *, difference: bool = False) -> tuple[float, float]:
+    """Ends of the colour scale: whole tens of percent around the values, or symmetric for differences.
+
+    Args:
+        values: Fractions, may hold blanks.
+        difference: Whether the values are differences.
+
+    Examples:
+        >>> value_range(pd.Series([0.63, 0.91]))
+        (0.6, 1.0)
+    """
+    known = values.dropna()
+    if difference:
+        largest = max(0.05, math.ceil(round(20 * float(known.abs().max()), 6)) / 20) if len(known) else 0.05
+        return -largest, largest
+    if known.empty:
+        return 0.0, 1.0
+    low = math.floor(round(10 * float(known.min()), 6)) / 10
+    high = math.ceil(round(10 * float(known.max()), 6)) / 10
+    return low, max(high, low + 0.1)
+
+
+def category_label(category: str) -> str:
+    """A category as it is written: ``metal_nut`` becomes ``metal nut``."""
+    return category.replace("_", " ")

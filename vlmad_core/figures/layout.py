@@ -1,0 +1,26 @@
+"""What all Plotly figures share; colours of text and ground are left to the page's theme."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+
+def calm(figure: go.Figure, height: int) -> go.Figure:
+    """Set margins and legend as all figures have them.
+
+    Args:
+        figure: Changed in place.
+        height: In pixels.
+
+    Returns:
+        The same figure.
+    """
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        hovermode="closest",
+    )
+    figure.update_xaxes(automargin=True, zeroline=False)
+    figure.update_yaxes(automargin=True, zeroline=False)
+    return figure

@@ -1,0 +1,156 @@
+"""Anomaly maps over images, outlines of ground truth, and the colour bar that belongs to them."""
+
+from __future__ import annotations
+
+import io
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion
+
+from vlmad_core.figures.colours import heat_table, to_hex
+from vlmad_core.figures.scale import ColourScale
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+OPACITY = 0.75
+"""Default opacity of a map over its image at the upper end of the scale."""
+
+_HEAT = heat_table()
+
+
+def heat(places: Floats) -> Pixels:
+    """Colours of places on the colour bar.
+
+    Args:
+        places: [H, W] in [0, 1].
+
+    Returns:
+        [H, W, 3].
+    """
+    return _HEAT[np.rint(np.clip(places, 0.0, 1.0) * 255).astype(np.intp)]
+
+
+def overlay(image: Pixels, places: Floats, opacity: float = OPACITY) -> Pixels:
+    """Lay a map over its image; low values let the image through, high ones cover it.
+
+    The image loses its colours first, so that every colour seen comes from the map.
+
+    Args:
+        image: [H, W, 3].
+        places: Places on the colour bar [H, W], in [0, 1]; brought to the image's size if it differs.
+        opacity: Opacity at the upper end, in [0, 1]; at the lower end it is a third of that.
+
+    Returns:
+        [H, W, 3].
+    """
+    height, width = image.shape[:2]
+    if places.shape != (height, width):
+        resized = Image.fromarray(places.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+        places = np.asarray(resized, np.float64)
+    places = np.clip(places, 0.0, 1.0)
+    grey = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    alpha = (opacity * (1 + 2 * places) / 3)[..., None]
+    mixed = (1 - alpha) * grey[..., None] + alpha * heat(places)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def outline(image: Pixels, mask: NDArray[np.bool_], colour: tuple[int, int, int] = (64, 224, 255)) -> Pixels:
+    """Draw the outline of a mask: a bright line with a dark one beside it, seen on any ground.
+
+    Args:
+        image: [H, W, 3].
+        mask: [H, W].
+        colour: Of the bright line.
+
+    Returns:
+        A copy with the outline; the inside of the mask is left as it is.
+    """
+    drawn = image.copy()
+    if not mask.any():
+        return drawn
+    step = max(1, round(min(mask.shape) / 256))
+    outer = binary_dilation(mask, iterations=2 * step) & ~binary_dilation(mask, iterations=step)
+    line = binary_dilation(mask, iterations=step) & ~binary_erosion(mask, iterations=1, border_value=1)
+    drawn[outer] = (10, 14, 20)
+    drawn[line] = colour
+    return drawn
+
+
+def mask_picture(mask: NDArray[np.bool_]) -> Pixels:
+    """A mask as an image: defect light, the rest dark.
+
+    Args:
+        mask: [H, W].
+
+    Returns:
+        [H, W, 3].
+    """
+    return np.where(mask[..., None], np.uint8(236), np.uint8(38)) * np.ones(3, np.uint8)
+
+
+def decode(content: bytes) -> Pixels:
+    """A stored thumbnail as pixels [H, W, 3]."""
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def decode_mask(content: bytes) -> NDArray[np.bool_]:
+    """A stored mask as [H, W]."""
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("L")) > 127
+
+
+def enlarge(pixels: Pixels, shortest: int) -> Pixels:
+    """Enlarge a picture smoothly until its shorter side has so many pixels; larger ones stay as they are.
+
+    Args:
+        pixels: [H, W, 3].
+        shortest: In pixels.
+    """
+    height, width = pixels.shape[:2]
+    factor = shortest / min(height, width)
+    if factor <= 1:
+        return pixels
+    size = (round(width * factor), round(height * factor))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def encode(pixels: Pixels) -> bytes:
+    """Pixels [H, W, 3] as a WebP file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=88, method=2)
+    return buffer.getvalue()
+
+
+def colour_bar(scale: ColourScale, opacity: float = OPACITY, width: int = 460) -> str:
+    """The colour bar of a scale as an SVG drawing, with numbers.
+
+    The colours are those that an overlay shows on a middle grey, since the map lets the image through.
+
+    Args:
+        scale: The scale.
+        opacity: As given to ``overlay``.
+        width: In pixels.
+    """
+    margin, top, height = 44, 4, 12
+    inner = width - 2 * margin
+    grey = np.full((1, 33, 3), 128, np.uint8)
+    colours = overlay(grey, np.linspace(0, 1, 33)[None], opacity)[0]
+    stops = "".join(f'<stop offset="{i / 32:.4f}" stop-color="{to_hex(c)}"/>' for i, c in enumerate(colours))
+    marks = "".join(
+        f'<line x1="{margin + at * inner:.1f}" x2="{margin + at * inner:.1f}" y1="{top + height}" '
+        f'y2="{top + height + 4}" stroke="#7b8794"/>'
+        f'<text x="{margin + at * inner:.1f}" y="{top + height + 17}" text-anchor="middle">'
+        f"{escape(label)}</text>"
+        for at, label in scale.ticks
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="38" viewBox="0 0 {width} 38">'
+        f'<defs><linearGradient id="heat">{stops}</linearGradient></defs>'
+        f'<rect x="{margin}" y="{top}" width="{inner}" height="{height}" rx="2" fill="url(#heat)"/>'
+        f'<g font-family="Source Sans, sans-serif" font-size="12" fill="#7b8794">{marks}</g></svg>'
+    )

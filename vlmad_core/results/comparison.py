@@ -1,0 +1,405 @@
+"""What a viewer compares: runs of one data set under equal conditions, their cells, failures and thresholds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vlmad_core.metrics.thresholds import threshold_from_normals
+from vlmad_core.results.aggregate import mean_over_seeds
+from vlmad_core.results.schema import RunRecord
+from vlmad_core.results.store import Store
+
+VERDICT_LABELS: Mapping[str, str] = {
+    "missed": "missed defect",
+    "false_alarm": "false alarm",
+    "found": "defect found",
+    "passed": "passed as normal",
+}
+
+
+MEAN = "mean"
+"""What the row of means is called among the categories."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One competitor: a method with its preset and number of references, over all its seeds.
+
+    Attributes:
+        method: Name of the method.
+        preset: Name of its preset.
+        shots: Number of normal references per category.
+        title: How it is shown.
+        runs: Its runs, one per seed, in order of seeds.
+    """
+
+    method: str
+    preset: str
+    shots: int
+    title: str
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def id(self) -> str:
+        """``winclip``, or with another preset than the canonical one ``winclip:accurate``."""
+        return self.method if self.preset == "canonical" else f"{self.method}:{self.preset}"
+
+    def run_with(self, category: str) -> RunRecord | None:
+        """The run of the lowest seed that has finished a category, or None."""
+        return next((run for run in self.runs if category in run.units), None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs that may be ranked together: one data set, and equal in all but the method.
+
+    Attributes:
+        dataset: Name of the data set.
+        conditions: Eight hex digits that stand for everything that is equal.
+        runs: The runs.
+    """
+
+    dataset: str
+    conditions: str
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def backbone(self) -> Mapping[str, Any]:
+        """What the protocol says of the backbone."""
+        return self.runs[0].protocol.backbone
+
+    @property
+    def mode(self) -> str:
+        """``matched`` or ``as_published``."""
+        return self.runs[0].mode
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Categories that any of the runs has finished, sorted."""
+        return tuple(sorted({category for run in self.runs for category in run.units}))
+
+    @property
+    def shots(self) -> tuple[int, ...]:
+        """Numbers of references that occur, sorted."""
+        return tuple(sorted({run.key.shots for run in self.runs}))
+
+    def lines(self, shots: int | None = None) -> tuple[Line, ...]:
+        """The competitors, in the order of the registry's names; only those of so many shots if given."""
+        groups: dict[tuple[str, str, int], list[RunRecord]] = {}
+        for run in self.runs:
+            if shots is None or run.key.shots == shots:
+                groups.setdefault((run.key.method, run.key.preset, run.key.shots), []).append(run)
+        lines = [
+            Line(method, preset, k, runs[0].title, tuple(sorted(runs, key=lambda run: run.key.seed)))
+            for (method, preset, k), runs in groups.items()
+        ]
+        return tuple(sorted(lines, key=lambda line: (line.shots, line.method, line.preset)))
+
+
+def comparisons(store: Store, dataset: str | None = None) -> tuple[Comparison, ...]:
+    """Group a store's runs into what may be ranked together.
+
+    Args:
+        store: The results; runs without a finished unit are left out.
+        dataset: Only this data set.
+
+    Returns:
+        Per data set, those with the most methods and then the most finished units first.
+    """
+    groups: dict[tuple[str, str], list[RunRecord]] = {}
+    for run in store.runs:
+        if run.units and dataset in (None, run.key.dataset):
+            groups.setdefault((run.key.dataset, run.protocol.conditions), []).append(run)
+    found = [Comparison(name, conditions, tuple(runs)) for (name, conditions), runs in groups.items()]
+
+    def order(one: Comparison) -> tuple[Any, ...]:
+        units = sum(len(run.units) for run in one.runs)
+        return one.dataset, -len(one.lines()), -units, one.conditions
+
+    return tuple(sorted(found, key=order))
+
+
+def cells(store: Store, lines: Sequence[Line], metric: str, eval_size: int | None = 256) -> pd.DataFrame:
+    """A metric for each category and line, as mean over seeds.
+
+    Args:
+        store: The results.
+        lines: The competitors.
+        metric: Name of the metric.
+        eval_size: Map size of pixel metrics; ignored for image metrics.
+
+    Returns:
+        category, line (its id), title, value, low, high, n, n_seeds, reason; one row for each pair, also for
+        those without a result, whose reason says so.
+    """
+    frame = store.metrics(run.id for line in lines for run in line.runs)
+    frame = frame[frame["metric"] == metric]
+    frame = frame[frame["eval_size"].isna() | (frame["eval_size"] == eval_size)]
+    categories = sorted({category for line in lines for run in line.runs for category in run.units})
+    of_line = {run.id: line for line in lines for run in line.runs}
+    rows = []
+    for line in lines:
+        own = frame[frame["run_id"].map(lambda run_id: of_line[run_id] is line)]  # noqa: B023
+        for category in categories:
+            values = own[own["category"] == category]
+            rows.append({"category": category, "line": line.id, "title": line.title, **_cell(values, line)})
+    columns = ["category", "line", "title", "value", "low", "high", "n", "n_seeds", "reason"]
+    return pd.DataFrame(rows, columns=columns).astype({"value": float, "low": float, "high": float})
+
+
+def _cell(values: pd.DataFrame, line: Line) -> dict[str, Any]:
+    numbers = values["value"].to_numpy(float)
+    blank = {"value": math.nan, "low": math.nan, "high": math.nan, "n": 0, "n_seeds": 0}
+    if len(numbers) == 0:
+        return {**blank, "reason": f"{line.title} has no finished result for this category."}
+    if np.isnan(numbers).any():
+        reasons = [reason for reason in values["reason"] if isinstance(reason, str)]
+        return {**blank, "n": int(values["n"].min()), "reason": reasons[0] if reasons else "Not computed."}
+    return {
+        "value": float(numbers.mean()),
+        "low": float(values["low"].to_numpy(float).mean()),
+        "high": float(values["high"].to_numpy(float).mean()),
+        "n": int(values["n"].min()),
+        "n_seeds": len(numbers),
+        "reason": None,
+    }
+
+
+def with_means(frame: pd.DataFrame, label: str = MEAN) -> pd.DataFrame:
+    """Put the mean over categories of each line in front; blank, with the reason, where a category is blank.
+
+    Args:
+        frame: As ``cells`` or ``differences`` gives it.
+        label: What the row is called in ``category``.
+    """
+    rows = []
+    for (line, title), group in frame.groupby(["line", "title"], sort=False):
+        blank = group[group["value"].isna()]
+        reason = f"{len(blank)} of {len(group)} categories are blank." if len(blank) else None
+        value = math.nan if len(blank) else float(group["value"].mean())
+        rows.append(
+            {"category": label, "line": line, "title": title, "value": value, "low": math.nan, "high": math.nan}
+            | {"n": int(group["n"].sum()), "n_seeds": 0, "reason": reason}
+        )
+    return pd.concat([pd.DataFrame(rows, columns=frame.columns), frame], ignore_index=True)
+
+
+def differences(frame: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Each cell's value minus that of a reference line in the same category; intervals are dropped.
+
+    Args:
+        frame: As ``cells`` gives it.
+        reference: Id of the reference line.
+    """
+    base = frame[frame["line"] == reference].set_index("category")["value"]
+    value = frame["value"] - frame["category"].map(base)
+    lost = value.isna() & frame["value"].notna()
+    reason = frame["reason"].where(~lost, "The method compared with has no value here.")
+    return frame.assign(value=value, low=math.nan, high=math.nan, reason=reason)
+
+
+@dataclass(frozen=True)
+class StoredThreshold:
+    """A threshold on image scores that can be chosen by name.
+
+    Attributes:
+        name: Identifier, as in links.
+        label: How it is shown.
+        value: On the scale of the scores; anomalous if score >= value.
+        origin: Where it comes from, in a sentence.
+        oracle: Whether it was chosen with the labels of the images it judges.
+    """
+
+    name: str
+    label: str
+    value: float
+    origin: str
+    oracle: bool
+
+
+THRESHOLD_LABELS: Mapping[str, str] = {"image_f1max": "Best F1 (oracle)"}
+NORMAL_RATES: Mapping[str, float] = {"normal_05": 0.05, "normal_10": 0.10}
+"""False-positive rates on the normal test images that thresholds are offered for."""
+
+
+def image_thresholds(run: RunRecord, category: str, images: pd.DataFrame) -> dict[str, StoredThreshold]:
+    """Thresholds on image scores by name: those the run stored, and some that its normal test images give.
+
+    Args:
+        run: The run.
+        category: The category.
+        images: Its images, as ``Store.images`` gives them.
+    """
+    unit = run.units.get(category)
+    found = {}
+    for name, entry in ({} if unit is None else unit.thresholds).items():
+        if entry.get("level", "image") == "image" and _finite(entry.get("value")):
+            oracle = bool(entry.get("oracle", True))
+            label = THRESHOLD_LABELS.get(name, name.replace("_", " "))
+            origin = f"{entry.get('source', 'stored with the run')}{', on the test labels' if oracle else ''}"
+            found[name] = StoredThreshold(name, label, float(entry["value"]), origin, oracle)
+    normal = images[(images["split"] == "test") & (images["label"] == 0) & images["score"].notna()]["score"]
+    for name, rate in NORMAL_RATES.items() if len(normal) else ():
+        value = threshold_from_normals(normal.to_numpy(float), rate).value
+        origin = f"at most {rate:.0%} of the {len(normal)} normal test images flagged, on the test labels"
+        found[name] = StoredThreshold(name, f"{rate:.0%} false alarms (oracle)", value, origin, True)
+    return found
+
+
+def judge(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Judge every test image at a threshold (anomalous if score >= threshold).
+
+    Args:
+        images: As ``Store.images`` gives them.
+        threshold: On the scale of the scores.
+
+    Returns:
+        The test images that have a score, with ``verdict`` and ``margin`` (score minus threshold).
+    """
+    judged = images[(images["split"] == "test") & images["score"].notna()].copy()
+    judged["margin"] = judged["score"] - threshold
+    flagged = judged["score"].to_numpy(float) >= threshold
+    defective = judged["label"].to_numpy(dtype=float) == 1
+    verdict = np.select(
+        [defective & ~flagged, ~defective & flagged, defective & flagged],
+        ["missed", "false_alarm", "found"],
+        default="passed",
+    )
+    return judged.assign(verdict=verdict)
+
+
+def ranked(judged: pd.DataFrame, verdicts: Iterable[str]) -> pd.DataFrame:
+    """Images with one of the verdicts, the clearest mistake (largest distance from the threshold) first.
+
+    Args:
+        judged: As ``judge`` gives them.
+        verdicts: Which to keep.
+
+    Returns:
+        The rows with ``rank`` from 1; ties in the order of image ids.
+    """
+    kept = judged[judged["verdict"].isin(list(verdicts))]
+    order = kept.assign(distance=kept["margin"].abs()).sort_values(
+        ["distance", "image_id"], ascending=[False, True], ignore_index=True
+    )
+    return order.drop(columns="distance").assign(rank=range(1, len(order) + 1))
+
+
+def counts(judged: pd.DataFrame) -> dict[str, int]:
+    """How many images have each verdict, zero where none has."""
+    found = judged["verdict"].value_counts()
+    return {name: int(found.get(name, 0)) for name in VERDICT_LABELS}
+
+
+def confusion(number: Mapping[str, int]) -> pd.DataFrame:
+    """The confusion matrix of what ``counts`` gives: what an image is by what it was called."""
+    return pd.DataFrame(
+        {
+            "Called normal": [number["passed"], number["missed"]],
+            "Called anomalous": [number["false_alarm"], number["found"]],
+        },
+        index=["Normal", "Defective"],
+    )
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How far one line is ahead of another, over the categories both have.
+
+    Attributes:
+        difference: Mean over categories of first minus second, a fraction.
+        low: Lower end of the 95% interval (categories resampled in pairs).
+        high: Upper end.
+        categories: Number of categories.
+    """
+
+    difference: float
+    low: float
+    high: float
+    categories: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+
+def lead(frame: pd.DataFrame, first: str, second: str, resamples: int = 2000) -> Lead | None:
+    """Compare two lines category by category; None with fewer than two categories in common.
+
+    Args:
+        frame: As ``cells`` gives it.
+        first: Id of a line.
+        second: Id of another.
+        resamples: Bootstrap resamples of the categories.
+    """
+    wide = frame.pivot_table(index="category", columns="line", values="value")
+    if first not in wide.columns or second not in wide.columns:
+        return None
+    gaps = (wide[first] - wide[second]).dropna().to_numpy(float)
+    if len(gaps) < 2:
+        return None
+    picks = np.random.default_rng(0).integers(0, len(gaps), size=(resamples, len(gaps)))
+    low, high = np.quantile(gaps[picks].mean(axis=1), [0.025, 0.975])
+    return Lead(float(gaps.mean()), float(low), float(high), len(gaps))
+
+
+def winner(board: pd.DataFrame, metric: str) -> pd.Series | None:
+    """The best line of a leaderboard in a metric, or None where no line has a value.
+
+    Args:
+        board: As ``leaderboard`` gives it, for one data set and one set of conditions.
+        metric: Name of the metric.
+    """
+    rows = board[(board["metric"] == metric) & (board["rank"] == 1)]
+    return None if rows.empty else rows.iloc[0]
+
+
+def lines_frame(lines: Sequence[Line]) -> pd.DataFrame:
+    """Lines as a table: id, method, preset, title, shots, seeds, categories finished."""
+    rows = [
+        {
+            "line": line.id,
+            "method": line.method,
+            "preset": line.preset,
+            "title": line.title,
+            "shots": line.shots,
+            "seeds": len(line.runs),
+            "categories": min(len(run.units) for run in line.runs),
+        }
+        for line in lines
+    ]
+    return pd.DataFrame(rows)
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+__all__ = [
+    "MEAN",
+    "VERDICT_LABELS",
+    "Comparison",
+    "Lead",
+    "Line",
+    "StoredThreshold",
+    "cells",
+    "comparisons",
+    "confusion",
+    "counts",
+    "differences",
+    "image_thresholds",
+    "judge",
+    "lead",
+    "lines_frame",
+    "mean_over_seeds",
+    "ranked",
+    "winner",
+    "with_means",
+]
