@@ -1,0 +1,146 @@
+"""The one pass against transformers' own forward, full-length masking, and hooks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vlmad_core.backbones import FeatureRequest
+from vlmad_core.backbones.vision import extract_features, window_indices
+from vlmad_core.errors import BackboneError
+
+ALL = FeatureRequest(
+    image_embedding=True,
+    class_projection=True,
+    patch_tokens=True,
+    patch_embeddings=True,
+    stages=frozenset({1, 2}),
+    windows=frozenset({1, 2, 3}),
+    value_paths=frozenset({(1, 2), (2, 1), (2, 2)}),
+)
+
+
+def test_agrees_with_transformers(backbone, pixels):
+    features = backbone.encode_images(pixels, ALL)
+    model = backbone.model
+    with torch.no_grad():
+        out = model.vision_model(pixel_values=pixels, output_hidden_states=True)
+        image = model.get_image_features(pixel_values=pixels).pooler_output
+        last = out.hidden_states[-1]
+        normed = model.vision_model.post_layernorm(last[:, 1:])
+    torch.testing.assert_close(features.image_embedding, image)
+    for block in (1, 2):
+        torch.testing.assert_close(features.stages[block], out.hidden_states[block])
+    torch.testing.assert_close(features.patch_tokens, normed)
+    torch.testing.assert_close(features.patch_embeddings, model.visual_projection(normed))
+    torch.testing.assert_close(features.class_projection, model.visual_projection(last[:, 0]))
+    assert all(tensor.dtype == torch.float32 for tensor in features.tensors().values())
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_gathered_windows_are_the_masked_full_length_forward(backbone, pixels, scale):
+    """Tokens outside a window are absent: the same as the full sequence with all other keys masked."""
+    model = backbone.model
+    found = backbone.encode_images(pixels, FeatureRequest(windows=frozenset({scale}))).windows[scale]
+    with torch.no_grad():
+        for number, patches in enumerate(window_indices((4, 4), scale)):
+            mask = torch.full((1, 1, 1, 17), float("-inf"))
+            mask[..., 0] = 0.0
+            mask[..., patches + 1] = 0.0
+            hidden = model.vision_model.pre_layrnorm(model.vision_model.embeddings(pixels))
+            for layer in model.vision_model.encoder.layers:
+                hidden = layer(hidden, attention_mask=mask.expand(1, 1, 17, 17))
+            expected = model.visual_projection(model.vision_model.post_layernorm(hidden[:, 0]))
+            torch.testing.assert_close(found[:, number], expected, atol=2e-5, rtol=1e-4)
+
+
+def test_token_budget_bounds_the_batch_and_not_the_result(backbone, pixels):
+    request = FeatureRequest(windows=frozenset({2, 3}))
+    whole = extract_features(backbone.model, pixels, request)
+    lengths = []
+    layer = backbone.model.vision_model.encoder.layers[0]
+    hook = layer.register_forward_pre_hook(lambda module, args: lengths.append(args[0].shape[0] * args[0].shape[1]))
+    bounded = extract_features(backbone.model, pixels, request, token_budget=50)
+    hook.remove()
+    assert max(lengths) <= 50
+    for scale in (2, 3):
+        torch.testing.assert_close(bounded.windows[scale], whole.windows[scale], atol=2e-6, rtol=1e-5)
+
+
+def test_value_path_is_the_literal_side_path(backbone, pixels):
+    """x_l = x_{l-1} + out_proj(softmax(V V^T / sqrt(d_h)) V), V of the original path; never fed back."""
+    model = backbone.model
+    vision = model.vision_model
+    with torch.no_grad():
+        hidden = vision.pre_layrnorm(vision.embeddings(pixels))
+        side, heads = None, 2
+        for number, layer in enumerate(vision.encoder.layers, start=1):
+            if number >= 2:
+                side = hidden if side is None else side
+                values = layer.self_attn.v_proj(layer.layer_norm1(hidden))
+                per_head = values.reshape(3, 17, heads, -1).permute(0, 2, 1, 3)
+                weights = (per_head @ per_head.transpose(-1, -2) / per_head.shape[-1] ** 0.5).softmax(dim=-1)
+                mixed = (weights @ per_head).permute(0, 2, 1, 3).reshape(3, 17, -1)
+                side = side + layer.self_attn.out_proj(mixed)
+            hidden = layer(hidden, attention_mask=None)
+            if number == 1:
+                before = model.visual_projection(vision.post_layernorm(hidden))
+        expected = model.visual_projection(vision.post_layernorm(side))
+    features = backbone.encode_images(pixels, ALL)
+    torch.testing.assert_close(features.value_paths[2, 2], expected, atol=1e-5, rtol=1e-4)
+    # Before the path starts, the original path is read.
+    torch.testing.assert_close(features.value_paths[2, 1], before, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(features.value_paths[1, 2], features.value_paths[2, 2])
+
+
+def test_one_request_or_many(backbone, pixels):
+    """The union gives what the parts give."""
+    together = backbone.encode_images(pixels, ALL)
+    for part in (
+        FeatureRequest(image_embedding=True),
+        FeatureRequest(windows=frozenset({2})),
+        FeatureRequest(stages=frozenset({1})),
+        FeatureRequest(value_paths=frozenset({(1, 2)})),
+    ):
+        for name, tensor in backbone.encode_images(pixels, part).tensors().items():
+            torch.testing.assert_close(tensor, together.tensors()[name])
+
+
+def test_only_what_is_asked_for_is_returned(backbone, pixels):
+    features = backbone.encode_images(pixels, FeatureRequest(windows=frozenset({2})))
+    assert list(features.tensors()) == ["windows.2"]
+    assert len(features) == 3
+    assert features.grid == (4, 4)
+
+
+def test_batch_of_one_equals_batch_of_three(backbone, pixels):
+    whole = backbone.encode_images(pixels, ALL).tensors()
+    for i in range(3):
+        for name, tensor in backbone.encode_images(pixels[i : i + 1], ALL).tensors().items():
+            torch.testing.assert_close(tensor, whole[name][i : i + 1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (FeatureRequest(stages=frozenset({3})), "Block 3 was asked for.*1 to 2"),
+        (FeatureRequest(value_paths=frozenset({(0, 2)})), "Block 0"),
+        (FeatureRequest(windows=frozenset({5})), "between 1 and 4"),
+    ],
+)
+def test_what_the_tower_does_not_have(backbone, pixels, request_, message):
+    with pytest.raises(BackboneError, match=message):
+        backbone.encode_images(pixels, request_)
+
+
+def test_wrong_size_is_named(backbone):
+    with pytest.raises(BackboneError, match="32 x 32 pixels"):
+        backbone.encode_images(torch.zeros(1, 3, 40, 40), ALL)
+
+
+def test_windows_on_grids_that_are_not_square():
+    indices = window_indices((2, 5), 2)
+    assert indices.shape == (4, 4)
+    assert indices[-1].tolist() == [3, 4, 8, 9]
+    assert F.one_hot(indices, 10).sum(dim=(0, 1)).tolist() == [1, 2, 2, 2, 1] * 2
