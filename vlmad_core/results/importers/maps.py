@@ -1,0 +1,215 @@
+"""Anomaly maps as tiff, npy or png in the folder layout of MVTec's evaluation script."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vlmad_core.datasets.sample import Dataset, Sample
+from vlmad_core.errors import StoreError
+from vlmad_core.results.importers.matching import SampleIndex
+from vlmad_core.results.importers.problems import ImportProblem
+
+MAP_SUFFIXES = (".tiff", ".tif", ".npy", ".png")
+GREY_MODES = ("F", "L", "I", "I;16", "I;16B", "I;16L")
+MOST_PIXELS = 50_000_000
+LARGEST_FILE = 1 << 30
+FEWEST_PIXELS = 2
+ASPECT_TOLERANCE = 0.02
+"""Aspect ratios of a map and its image may differ by so much before the map counts as wrong (rounded sizes)."""
+
+LAYOUT = "<folder>/<category>/test/<defect type>/<image name>.tiff"
+
+
+@dataclass
+class MapFiles:
+    """Map files by image id, and what was wrong with their names.
+
+    Attributes:
+        files: The file of each test image.
+        problems: Files that can't be placed, images without a map.
+        notes: What the user should know.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    problems: list[ImportProblem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_maps(
+    folder: Path,
+    dataset: Dataset,
+    categories: Sequence[str] | None = None,
+    names: Mapping[Path, str] | None = None,
+) -> MapFiles:
+    """Find the map of each test image.
+
+    Args:
+        folder: With the layout ``<category>/test/<defect type>/<image name>.tiff``; ``test`` may be missing.
+        dataset: The data set the images are of.
+        categories: Only these; None for all that have a map.
+        names: The map files with what each stands for (``<category>/<defect type>/<image name>``), where another
+            layout was read already; None to look for them.
+
+    Raises:
+        StoreError: If there is no such folder, or no map file at all.
+    """
+    if not folder.is_dir():
+        raise StoreError(f"There is no folder {folder}.", "Check the path.")
+    paths = sorted(names if names is not None else _map_files(folder))
+    if not paths:
+        raise StoreError(f"{folder} holds no maps ({', '.join(MAP_SUFFIXES)}).", f"The layout is {LAYOUT}.")
+    result = MapFiles()
+    index = SampleIndex(dataset.samples)
+    prefix = f"{folder.resolve().name}/" if folder.resolve().name in dataset.categories else ""
+    passed = 0
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        found = index.find(names[path]) if names else index.find(f"{prefix}{name}") or index.find(name)
+        if len(found) != 1:
+            kind = "ambiguous_image" if found else "unknown_image"
+            message = f"no test image of this name; the layout is {LAYOUT}."
+            if found:
+                message = f"may belong to {found[0].id} or {found[1].id}; the layout is {LAYOUT}."
+            result.problems.append(ImportProblem(kind, name, message))
+            continue
+        sample = found[0]
+        if sample.split != "test" or (categories is not None and sample.category not in categories):
+            passed += 1
+        elif sample.id in result.files:
+            other = result.files[sample.id].relative_to(folder).as_posix()
+            message = f"a second map of {sample.id}, beside {other}."
+            result.problems.append(ImportProblem("duplicate_image", name, message))
+        else:
+            result.files[sample.id] = path
+    if passed:
+        result.notes.append(f"{passed} maps are of training images or of other categories and were passed over.")
+    return result
+
+
+def missing_images(dataset: Dataset, given: Iterable[str], categories: Sequence[str], what: str) -> list[ImportProblem]:
+    """Test images of the categories that nothing was given for."""
+    there = set(given)
+    return [
+        ImportProblem("missing_image", sample.id, f"there is no {what} for this test image.")
+        for category in categories
+        for sample in dataset.select(category, "test")
+        if sample.id not in there
+    ]
+
+
+def read_map(path: Path) -> np.ndarray:
+    """Read one anomaly map.
+
+    Returns:
+        [height, width] float32, finite.
+
+    Raises:
+        StoreError: If the file is no map; says what it is.
+    """
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise StoreError(f"the file is larger than {LARGEST_FILE >> 30} GB.")
+        raw = _read_npy(path) if path.suffix.lower() == ".npy" else _read_picture(path)
+    except (OSError, ValueError, EOFError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise StoreError(f"can't be read as a map: {error}.") from error
+    if raw.dtype.kind not in "fiub":
+        raise StoreError(f"holds values of type {raw.dtype}, not numbers.")
+    if raw.ndim != 2:
+        raw = raw.reshape([n for n in raw.shape if n != 1]) if raw.ndim > 2 else raw
+    if raw.ndim != 2 or min(raw.shape) < FEWEST_PIXELS:
+        raise StoreError(f"has the shape {raw.shape}; a map has two dimensions of at least {FEWEST_PIXELS} pixels.")
+    with np.errstate(over="ignore"):
+        values = raw.astype(np.float32)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        nan = int(np.isnan(values).sum())
+        row, column = np.argwhere(bad)[0]
+        raise StoreError(
+            f"{nan} pixels are NaN and {int(bad.sum()) - nan} are infinite, the first in row {row}, column {column}."
+        )
+    return values
+
+
+def map_shape(path: Path) -> tuple[int, int] | None:
+    """(height, width) of a map from its head alone; None where it can't be read, which ``read_map`` explains."""
+    try:
+        if path.suffix.lower() == ".npy":
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        else:
+            with Image.open(path, formats=["TIFF", "PNG"]) as image:
+                shape = (image.height, image.width)
+    except (OSError, ValueError, EOFError, SyntaxError, AttributeError, Image.DecompressionBombError):
+        return None
+    plain = tuple(n for n in shape if n != 1) if len(shape) > 2 else shape
+    return (plain[0], plain[1]) if len(plain) == 2 else None
+
+
+def check_sizes(sizes: Mapping[str, tuple[int, int]], samples: Mapping[str, Sample]) -> list[ImportProblem]:
+    """Maps whose size can't be right.
+
+    Maps are right if all of a category have one size, or each has that of its image. A map that is not square
+    must have the shape of its image: a transposed one is found by that.
+
+    Args:
+        sizes: (height, width) of each map, by image id.
+        samples: The images.
+    """
+    problems = []
+    common = max(set(sizes.values()), key=list(sizes.values()).count, default=None)
+    for image_id, size in sizes.items():
+        image = _image_size(samples[image_id])
+        if image is None or size == image:
+            continue
+        shown = f"the map is {size[1]} x {size[0]} pixels, the image {image[1]} x {image[0]}"
+        if size != common:
+            message = f"{shown}, and most maps of the category {common[1]} x {common[0]}." if common else f"{shown}."
+            problems.append(ImportProblem("wrong_size", image_id, message))
+        elif size[0] != size[1] and abs(size[0] * image[1] / (size[1] * image[0]) - 1) > ASPECT_TOLERANCE:
+            turned = " It may be transposed." if size[0] * image[0] == size[1] * image[1] else ""
+            message = f"{shown}; a map is square or has the shape of its image.{turned}"
+            problems.append(ImportProblem("wrong_size", image_id, message))
+    return problems
+
+
+def _map_files(folder: Path) -> Iterable[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
+        if not hidden and path.suffix.lower() in MAP_SUFFIXES and path.is_file():
+            yield path
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    mapped: object = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(mapped, np.ndarray):
+        raise StoreError("holds several arrays; save one array with numpy.save.")
+    if mapped.size > MOST_PIXELS:
+        raise StoreError(f"has {mapped.size:,} values, more than {MOST_PIXELS:,}.")
+    return np.array(mapped)
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    with Image.open(io.BytesIO(path.read_bytes()), formats=["TIFF", "PNG"]) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise StoreError(f"has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}.")
+        if image.mode not in GREY_MODES:
+            raise StoreError(
+                f"is a picture with colours ({image.mode}), not a map of scores; save the scores themselves."
+            )
+        return np.asarray(image)
+
+
+def _image_size(sample: Sample) -> tuple[int, int] | None:
+    """(height, width) from the file's head; None where it can't be read, which is said when it is."""
+    try:
+        with Image.open(sample.image_path) as image:
+            width, height = image.size
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return (width, height) if turned else (height, width)
