@@ -130,8 +130,8 @@ def open_page(page: str, **choices: str) -> None:
     """Go to a page with these choices and those that hold everywhere (data set, conditions)."""
     for name, value in choices.items():
         remember(name, value)
-    kept = {name: _memory()[name] for name in ("dataset", "conditions") if name in _memory()}
-    st.switch_page(f"pages/{page}.py", query_params={**kept, **choices})
+    parameters = {name: _memory()[name] for name in ("dataset", "conditions") if name in _memory()}
+    st.switch_page(f"pages/{page}.py", query_params=parameters | choices)
 
 
 def tidy(text: str, longest: int = 60) -> str:

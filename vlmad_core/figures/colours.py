@@ -113,7 +113,7 @@ def diverging(dark: bool, steps: int = 9) -> tuple[str, ...]:
 def ink_on(colour: str) -> str:
     """Black or white, whichever is read better on a colour."""
     luminance = relative_luminance(colour)
-    return "#ffffff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#10151b"
+    return "#ffffff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#000000"
 
 
 def interpolate(colours: tuple[str, ...], position: float) -> str:

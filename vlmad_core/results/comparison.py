@@ -90,14 +90,18 @@ class Comparison:
         return tuple(sorted({run.key.shots for run in self.runs}))
 
     def lines(self, shots: int | None = None) -> tuple[Line, ...]:
-        """The competitors, in the order of the registry's names; only those of so many shots if given."""
-        groups: dict[tuple[str, str, int], list[RunRecord]] = {}
+        """The competitors, by shots and then by name; only those of so many shots if given."""
+        groups: dict[tuple[str, str, int], dict[int, RunRecord]] = {}
         for run in self.runs:
             if shots is None or run.key.shots == shots:
-                groups.setdefault((run.key.method, run.key.preset, run.key.shots), []).append(run)
+                # The same weights may have been measured under two names; one of them is enough.
+                seeds = groups.setdefault((run.key.method, run.key.preset, run.key.shots), {})
+                known = seeds.get(run.key.seed)
+                if known is None or len(run.units) > len(known.units):
+                    seeds[run.key.seed] = run
         lines = [
-            Line(method, preset, k, runs[0].title, tuple(sorted(runs, key=lambda run: run.key.seed)))
-            for (method, preset, k), runs in groups.items()
+            Line(method, preset, k, next(iter(seeds.values())).title, tuple(seeds[seed] for seed in sorted(seeds)))
+            for (method, preset, k), seeds in groups.items()
         ]
         return tuple(sorted(lines, key=lambda line: (line.shots, line.method, line.preset)))
 
