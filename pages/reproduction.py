@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import data, frame, selection
-from vlmad_core.figures.reproduction import reproduction_figure, story_figure
+from vlmad_core.figures.reproduction import method_order, reproduction_figure, story_figure
 from vlmad_core.metrics import METRICS
 from vlmad_core.results.reported import METRIC_NAMES, REPORTED, conflicts, load_reported, load_sources
 from vlmad_core.results.reproduction import (
@@ -38,7 +38,7 @@ def table_of(mark: str, dataset: str) -> pd.DataFrame:
 
 def points(value: float) -> str:
     """A difference of fractions, in points; empty where there is none."""
-    return "" if pd.isna(value) else f"{100 * value:+.1f}"
+    return "" if pd.isna(value) else f"{100 * value:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0")
 
 
 def show_table(rows: pd.DataFrame) -> None:
@@ -80,7 +80,7 @@ def show_step(step: Step) -> None:
         source = f"[{step.label}]({step.url})" if step.url else step.label
         st.markdown(f"**{100 * step.value:.1f}**{gap} &ensp; {known.title} &ensp; :gray[{source}, {step.location}]")
         if known.established:
-            st.markdown("**Established cause**\n" + "\n".join(f"- {text}" for text in known.established))
+            st.markdown("**Established by experiment**\n" + "\n".join(f"- {text}" for text in known.established))
         if known.differences:
             heading = "Known about it" if known.established else "Read in it, not shown to be the cause"
             st.markdown(f":gray[{heading}]\n" + "\n".join(f"- {text}" for text in known.differences))
@@ -122,6 +122,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         known=[str(k) for k in range(65)], format_func=frame.shots_label,
     )  # fmt: skip
 rows = table[table["shots"] == int(shots)]
+order = method_order(rows)
+rows = rows.sort_values("method", key=lambda names: names.map(order.index), kind="stable")
 st.plotly_chart(
     reproduction_figure(rows, LABELS[metric]), config=frame.PLOT,
     alt=f"{LABELS[metric]} on {DATASETS[dataset]}: the paper's number, others' and this program's for each method",
@@ -129,7 +131,7 @@ st.plotly_chart(
 if not (rows["who"] == HERE).any():
     st.info(
         f"This program has not measured {DATASETS[dataset]} here yet. With the images and the authors' backbone, "
-        "this fills the third column:",
+        "this adds its own numbers:",
         icon=":material/hourglass_empty:",
     )
     st.code(
@@ -156,11 +158,8 @@ st.markdown(told.moral)
 
 st.subheader("What was checked, and what could not be", anchor="checked")
 show_knowledge(table)
-others = {
-    name: known
-    for name, known in implementations().items()
-    if name not in {s.implementation.source for s in told.steps}
-}
+shown_above = {step.implementation.source for step in told.steps}
+others = [known for source, known in implementations().items() if source not in shown_above]
 with st.expander("Other public runs in the table", icon=":material/call_split:"):
     for known in others:
         st.markdown("\n".join([f"**{known.title}**", *(f"- {text}" for text in (*known.differences, *known.open))]))

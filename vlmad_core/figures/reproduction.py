@@ -77,12 +77,12 @@ def story_figure(story: Story, label: str) -> go.Figure:
         y=names,
         mode="markers+text",
         text=[f"{100 * value:.1f}" for value in values],
-        textposition="top center",
+        textposition=["middle right", *("top center" for _ in values[1:])],
         customdata=[step.label for step in steps],
         marker={"size": 12, "symbol": "diamond", "color": method_style("winclip").colour},
         hovertemplate="%{customdata}: %{x:.1%}<extra></extra>",
         showlegend=False,
     )
-    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.3])
     figure.update_xaxes(title=label, tickformat=".0%", range=[min(values) - 0.05, max(values) + 0.05])
     return calm(figure, 90 + 46 * len(steps))

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+SCRIPT = """
+import runpy
+import streamlit as st
+st.session_state["notices"] = st.container()
+runpy.run_path({page!r})
+"""
+PAGE = Path(__file__).parents[2] / "pages" / "reproduction.py"
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., AppTest]:
+    def start(store: Path | None = None) -> AppTest:
+        monkeypatch.setenv("VLMAD_STORE", str(store or tmp_path / "nothing"))
+        return AppTest.from_string(SCRIPT.format(page=str(PAGE)), default_timeout=60).run()
+
+    return start
+
+
+def texts(app: AppTest) -> str:
+    return "\n".join(element.value for element in [*app.markdown, *app.caption, *app.subheader])
+
+
+def test_without_own_results_the_page_says_how_to_get_them(page: Callable[..., AppTest]) -> None:
+    app = page()
+    assert not app.exception
+    assert "has not measured MVTec AD here yet" in app.info[0].value
+    assert "precompute --dataset mvtec_ad" in app.code[0].value
+    told = texts(app)
+    for number in ("91.8", "90.4", "90.0", "70.2", "61.2"):
+        assert f"**{number}**" in told
+    assert told.count("**Established by experiment**") == 1
+    table = app.dataframe[0].value
+    row = table[(table["method"] == "WinCLIP") & table["label"].str.startswith("Kakda")].iloc[0]
+    assert row["difference"] == "-30.6"
+
+
+def test_another_data_set_metric_and_number_of_references(page: Callable[..., AppTest]) -> None:
+    app = page()
+    app.segmented_control[0].set_value("visa").run()
+    assert "VisA" in app.info[0].value
+    app.selectbox[0].set_value("aupro_reported").run()
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert set(table["method"]) >= {"WinCLIP", "APRIL-GAN", "AnomalyCLIP"}
+    app.segmented_control[1].set_value("4").run()
+    assert not app.exception
+    assert "WinCLIP+" in set(app.dataframe[0].value["method"])
+
+
+def test_own_results_stand_beside_the_papers(
+    page: Callable[..., AppTest], tmp_path: Path, made_up_store: Callable[..., Path]
+) -> None:
+    import json
+
+    store = made_up_store(
+        tmp_path / "store", datasets=("mvtec",), categories=("bottle",), images=6, methods=("winclip",)
+    )
+    for file in store.glob("*/*/run.json"):
+        record = json.loads(file.read_text())
+        record["provenance"]["data"]["official"] = "mvtec_ad"
+        file.write_text(json.dumps(record))
+    app = page(store)
+    assert not app.exception
+    assert not app.info
+    table = app.dataframe[0].value
+    row = table[table["who"] == "this program"].iloc[0]
+    assert "1 of 15 categories" in row["protocol"]
+    assert row["difference"]
