@@ -93,7 +93,8 @@ def cells(rng: Rng, frame: Frame, count: float, jitter: float = 1.0) -> tuple[Ar
     seeds = np.stack([gx.ravel(), gy.ravel()], 1)
     seeds += rng.uniform(-0.5, 0.5, seeds.shape) * jitter * pitch
     points = np.stack([frame.x.ravel(), frame.y.ravel()], 1)
-    distance, index = spatial.cKDTree(seeds).query(points, k=2)
+    found = spatial.cKDTree(seeds).query(points, k=2)
+    distance, index = np.asarray(found[0]), np.asarray(found[1])
     shape = (frame.size, frame.size)
     near = (distance[:, 0] / pitch).reshape(shape).astype(np.float32)
     far = (distance[:, 1] / pitch).reshape(shape).astype(np.float32)
