@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from vlmad_core.datasets.synthetic import materials, objects
+from vlmad_core.datasets.synthetic.domains import DOMAINS
+from vlmad_core.datasets.synthetic.pairs import (
+    DEFECT_PHRASES,
+    TRAINING_DEFECTS,
+    TRAINING_NOUNS,
+    VALIDATION_DEFECTS,
+    VALIDATION_NOUNS,
+    TrainingPair,
+    render_pair,
+)
+
+
+def digest(pair: TrainingPair) -> str:
+    return hashlib.sha256(pair.normal.tobytes() + pair.abnormal.tobytes() + pair.mask.tobytes()).hexdigest()
+
+
+def test_a_pair_depends_on_its_number_only() -> None:
+    forward = [digest(render_pair(5, index, 64)) for index in (0, 1, 2)]
+    backward = [digest(render_pair(5, index, 64)) for index in (2, 1, 0)]
+    assert forward == backward[::-1]
+    assert len(set(forward)) == 3
+    assert digest(render_pair(6, 0, 64)) != forward[0]
+    assert digest(render_pair(5, 0, 64, validation=True)) != forward[0]
+
+
+@pytest.mark.parametrize("index", range(12))
+def test_the_mask_is_where_the_pair_differs(index: int) -> None:
+    pair = render_pair(1, index, 96)
+    assert pair.normal.shape == pair.abnormal.shape == (96, 96, 3)
+    assert pair.normal.dtype == pair.abnormal.dtype == np.uint8
+    assert 0.001 <= pair.mask.mean() <= 0.25
+    change = np.abs(pair.normal.astype(float) - pair.abnormal.astype(float)).max(-1)
+    # Outside the mask only the sensor's noise differs.
+    assert change[pair.mask].mean() > change[~pair.mask].mean() + 8
+
+
+def test_words() -> None:
+    seen = [render_pair(2, index, 48) for index in range(30)]
+    assert {pair.noun for pair in seen} <= set(TRAINING_NOUNS)
+    assert {pair.defect for pair in seen} <= set(TRAINING_DEFECTS)
+    assert len({pair.noun for pair in seen}) > 8
+    held_out = [render_pair(2, index, 48, validation=True) for index in range(10)]
+    assert {pair.noun for pair in held_out} <= set(VALIDATION_NOUNS)
+    assert set(VALIDATION_DEFECTS) == set(DEFECT_PHRASES)
+    assert all(DEFECT_PHRASES[defect] for defect in VALIDATION_DEFECTS)
+
+
+def test_training_validation_and_bundled_categories_are_disjoint() -> None:
+    bundled = {category.name.replace("_", " ") for domain in DOMAINS.values() for category in domain.categories}
+    assert not set(TRAINING_NOUNS) & set(VALIDATION_NOUNS)
+    assert not bundled & {*TRAINING_NOUNS, *VALIDATION_NOUNS}
+    trained = {*materials.TRAINING_MATERIALS.values(), *objects.TRAINING_OBJECTS.values()}
+    builders = {c.texture or c.item for domain in DOMAINS.values() for c in domain.categories}
+    assert not trained & builders
+    assert len(materials.TRAINING_MATERIALS) == 17
+    assert len(objects.TRAINING_OBJECTS) == 10
+    assert len(TRAINING_DEFECTS) == 11
