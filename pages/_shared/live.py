@@ -21,7 +21,7 @@ from vlmad_core.results.comparison import Line, StoredThreshold, image_threshold
 
 if TYPE_CHECKING:
     from vlmad_core.backbones import ClipBackbone
-    from vlmad_core.predict import LivePrediction
+    from vlmad_core.live import LivePrediction
 
 FIRST_METHODS = ("clip_ac", "clip_cpe", "winclip")
 MOST_METHODS = 6
@@ -150,7 +150,7 @@ def judge(
     if st.session_state.get("live_key") == key:
         yield from st.session_state["live_results"]
         return
-    from vlmad_core.predict import predict_each
+    from vlmad_core.live import predict_each
 
     results = []
     for prediction in predict_each(image, list(methods), category, backbone(), tuple(references)):

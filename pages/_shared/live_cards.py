@@ -18,7 +18,7 @@ from vlmad_core.metrics.thresholds import user_threshold
 from vlmad_core.results.store import Missing
 
 if TYPE_CHECKING:
-    from vlmad_core.predict import LivePrediction
+    from vlmad_core.live import LivePrediction
 
 Pixels = NDArray[np.uint8]
 SHARED = ("preprocess", "vision", "references")
