@@ -25,6 +25,7 @@ VIEWS = {
     ],
     "Background": [
         ("methods", "Methods", "menu_book", "How each method works and how public codes differ."),
+        ("reproduction", "Reproduction", "compare_arrows", "What papers report beside what others and we get."),
         ("runs", "Runs", "receipt_long", "Where each number comes from; what could not be read."),
     ],
 }

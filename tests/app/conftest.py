@@ -1,0 +1,132 @@
+"""Stores for the pages, the app in process, and the app behind a browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).parents[2]
+
+
+OpenApp = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="session")
+def quick_disk() -> Iterator[None]:
+    """Made-up stores need not survive a power cut; waiting for the disk would take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def measured(quick_disk: None, made_up_store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up store with blanks of every kind: no maps, no masks, an unfinished category, few-shot runs."""
+    return made_up_store(
+        tmp_path_factory.mktemp("measured"),
+        datasets=("widgets", "gadgets"),
+        categories=("bolt", "felt", "hex_nut"),
+        methods=("clip_ac", "clip_cpe", "winclip"),
+        shots=(0, 2),
+        seeds=2,
+        without_masks=("felt",),
+        unfinished=(("clip_cpe", "hex_nut"),),
+    )
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with nothing in it."""
+    return tmp_path_factory.mktemp("empty")
+
+
+@pytest.fixture(scope="session")
+def damaged(quick_disk: None, made_up_store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with damage of every kind; one run is whole."""
+    path = made_up_store(tmp_path_factory.mktemp("damaged"), methods=("clip_ac", "clip_cpe", "winclip"))
+    (path / "notes.txt").write_text("not a result")
+    runs = {folder.name.partition("-")[0]: folder for folder in (path / "widgets").iterdir() if "shot" in folder.name}
+    (runs["clip_ac"] / "run.json").write_text("{ half a file")
+    (runs["clip_cpe"] / "bolt" / "images.parquet").unlink()
+    mark = runs["clip_cpe"] / "felt" / "unit.json"
+    mark.write_text(json.dumps({**json.loads(mark.read_text()), "schema_version": 99}))
+    curves = runs["winclip"] / "bolt" / "curves.parquet"
+    curves.write_bytes(bytes(curves.stat().st_size))
+    shutil.copytree(runs["winclip"] / "felt", path / "widgets" / "stray")
+    return path
+
+
+@pytest.fixture
+def router_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put AppTest into the state of a server after its first visitor.
+
+    Streamlit takes the files of ``pages/`` for pages of their own until ``st.navigation`` has run once; AppTest
+    starts from there with every run, so that the router would be left out. (The first visit to a real server is
+    tested in the browser.)
+    """
+    plain = PagesManager.__init__
+
+    def init(self: PagesManager, *args: Any, **kwargs: Any) -> None:
+        plain(self, *args, **kwargs)
+        PagesManager.uses_pages_directory = False
+
+    monkeypatch.setattr(PagesManager, "__init__", init)
+
+
+@pytest.fixture
+def open_app(router_has_run: None, monkeypatch: pytest.MonkeyPatch) -> OpenApp:
+    """A function that opens a page of the app on a store, as a visitor with a link would."""
+
+    def open_page(
+        store: Path, page: str, parameters: Mapping[str, str] | None = None, data_dir: Path | None = None
+    ) -> AppTest:
+        monkeypatch.setenv("VLMAD_STORE", str(store))
+        monkeypatch.delenv("VLMAD_DATA_DIR", raising=False)
+        if data_dir is not None:
+            monkeypatch.setenv("VLMAD_DATA_DIR", str(data_dir))
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        app.run()
+        assert not app.exception
+        if page != "overview":
+            app.switch_page(f"pages/{page}.py")
+        for name, value in (parameters or {}).items():
+            app.query_params[name] = value
+        return app.run()
+
+    return open_page
+
+
+@pytest.fixture(scope="session")
+def app_server() -> ModuleType:
+    """The module that serves the app and takes its pictures."""
+    spec = importlib.util.spec_from_file_location("screenshots", Path(__file__).with_name("screenshots.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def serve(app_server: ModuleType) -> Iterator[Callable[[Path], str]]:
+    """A function that serves the app on a store and gives its address; all servers end with the session."""
+    running: dict[Path, tuple[Any, str]] = {}
+
+    def start(store: Path) -> str:
+        if store not in running:
+            running[store] = app_server.start_server(store)
+        return running[store][1]
+
+    yield start
+    for process, _ in running.values():
+        app_server.stop_server(process)

@@ -1,0 +1,178 @@
+"""The app in a real browser: from the grid to an image, an upload to a verdict, links, themes, narrow pages."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlmad_core.backbones.loading import BUNDLED_FOLDER
+
+CHROMIUM = Path("/usr/bin/chromium")
+playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no Chromium at {CHROMIUM}"),
+]
+
+playwright.expect.set_options(timeout=60_000)
+
+OpenTab = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser(app_server: ModuleType) -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=app_server.FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_tab(browser: Any, app_server: ModuleType) -> Iterator[OpenTab]:
+    """A function that opens an address in a fresh session; at the end no tab may have logged an error."""
+    errors: list[str] = []
+    contexts = []
+
+    def listen(message: Any) -> None:
+        # For a page below the root Streamlit's frontend first asks for its health under that page; the 404 is its own.
+        if message.type == "error" and "/_stcore/" not in str(message.location):
+            errors.append(message.text)
+
+    def open_address(address: str, *, width: int = 1280, theme: str = "light") -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(60_000)
+        tab.on("console", listen)
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.goto(address)
+        app_server.settle(tab)
+        return tab
+
+    yield open_address
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def settle(tab: Any) -> None:
+    """Wait until the script behind the page has finished."""
+    tab.wait_for_selector("h1")
+    tab.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+
+
+def test_the_first_visitor_after_a_start_may_come_by_a_deep_link(serve, measured: Path, open_tab: OpenTab) -> None:
+    address = serve(measured)
+    link = f"{address}/failures?dataset=widgets&category=hex_nut&method=winclip&shots=0&threshold=0.45"
+    tab = open_tab(link)
+    playwright.expect(tab.get_by_role("heading", name="Failures")).to_be_visible()
+    playwright.expect(tab.get_by_text("WinCLIP on hex nut at 0.45 (set by hand)")).to_be_visible()
+    playwright.expect(tab.get_by_role("link", name="Leaderboard")).to_be_visible()
+    assert "Page not found" not in tab.content()
+    for part in ("dataset=widgets", "category=hex_nut", "method=winclip", "threshold=0.45"):
+        assert part in tab.url
+
+
+def test_from_the_grid_to_the_failures_to_an_image(serve, measured: Path, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{serve(measured)}/categories?dataset=widgets&shots=0")
+    chart = tab.locator("[data-testid=stVegaLiteChart]")
+    chart.locator("svg text", has_text="hex nut").wait_for()
+    column = chart.locator("svg text", has_text="WinCLIP").bounding_box()
+    row = chart.locator("svg text", has_text="hex nut").bounding_box()
+    tab.mouse.click(column["x"] + column["width"] / 2, row["y"] + row["height"] / 2)
+    tab.wait_for_url(re.compile("/failures"))
+    settle(tab)
+    assert "category=hex_nut" in tab.url
+    assert "method=winclip" in tab.url
+    playwright.expect(tab.get_by_text("WinCLIP on hex nut at")).to_be_visible()
+    for alt in ("True defect of", "Anomaly map of WinCLIP over", "Image "):
+        playwright.expect(tab.get_by_role("img", name=re.compile(f"^{alt}")).first).to_be_visible()
+    tab.get_by_text("Defects found").click()
+    settle(tab)
+    before = tab.url
+    tab.get_by_role("button", name="Next").click()
+    tab.wait_for_function("before => location.href !== before", arg=before)
+    assert "image=hex_nut%2Ftest" in tab.url
+    settle(tab)
+    second = open_tab(tab.url)
+    heading = second.get_by_text(re.compile(r"2 of \d+"))
+    playwright.expect(heading).to_be_visible()
+
+
+def test_images_can_be_walked_through_by_keyboard(serve, measured: Path, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{serve(measured)}/failures?dataset=widgets&category=bolt&method=winclip&shots=0&threshold=0.99")
+    playwright.expect(tab.get_by_text("1 of 6", exact=False).first).to_be_visible()
+    tab.keyboard.press("ArrowRight")
+    playwright.expect(tab.get_by_text(re.compile("2 of 6"))).to_be_visible()
+    settle(tab)
+    tab.keyboard.press("ArrowLeft")
+    playwright.expect(tab.get_by_text(re.compile("1 of 6"))).to_be_visible()
+
+
+def test_the_threshold_slider_moves_images_to_the_other_side(serve, measured: Path, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{serve(measured)}/failures?dataset=widgets&category=bolt&method=winclip&shots=0")
+    slider = tab.get_by_role("slider", name="Score")
+    slider.focus()
+    slider.press("End")
+    playwright.expect(tab.get_by_text(re.compile("Missed defects \\(6\\)"))).to_be_visible()
+    assert "threshold=" in tab.url
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_follows_the_theme(serve, measured: Path, open_tab: OpenTab, theme: str) -> None:
+    tab = open_tab(f"{serve(measured)}/leaderboard", theme=theme)
+    background = tab.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    brightness = sum(int(value) for value in re.findall(r"\d+", background)[:3])
+    assert (brightness < 150) if theme == "dark" else (brightness > 700)
+
+
+@pytest.mark.parametrize("page", ["", "leaderboard", "categories", "failures", "live_demo"])
+def test_nothing_is_wider_than_a_narrow_page(serve, measured: Path, open_tab: OpenTab, page: str) -> None:
+    tab = open_tab(f"{serve(measured)}/{page}", width=390)
+    playwright.expect(tab.get_by_text("Made-up CLIP").first).to_be_visible()
+    too_wide = tab.evaluate(
+        """() => [...document.querySelectorAll('[data-testid=stMain] *')]
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('[data-testid=stDataFrame]')
+                && getComputedStyle(e).overflowX !== 'auto' && e.checkVisibility()
+                && !(function inside(p) { return p && p !== document.body &&
+                    (['auto', 'scroll', 'hidden'].includes(getComputedStyle(p).overflowX) || inside(p.parentElement)) })
+                    (e.parentElement))
+            .map(e => e.outerHTML.slice(0, 120))"""
+    )
+    assert too_wide == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.skipif(not BUNDLED_FOLDER.is_dir(), reason="the bundled backbone is not in this checkout")
+def test_an_upload_gets_a_verdict(serve, measured: Path, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{serve(measured)}/live_demo")
+    tab.get_by_text("Upload", exact=True).click()
+    settle(tab)
+    pixels = np.random.default_rng(0).integers(90, 160, (160, 160, 3)).astype(np.uint8)
+    pixels[60:90, 60:90] = (250, 20, 20)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    chooser = tab.locator("input[type=file]").first
+    chooser.set_input_files({"name": "part.png", "mimeType": "image/png", "buffer": content.getvalue()})
+    words = tab.get_by_label("What is it?", exact=False)
+    words.fill("metal plate")
+    words.press("Enter")
+    playwright.expect(tab.get_by_role("img", name="Anomaly map of WinCLIP over the image")).to_be_visible(
+        timeout=60_000
+    )
+    playwright.expect(tab.get_by_text("no verdict").first).to_be_visible()
+    settle(tab)
+    tab.get_by_role("button", name="Own threshold").first.click()
+    own = tab.get_by_label("Anomalous from a score of").first
+    own.fill("0")
+    own.press("Enter")
+    playwright.expect(tab.get_by_text("Threshold: set by you")).to_be_visible()
+    playwright.expect(tab.get_by_text("anomalous", exact=True).first).to_be_visible()

@@ -1,0 +1,344 @@
+"""Every page on a full, an empty and a damaged store, and with links that ask for what is not there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+
+from pages._shared import live
+from vlmad_core.errors import BackboneError
+
+PAGES = (
+    "overview", "leaderboard", "categories", "accuracy", "segmentation", "efficiency", "shots", "failures",
+    "live_demo", "methods", "reproduction", "runs",
+)  # fmt: skip
+WITHOUT_RESULTS = ("live_demo", "methods", "reproduction")
+"""Pages that have something to show without results."""
+
+
+def texts(app) -> str:
+    """All texts of a page in one."""
+    kinds = (
+        app.title,
+        app.subheader,
+        app.markdown,
+        app.caption,
+        app.warning,
+        app.info,
+        app.error,
+        app.success,
+        app.code,
+    )
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_shows_backbone_and_data_set(open_app, measured: Path, page: str) -> None:
+    app = open_app(measured, page)
+    assert not app.exception
+    shown = texts(app)
+    assert "Made-up CLIP" in shown
+    assert "demonstration" in shown
+    assert "decide nothing about real parts" in shown
+    assert "gadgets" in shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_says_how_to_get_results_when_there_are_none(open_app, empty: Path, page: str) -> None:
+    app = open_app(empty, page)
+    assert not app.exception
+    if page not in WITHOUT_RESULTS:
+        assert any("python -m vlmad_core precompute" in code.value for code in app.code)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_shows_what_is_whole_in_a_damaged_store(open_app, damaged: Path, page: str) -> None:
+    app = open_app(damaged, page)
+    assert not app.exception
+    assert "Made-up CLIP" in texts(app)
+
+
+def test_a_missing_folder_is_an_empty_store(open_app, tmp_path: Path) -> None:
+    app = open_app(tmp_path / "nowhere", "leaderboard")
+    assert not app.exception
+    assert "Nothing has been measured yet" in str(app.info[0].proto)
+
+
+def test_runs_names_every_damage(open_app, damaged: Path) -> None:
+    app = open_app(damaged, "runs")
+    left_out = next(frame.value for frame in app.dataframe if "message" in frame.value.columns)
+    kinds = " ".join(left_out["kind"])
+    for expected in ("damaged run", "damaged unit", "newer version", "not a result"):
+        assert expected in kinds
+
+
+HOSTILE = {
+    "dataset": "../../etc",
+    "category": "bolt'; drop",
+    "method": "<script>alert(1)</script>",
+    "metric": "x" * 5000,
+    "shots": "-1",
+    "image": "../../../etc/passwd",
+    "threshold": "nan",
+    "conditions": "%00",
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_hostile_links_fall_back_on_every_page(open_app, measured: Path, page: str) -> None:
+    app = open_app(measured, page, HOSTILE)
+    assert not app.exception
+    shown = texts(app)
+    assert "<script>" not in shown
+    assert "x" * 100 not in shown
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        ("leaderboard", "category"), ("leaderboard", "metric"), ("leaderboard", "shots"), ("leaderboard", "dataset"),
+        ("categories", "metric"), ("failures", "category"), ("failures", "method"), ("failures", "image"),
+        ("failures", "threshold"), ("accuracy", "method"), ("segmentation", "category"),
+    ],
+)  # fmt: skip
+def test_an_unknown_value_is_said_and_taken_out_of_the_address(open_app, measured: Path, page: str, name: str) -> None:
+    app = open_app(measured, page, {name: HOSTILE[name]})
+    assert any(f"asks for {name}" in warning.value for warning in app.warning)
+    assert app.query_params.get(name) != HOSTILE[name]
+
+
+def test_a_link_opens_what_it_says(open_app, measured: Path) -> None:
+    link = {"dataset": "widgets", "category": "hex_nut", "method": "winclip", "shots": "2", "threshold": "0.45"}
+    app = open_app(measured, "failures", link)
+    assert not app.warning
+    assert app.selectbox(key="choose_dataset").value == "widgets"
+    assert app.selectbox(key="choose_category").value == "hex_nut"
+    assert app.selectbox(key="choose_method").value == "winclip"
+    assert app.slider(key="threshold_value").value == pytest.approx(0.45)
+    assert "WinCLIP+ on hex nut at 0.45 (set by hand)" in texts(app)
+
+
+def test_the_canonical_preset_may_be_named(open_app, measured: Path) -> None:
+    app = open_app(measured, "failures", {"method": "winclip:canonical"})
+    assert app.selectbox(key="choose_method").value == "winclip"
+    assert not app.warning
+
+
+def test_leaderboard_ranks_classification_and_segmentation_separately(open_app, measured: Path) -> None:
+    app = open_app(measured, "leaderboard", {"shots": "0"})
+    image, pixel = app.dataframe[0].value, app.dataframe[1].value
+    assert image["rank"].tolist()[:2] == [1, 2]
+    assert "image_auroc" in image.columns
+    assert "image_auroc" not in pixel.columns
+    assert image["image_auroc"].dropna().between(0, 100).all()
+    # clip_cpe has not finished a category, clip_ac has no maps: blank, with the reason below the table
+    assert (
+        image.set_index("title").loc["clip_cpe", "image_auroc"]
+        != image.set_index("title").loc["clip_cpe", "image_auroc"]
+    )
+    assert "hex_nut is not finished" in texts(app)
+    assert "makes no anomaly map" in texts(app)
+
+
+def test_choosing_a_metric_reranks_and_is_kept_in_the_address(open_app, measured: Path) -> None:
+    app = open_app(measured, "leaderboard")
+    app.selectbox(key="choose_metricimage").select("image_ap").run()
+    assert app.query_params["metric"] == "image_ap"
+    assert app.selectbox(key="choose_metricpixel").value == "aupro_30"
+    app.switch_page("pages/categories.py").run()
+    assert app.selectbox(key="choose_metric").value == "image_ap"
+
+
+def test_another_data_set_lets_go_of_what_belonged_to_the_first(open_app, measured: Path) -> None:
+    app = open_app(measured, "failures", {"dataset": "gadgets", "category": "felt", "threshold": "0.3"})
+    app.selectbox(key="choose_dataset").select("widgets").run()
+    assert app.selectbox(key="choose_category").value == "bolt"
+    assert "threshold" not in app.query_params
+    assert not app.warning
+
+
+def test_categories_as_a_table_with_differences(open_app, measured: Path) -> None:
+    app = open_app(measured, "categories", {"shots": "0"})
+    app.segmented_control(key="grid_view").set_value("Table").run()
+    table = app.dataframe[0].value
+    assert table["category"].tolist() == ["bolt", "felt", "hex_nut"]
+    app.selectbox(key="difference_to").select("clip_ac").run()
+    assert app.dataframe[0].value["clip_ac"].tolist() == [0, 0, 0]
+
+
+def test_failures_walk_through_the_list(open_app, measured: Path) -> None:
+    app = open_app(measured, "failures", {"category": "bolt", "method": "winclip", "threshold": "0.9", "shots": "0"})
+    assert "misses **6 of 6** defective" in texts(app)
+    assert app.button(key="step--1").disabled
+    app.button(key="step-1").click().run()
+    second = app.query_params["image"]
+    assert "2 of 6" in texts(app)
+    app.button(key="step-1").click().run()
+    assert app.query_params["image"] != second
+    app.button(key="step--1").click().run()
+    assert app.query_params["image"] == second
+
+
+def test_moving_the_threshold_turns_misses_into_found(open_app, measured: Path) -> None:
+    app = open_app(measured, "failures", {"category": "bolt", "method": "winclip", "threshold": "0.9", "shots": "0"})
+    slider = app.slider(key="threshold_value")
+    slider.set_value(slider.min).run()
+    assert "misses **0 of 6** defective" in texts(app)
+    assert "flags **6 of 6** normal" in texts(app)
+    app.selectbox(key="threshold_name").select("image_f1max").run()
+    assert app.query_params["threshold"] == "image_f1max"
+    assert "on the test labels" in texts(app)
+
+
+def test_every_verdict_can_be_listed(open_app, measured: Path) -> None:
+    app = open_app(measured, "failures", {"category": "bolt", "method": "winclip", "shots": "0"})
+    for kind in ("missed", "false_alarm", "found", "passed"):
+        app.segmented_control(key="kind").set_value(kind).run()
+        assert not app.exception
+        assert app.segmented_control(key="kind").value == kind
+
+
+def test_a_method_without_results_says_which_command_makes_them(open_app, measured: Path) -> None:
+    app = open_app(measured, "failures", {"category": "hex_nut", "method": "clip_cpe", "shots": "0"})
+    assert any("--method clip_cpe" in code.value for code in app.code)
+
+
+def test_blank_segmentation_has_its_reason(open_app, measured: Path) -> None:
+    assert "no masks" in texts(open_app(measured, "segmentation", {"category": "felt", "shots": "2"}))
+
+
+@pytest.fixture
+def tiny_backbone(tiny_clip: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A tiny CLIP of random weights in the place of the bundled one."""
+    from vlmad_core.backbones import load_backbone
+
+    st.cache_resource.clear()
+    monkeypatch.setattr("vlmad_core.backbones.load_backbone", lambda *_, **__: load_backbone(str(tiny_clip)))
+    yield
+    st.cache_resource.clear()
+
+
+def picture(size: tuple[int, int] = (96, 72)) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_missing_backbone_is_said_at_its_place(open_app, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BackboneError("The weights are not here.", "Fetch them.")
+
+    st.cache_resource.clear()
+    monkeypatch.setattr("vlmad_core.backbones.load_backbone", fail)
+    app = open_app(measured, "live_demo")
+    assert not app.exception
+    assert "The weights are not here. Fetch them." in texts(app)
+    st.cache_resource.clear()
+
+
+def test_an_uploaded_image_is_judged_by_several_methods(open_app, measured: Path, tiny_backbone: None) -> None:
+    app = open_app(measured, "live_demo")
+    app.segmented_control(key="source").set_value("Upload").run()
+    app.file_uploader(key="upload").upload("part.png", picture()).run()
+    assert "Say in a word or two" in texts(app)
+    app.text_input[0].set_value("gear wheel").run()
+    assert not app.exception
+    shown = texts(app)
+    assert shown.count("score **") == 3
+    assert shown.count("no verdict") == 3
+    assert "No stored run of this method" in shown
+    app.number_input[0].set_value(0.0).run()
+    assert ":red-badge[anomalous]" in texts(app)
+    assert "set by you" in texts(app)
+
+
+def test_references_make_winclip_few_shot(open_app, measured: Path, tiny_backbone: None) -> None:
+    app = open_app(measured, "live_demo")
+    app.segmented_control(key="source").set_value("Upload").run()
+    app.file_uploader(key="upload").upload("part.png", picture())
+    app.file_uploader(key="references").upload("good.png", picture((64, 64)))
+    app.text_input[0].set_value("gear wheel").run()
+    assert not app.exception
+    assert "**WinCLIP+**" in texts(app)
+    assert "**CLIP-AC**" in texts(app)
+
+
+def test_a_method_that_fails_does_not_stop_the_others(
+    open_app, measured: Path, tiny_backbone: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages._shared.live.FIRST_METHODS", ("clip_ac", "patch_memory", "winclip"))
+    app = open_app(measured, "live_demo")
+    app.segmented_control(key="source").set_value("Upload").run()
+    app.file_uploader(key="upload").upload("part.png", picture())
+    app.text_input[0].set_value("gear wheel").run()
+    assert not app.exception
+    assert any("reference" in error.value for error in app.error)
+    assert texts(app).count("score **") == 2
+
+
+def test_examples_of_a_local_data_set_are_judged(
+    open_app, measured: Path, tiny_backbone: None, tiny_dataset, tmp_path: Path
+) -> None:
+    tiny_dataset(tmp_path / "parts")
+    app = open_app(measured, "live_demo", data_dir=tmp_path)
+    app.selectbox(key="choose_datasetexample").select("parts").run()
+    assert not app.exception
+    shown = texts(app)
+    assert "The data set says:" in shown
+    assert shown.count("score **") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("half.png", picture()[:200], "damaged or cut off"),
+        ("page.png", b"<!doctype html><p>no image</p>", "HTML"),
+        ("nothing.png", b"", "empty"),
+        ("dot.png", picture((1, 1)), "pixels"),
+    ],
+)
+def test_bad_uploads_are_said_at_their_place(open_app, measured, tiny_backbone, name, content, said) -> None:
+    app = open_app(measured, "live_demo")
+    app.segmented_control(key="source").set_value("Upload").run()
+    app.file_uploader(key="upload").upload(name, content).run()
+    assert not app.exception
+    assert any(said in error.value and name in error.value for error in app.error)
+
+
+def test_hostile_words_do_not_reach_the_page_as_markup(open_app, measured: Path, tiny_backbone: None) -> None:
+    app = open_app(measured, "live_demo")
+    app.segmented_control(key="source").set_value("Upload").run()
+    app.file_uploader(key="upload").upload("part.png", picture())
+    app.text_input[0].set_value("{nut} <b>x</b> **y**").run()
+    assert not app.exception
+    assert "<b>" not in texts(app)
+
+
+@dataclass(frozen=True)
+class MadeUpBackbone:
+    weights_hash: str = "0" * 16
+    image_size: int = 64
+    precision: str = "float32"
+    activation: str = "gelu"
+
+
+def test_the_live_demo_takes_threshold_and_scale_from_a_run_of_the_same_backbone(
+    measured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLMAD_STORE", str(measured))
+    rule = live.yardstick(MadeUpBackbone(), "winclip:canonical", 0, "Hex  nut")
+    assert rule is not None
+    assert rule.thresholds["image_f1max"].value == 0.5
+    assert rule.scale is not None
+    assert live.yardstick(MadeUpBackbone(), "winclip:accurate", 0, "hex nut") is None
+    assert live.yardstick(MadeUpBackbone(), "winclip:canonical", 0, "something else") is None
+    assert live.yardstick(MadeUpBackbone(weights_hash="1" * 16), "winclip:canonical", 0, "hex nut") is None
+    assert live.yardstick(MadeUpBackbone(image_size=65), "winclip:canonical", 0, "hex nut") is None
