@@ -202,7 +202,7 @@ def _closing_text(outcome: dict[str, Any]) -> str:
         body = [(*line, *(cells.get(name, "") for name in SHOWN)) for line, cells in table.items()]
         widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
         lines += ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) for row in (head, *body)]
-        lines.append("Mean over categories in percent, with the 95% bootstrap interval over categories.")
+        lines.append("Means over categories in percent, ± deviation between seeds, [95% bootstrap over categories].")
     for unit in outcome["troubled"]:
         lines.append(f"{unit['outcome']}: {unit['run']} {unit['category']}: {unit['reason']}")
     if outcome["troubled"]:
@@ -214,4 +214,5 @@ def _percent(row: dict[str, Any]) -> str:
     if row["value"] is None:
         return "–"
     spread = "" if row["low"] is None else f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-    return f"{100 * row['value']:.1f}{spread}"
+    seeds = "" if row["sd"] is None else f" ±{100 * row['sd']:.1f}"
+    return f"{100 * row['value']:.1f}{seeds}{spread}"
