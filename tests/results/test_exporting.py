@@ -16,6 +16,7 @@ from vlmad_core.results.exporting import export_maps, leaderboard_text
 from vlmad_core.results.store import open_store
 
 Make = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from vlmad_core.results.importers.tables import Columns, read_scores
 from vlmad_core.results.store import Missing, open_store
 
 Make = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ from vlmad_core.results.reproduction import (
 )
 from vlmad_core.results.store import Store, open_store
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 
 @pytest.fixture(scope="module")
 def reported() -> pd.DataFrame:

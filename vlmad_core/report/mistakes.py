@@ -1,0 +1,176 @@
+"""The clearest mistakes of the best method, with pictures where the images' licence allows copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vlmad_core.figures.overlay import decode, decode_mask, encode, enlarge, outline, overlay
+from vlmad_core.figures.scale import ColourScale, rarity_scale
+from vlmad_core.report.answers import IMAGE_METRIC, PIXEL_METRIC, THRESHOLD, best_line
+from vlmad_core.results.comparison import VERDICT_LABELS, Comparison, Line, image_thresholds, judge, ranked
+from vlmad_core.results.store import Missing, Store
+
+SHOWN_SIDE = 180
+"""Shorter side of the pictures, in pixels."""
+SCALE_SIZE = (64, 64)
+
+KINDS = ("missed", "false_alarm")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a mistake.
+
+    Attributes:
+        caption: What it shows.
+        content: A WebP file.
+    """
+
+    caption: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A mistake with what can be shown of it.
+
+    Attributes:
+        kind: ``missed defect`` or ``false alarm``.
+        category: The category.
+        image_id: The image.
+        defect_type: Its defect, ``good`` for normal images.
+        score: Its score.
+        threshold: The threshold it was judged at.
+        pictures: Image and map; empty where there are none.
+        reason: Why there are no pictures; empty if there are.
+    """
+
+    kind: str
+    category: str
+    image_id: str
+    defect_type: str
+    score: float
+    threshold: float
+    pictures: Sequence[Picture]
+    reason: str
+
+
+def mistakes(store: Store, one: Comparison, board: pd.DataFrame, most: int) -> tuple[tuple[Mistake, ...], str]:
+    """The mistakes of the best method at its oracle thresholds, the clearest first.
+
+    Scores of different categories have no common scale: each mistake counts by how far it lies from its
+    category's threshold, in standard deviations of that category's scores.
+
+    Args:
+        store: The results.
+        one: The runs that may be ranked together.
+        board: Their leaderboard.
+        most: How many of each kind.
+
+    Returns:
+        The mistakes, and a sentence on what is shown.
+    """
+    line = best_line(one, board, IMAGE_METRIC)
+    if line is None or most == 0:
+        return (), "No mistakes are shown." if most == 0 else "No method has image scores that can be judged."
+    found = _judged(store, one, line)
+    if found.empty:
+        return (), f"{line.title} makes no mistake at its oracle thresholds."
+    segmenter = best_line(one, board, PIXEL_METRIC)
+    scales: dict[str, ColourScale | None] = {}
+    shown = []
+    for kind in KINDS:
+        rows = found[found["verdict"] == kind].sort_values("distance", ascending=False).head(most)
+        for row in rows.to_dict("records"):
+            pictures, reason = _pictures(store, line, segmenter, row["category"], row["image_id"], scales)
+            shown.append(
+                Mistake(
+                    kind=VERDICT_LABELS[row["verdict"]],
+                    category=row["category"],
+                    image_id=row["image_id"],
+                    defect_type=str(row["defect_type"]),
+                    score=float(row["score"]),
+                    threshold=float(row["threshold"]),
+                    pictures=pictures,
+                    reason=reason,
+                )
+            )
+    number = {kind: int((found["verdict"] == kind).sum()) for kind in KINDS}
+    note = (
+        f"The clearest of {number['missed']} missed defects and {number['false_alarm']} false alarms of {line.title}"
+        f"{f' with {line.shots} references' if line.shots else ''}, at each category's oracle threshold."
+    )
+    if segmenter is not None:
+        note += (
+            f" Maps are those of {segmenter.title}; bright means that at most one in a thousand pixels of normal images"
+            " scores as high. The outline is the labelled defect."
+        )
+    return tuple(shown), note
+
+
+def _judged(store: Store, one: Comparison, line: Line) -> pd.DataFrame:
+    frames = []
+    for category in one.categories:
+        run = line.run_with(category)
+        if run is None:
+            continue
+        images = store.images(run.id, category)
+        threshold = image_thresholds(run, category, images).get(THRESHOLD)
+        if threshold is None:
+            continue
+        judged = ranked(judge(images, threshold.value), KINDS)
+        spread = float(np.nanstd(images["score"].to_numpy(float))) or 1.0
+        frames.append(
+            judged.assign(category=category, threshold=threshold.value, distance=judged["margin"].abs() / spread)
+        )
+    kept = [frame for frame in frames if len(frame)]
+    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=["verdict"])
+
+
+def _pictures(
+    store: Store,
+    line: Line,
+    segmenter: Line | None,
+    category: str,
+    image_id: str,
+    scales: dict[str, ColourScale | None],
+) -> tuple[tuple[Picture, ...], str]:
+    run = line.run_with(category)
+    assert run is not None
+    thumbnail = store.thumbnail(run.id, category, image_id)
+    if isinstance(thumbnail, Missing):
+        return (), thumbnail.reason
+    image = enlarge(decode(thumbnail), SHOWN_SIDE)
+    stored = store.mask(run.id, category, image_id)
+    mask = None if isinstance(stored, Missing) else _enlarged(decode_mask(stored), image.shape[:2])
+    marked = image if mask is None else outline(image, mask)
+    caption = "image" if mask is None else "image with the labelled defect"
+    pictures = [Picture(caption, encode(marked))]
+    source = segmenter.run_with(category) if segmenter is not None else None
+    if source is not None and segmenter is not None:
+        if category not in scales:
+            scales[category] = _scale(store, source.id, category)
+        scale = scales[category]
+        found = store.anomaly_map(source.id, category, image_id, (image.shape[0], image.shape[1]))
+        if scale is not None and not isinstance(found, Missing):
+            laid = overlay(image, scale.place(found))
+            pictures.append(Picture(f"map of {segmenter.title}", encode(laid if mask is None else outline(laid, mask))))
+    return tuple(pictures), ""
+
+
+def _enlarged(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    rows = np.arange(shape[0]) * mask.shape[0] // shape[0]
+    columns = np.arange(shape[1]) * mask.shape[1] // shape[1]
+    return mask[rows][:, columns]
+
+
+def _scale(store: Store, run_id: str, category: str) -> ColourScale | None:
+    images = store.images(run_id, category)
+    normal = images[(images["label"] == 0) & (images["split"] == "test")]["image_id"]
+    maps = [store.anomaly_map(run_id, category, image_id, SCALE_SIZE) for image_id in normal]
+    kept = [one for one in maps if not isinstance(one, Missing)]
+    return rarity_scale(kept) if kept else None
