@@ -17,16 +17,17 @@ KINDS = {
 }
 
 
-def pick_kind(verdicts: dict[str, str], number: dict[str, int]) -> str:
+def pick_kind(verdicts: dict[str, str], number: dict[str, int], cell: str) -> str:
     """Which list is shown: that of the image in the link, else the one chosen, else the first mistakes."""
     opened = selection.current("image", list(verdicts), "")
     first = next((kind for kind in ("missed", "false_alarm") if number[kind]), "found")
-    st.session_state["kind"] = verdicts.get(opened) or st.session_state.get("kind") or first
+    key = f"kind-{cell}"
+    st.session_state[key] = verdicts.get(opened) or st.session_state.get(key) or first
     st.segmented_control(
-        "Show", list(KINDS), key="kind", required=True, on_change=selection.forget, args=("image",),
+        "Show", list(KINDS), key=key, required=True, on_change=selection.forget, args=("image",),
         format_func=lambda kind: f"{KINDS[kind][1]} {KINDS[kind][0]} ({number[kind]})", label_visibility="collapsed",
     )  # fmt: skip
-    return st.session_state["kind"]
+    return str(st.session_state[key])
 
 
 frame.begin("failures")
@@ -42,10 +43,9 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         images = data.store().images(run.id, category)
         stored = image_thresholds(run, category, images)
         threshold = choose_threshold(images, stored)
+title = selection.tidy(line.title)
 if images is None or run is None or threshold is None:
-    st.info(
-        f"{line.title} has no scores for {category} yet. This command computes them:", icon=":material/hourglass_empty:"
-    )
+    st.info(f"{title} has no scores for this category yet. This computes them:", icon=":material/hourglass_empty:")
     st.code(frame.precompute_command(one, line.id, shots), language="bash", wrap_lines=True)
     st.stop()
 
@@ -53,11 +53,11 @@ judged = judge(images, threshold.value)
 number = counts(judged)
 defective, normal = number["missed"] + number["found"], number["false_alarm"] + number["passed"]
 st.caption(
-    f"{line.title} on {category_label(category)} at {threshold.value:.4g} ({threshold.origin}): misses "
+    f"{title} on {selection.tidy(category_label(category))} at {threshold.value:.4g} ({threshold.origin}): misses "
     f"**{number['missed']} of {defective}** defective, flags **{number['false_alarm']} of {normal}** normal images."
 )
 verdicts = dict(zip(judged["image_id"], judged["verdict"], strict=True))
-kind = pick_kind(verdicts, number)
+kind = pick_kind(verdicts, number, f"{one.dataset}-{category}-{line.id}-{shots}")
 listed = ranked(judged, [kind])
 if listed.empty:
     st.success(f"No image here: {VERDICT_LABELS[kind]} does not occur at this threshold.", icon=":material/check:")

@@ -29,6 +29,7 @@ def best_in(one: Comparison, board: pd.DataFrame, metric: str, question: str) ->
         st.markdown(f"**{best['title']}** :gray[{frame.interval(best['low'], best['high'])}]")
         st.caption(certainty(one, board, metric, best))
         if st.button("See the ranking", key=f"see-{metric}", icon=":material/arrow_forward:", type="tertiary"):
+            selection.forget("category")
             selection.open_page("leaderboard", metric=metric)
 
 

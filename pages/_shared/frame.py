@@ -31,16 +31,16 @@ def head(page: Any) -> None:
     """Draw the head of a page: title, data set, backbone; and keep a place for notices."""
     found = data.all_comparisons()
     chosen = _choice(found)
-    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+    top, st.session_state["notices"] = st.container(), st.container()
+    with top, st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title(page.title, anchor=False, width="content")
         if found:
             with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
-                _choosers(found, chosen)
+                _choosers(found, chosen, of_page=page.url_path == "live_demo")
     if chosen is not None:
-        st.markdown(_measured_with(chosen))
+        top.markdown(_measured_with(chosen))
         if chosen.backbone.get("demonstration"):
-            st.caption(f":material/warning: {DEMONSTRATION}")
-    st.session_state["notices"] = st.container()
+            top.caption(f":material/warning: {DEMONSTRATION}")
 
 
 def begin(page: str) -> None:
@@ -115,7 +115,7 @@ def choose_method(lines: tuple[Line, ...], label: str = "Method") -> Line:
     by_id = {line.id: line for line in lines}
     given = st.query_params.get("method", "")
     if given.endswith(":canonical") and given.removesuffix(":canonical") in by_id:
-        selection.remember("method", given.removesuffix(":canonical"))
+        st.query_params["method"] = given.removesuffix(":canonical")
     picked = selection.choose(
         "method", label, list(by_id), next(iter(by_id)), format_func=lambda name: by_id[name].title, width=200
     )
@@ -161,10 +161,15 @@ def _choice(found: tuple[Comparison, ...]) -> Comparison | None:
     return candidates[selection.current("conditions", list(candidates), next(iter(candidates)), quiet=True)]
 
 
-def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None) -> None:
+def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None, *, of_page: bool) -> None:
+    """Choosers in the head; ``of_page`` says that the page has its own for the data set, with more in it."""
     datasets = list(dict.fromkeys(one.dataset for one in found))
+    if of_page:
+        return
     if len(datasets) > 1:
         selection.choose("dataset", "Data set", datasets, datasets[0], width=190)
+    else:
+        selection.current("dataset", datasets, datasets[0])
     candidates = {one.conditions: one for one in found if chosen and one.dataset == chosen.dataset}
     if len(candidates) > 1:
         selection.choose(
@@ -176,10 +181,16 @@ def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None) -> None:
             width=230,
             help="Runs are ranked together only where everything but the method is equal.",
         )
+    else:
+        selection.current("conditions", list(candidates), next(iter(candidates)))
 
 
 def _short(one: Comparison) -> str:
-    return f"{backbone_title(one.backbone)}, {one.backbone.get('image_size', '?')} px"
+    size = one.runs[0].protocol.data.get("size", "full")
+    details = [f"{one.backbone.get('image_size', '?')} px"]
+    details += [] if size == "full" else [f"{size} size"]
+    details += ["as published"] if one.mode == "as_published" else []
+    return f"{backbone_title(one.backbone)}, {', '.join(details)}"
 
 
 def backbone_title(backbone: Mapping[str, Any]) -> str:

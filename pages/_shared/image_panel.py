@@ -37,8 +37,8 @@ def show(
             st.markdown(f"**{short_name(opened)}** {verdict} :gray[{row['rank']} of {len(ids)}]", width="content")
             with st.container(horizontal=True, width="content"):
                 opacity, with_outline, shared_raw = _display_options()
-                _step("Previous", ids, opened, -1, ":material/chevron_left:", "Left")
-                _step("Next", ids, opened, +1, ":material/chevron_right:", "Right")
+                _step("Previous", ids, opened, -1, ":material/chevron_left:", "P")
+                _step("Next", ids, opened, +1, ":material/chevron_right:", "N")
         lines = one.lines(shots)
         own_run = line.run_with(category)
         picture = pictures.picture(own_run.id if own_run else "", category, opened)
@@ -119,19 +119,20 @@ def _tiles(
     common = data.raw(tuple(runs.values()), category) if raw else None
     shown: ColourScale | None = None
     for line in lines:
+        title = selection.tidy(line.title)
         if line.id not in runs:
-            tiles.append(Tile(line.title, Missing("Not finished for this category."), ""))
+            tiles.append(Tile(title, Missing("Not finished for this category."), ""))
             continue
         found = data.store().anomaly_map(runs[line.id], category, image_id, MAP_SIZE)
         scale = common if raw else data.rarity(runs[line.id], category)
         if isinstance(found, Missing) or scale is None:
             reason = found if isinstance(found, Missing) else Missing("There are no normal images to compare with.")
-            tiles.append(Tile(line.title, reason, ""))
+            tiles.append(Tile(title, reason, ""))
             continue
         shown = scale
         pixels = pictures.mapped(picture, scale.place(found), opacity, with_outline)
         highest = f"highest pixel {float(np.max(found)):.3g}"
-        tiles.append(Tile(line.title, pixels, f"Anomaly map of {line.title} over {name}; {highest}"))
+        tiles.append(Tile(title, pixels, f"Anomaly map of {title} over {name}; {highest}"))
     return tiles, shown
 
 
@@ -139,7 +140,7 @@ def _scores(lines: tuple[Line, ...], chosen: Line, category: str, image_id: str,
     """Score, threshold and verdict of each method as a table."""
     rows: list[dict[str, Any]] = []
     for line in lines:
-        run = line.run_with(category)
+        run, title = line.run_with(category), selection.tidy(line.title)
         if run is None:
             continue
         images = data.store().images(run.id, category)
@@ -147,12 +148,12 @@ def _scores(lines: tuple[Line, ...], chosen: Line, category: str, image_id: str,
         stored = image_thresholds(run, category, images)
         at: Any = threshold if line is chosen else stored.get(threshold.name or "", next(iter(stored.values()), None))
         if own.empty or at is None:
-            rows.append({"Method": line.title, "Verdict": "–", "Score": "–", "Threshold": "–", "Origin": "no score"})
+            rows.append({"Method": title, "Verdict": "–", "Score": "–", "Threshold": "–", "Origin": "no score"})
             continue
         judged = judge(own, at.value).iloc[0]
         rows.append(
             {
-                "Method": f"**{line.title}**" if line is chosen else line.title,
+                "Method": f"**{title}**" if line is chosen else title,
                 "Verdict": f":{BADGES[judged['verdict']]}-badge[{VERDICT_LABELS[judged['verdict']]}]",
                 "Score": f"{judged['score']:.4g}",
                 "Threshold": f"{at.value:.4g}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,14 +46,14 @@ class Yardstick:
 
 @st.cache_resource(max_entries=1, show_spinner="Loading the backbone, once for all visitors …")
 def backbone() -> ClipBackbone:
-    """The bundled backbone.
+    """The backbone of the live demo: the bundled one, or what ``VLMAD_BACKBONE`` names.
 
     Raises:
         VlmadError: If it can't be loaded.
     """
     from vlmad_core.backbones import load_backbone
 
-    return load_backbone("bundled")
+    return load_backbone(os.environ.get("VLMAD_BACKBONE", "bundled"))
 
 
 @st.cache_data(show_spinner=False)

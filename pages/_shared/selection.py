@@ -128,6 +128,7 @@ def notice(message: str) -> None:
 
 def open_page(page: str, **choices: str) -> None:
     """Go to a page with these choices and those that hold everywhere (data set, conditions)."""
+    forget(*(name for name in ("image", "threshold") if name not in choices))
     for name, value in choices.items():
         remember(name, value)
     parameters = {name: _memory()[name] for name in ("dataset", "conditions") if name in _memory()}

@@ -118,14 +118,15 @@ def app_server() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def serve(app_server: ModuleType) -> Iterator[Callable[[Path], str]]:
+def serve(app_server: ModuleType) -> Iterator[Callable[..., str]]:
     """A function that serves the app on a store and gives its address; all servers end with the session."""
-    running: dict[Path, tuple[Any, str]] = {}
+    running: dict[tuple[Path, Path | None], tuple[Any, str]] = {}
 
-    def start(store: Path) -> str:
-        if store not in running:
-            running[store] = app_server.start_server(store)
-        return running[store][1]
+    def start(store: Path, backbone: Path | None = None) -> str:
+        if (store, backbone) not in running:
+            extra = {"VLMAD_BACKBONE": str(backbone)} if backbone else {}
+            running[store, backbone] = app_server.start_server(store, extra)
+        return running[store, backbone][1]
 
     yield start
     for process, _ in running.values():

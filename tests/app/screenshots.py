@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,12 @@ PATIENCE = 120_000
 """Milliseconds; a machine that trains a model beside it is slow."""
 
 
-def start_server(store: Path | None) -> tuple[subprocess.Popen[bytes], str]:
+def start_server(store: Path | None, extra: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[bytes], str]:
     """Serve the app on a free port and wait until it answers.
 
     Args:
         store: The results to show; None for those of the checkout.
+        extra: Further environment variables.
 
     Returns:
         The process, which the caller ends, and the address.
@@ -47,7 +48,8 @@ def start_server(store: Path | None) -> tuple[subprocess.Popen[bytes], str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
     command += ["--server.headless", "true", "--server.fileWatcherType", "none", "--server.address", "127.0.0.1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"} | ({"VLMAD_STORE": str(store)} if store else {})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(extra or {})}
+    environment |= {"VLMAD_STORE": str(store)} if store else {}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     address = f"http://127.0.0.1:{port}"
     for _ in range(PATIENCE // 100):

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlmad_core.backbones.loading import BUNDLED_FOLDER
-
 CHROMIUM = Path("/usr/bin/chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 pytestmark = [
@@ -103,17 +101,21 @@ def test_from_the_grid_to_the_failures_to_an_image(serve, measured: Path, open_t
     assert "image=hex_nut%2Ftest" in tab.url
     settle(tab)
     second = open_tab(tab.url)
-    heading = second.get_by_text(re.compile(r"2 of \d+"))
-    playwright.expect(heading).to_be_visible()
+    playwright.expect(second.get_by_text(re.compile(r"2 of \d+"))).to_be_visible()
+    tab.get_by_role("link", name="Categories").click()  # coming back must not open the cell again
+    playwright.expect(tab.get_by_role("heading", name="Categories")).to_be_visible()
+    settle(tab)
+    tab.wait_for_timeout(1000)
+    assert "/categories" in tab.url
 
 
 def test_images_can_be_walked_through_by_keyboard(serve, measured: Path, open_tab: OpenTab) -> None:
     tab = open_tab(f"{serve(measured)}/failures?dataset=widgets&category=bolt&method=winclip&shots=0&threshold=0.99")
     playwright.expect(tab.get_by_text("1 of 6", exact=False).first).to_be_visible()
-    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("n")
     playwright.expect(tab.get_by_text(re.compile("2 of 6"))).to_be_visible()
     settle(tab)
-    tab.keyboard.press("ArrowLeft")
+    tab.keyboard.press("p")
     playwright.expect(tab.get_by_text(re.compile("1 of 6"))).to_be_visible()
 
 
@@ -151,9 +153,8 @@ def test_nothing_is_wider_than_a_narrow_page(serve, measured: Path, open_tab: Op
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-@pytest.mark.skipif(not BUNDLED_FOLDER.is_dir(), reason="the bundled backbone is not in this checkout")
-def test_an_upload_gets_a_verdict(serve, measured: Path, open_tab: OpenTab) -> None:
-    tab = open_tab(f"{serve(measured)}/live_demo")
+def test_an_upload_gets_a_verdict(serve, measured: Path, tiny_clip: Path, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{serve(measured, tiny_clip)}/live_demo")
     tab.get_by_text("Upload", exact=True).click()
     settle(tab)
     pixels = np.random.default_rng(0).integers(90, 160, (160, 160, 3)).astype(np.uint8)
