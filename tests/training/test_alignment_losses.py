@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from vlmad_core.training.alignment_losses import multi_positive_nce, reconstruction_loss, state_loss
+
+
+def test_with_one_positive_each_it_is_plain_clip() -> None:
+    similarity = torch.randn(5, 5, generator=torch.Generator().manual_seed(0))
+    target = torch.arange(5)
+    expected = 0.5 * (
+        torch.nn.functional.cross_entropy(similarity, target) + torch.nn.functional.cross_entropy(similarity.T, target)
+    )
+    torch.testing.assert_close(multi_positive_nce(similarity, torch.eye(5, dtype=torch.bool)), expected)
+
+
+def test_all_true_costs_nothing_and_rows_without_truth_do_not_count() -> None:
+    similarity = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    assert float(multi_positive_nce(similarity, torch.ones(3, 4, dtype=torch.bool))) == pytest.approx(0, abs=1e-6)
+    truth = torch.tensor([[True, False], [False, False]])
+    scores = torch.tensor([[2.0, 0.0], [5.0, 1.0]])
+    by_view = math.log(1 + math.exp(-2))
+    by_caption = math.log(1 + math.exp(3))
+    assert float(multi_positive_nce(scores, truth)) == pytest.approx((by_view + by_caption) / 2, abs=1e-5)
+
+
+def test_state_loss_weighs_both_states_alike_and_leaves_out_the_rest() -> None:
+    direction = torch.tensor([1.0, 0.0])
+    views = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0], [0.6, 0.8]])
+    states = torch.tensor([0, 0, 0, 1, -1])
+    scale = torch.tensor(2.0)
+    wrong, right = math.log(1 + math.exp(2)), math.log(1 + math.exp(-2))
+    expected = ((wrong + 2 * right) / 3 + wrong) / 2
+    assert float(state_loss(views, direction, states, scale)) == pytest.approx(expected, abs=1e-5)
+    nothing = state_loss(views.requires_grad_(), direction, torch.full((5,), -1), scale)
+    nothing.backward()
+    assert float(nothing) == 0
+
+
+def test_reconstruction_is_zero_for_the_standardised_patch() -> None:
+    pixels = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    target = torch.nn.functional.unfold(pixels, 8, stride=8).transpose(1, 2)
+    spread = target.std(dim=-1, keepdim=True) + 0.1
+    exact = (target - target.mean(dim=-1, keepdim=True)) / spread
+    assert float(reconstruction_loss(exact, pixels, 8)) == pytest.approx(0, abs=1e-10)
+    assert float(reconstruction_loss(torch.zeros_like(exact), pixels, 8)) > 0.5

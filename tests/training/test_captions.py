@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer, CLIPTokenizer, CLIPTokenizerFast
+
+from vlmad_core.datasets.synthetic.pairs import DEFECT_PHRASES, TRAINING_DEFECTS, TRAINING_NOUNS
+from vlmad_core.training.bundled_model import CONTEXT_LENGTH
+from vlmad_core.training.captions import all_captions, caption_pair
+
+
+def test_pairs_differ_in_state_only() -> None:
+    rng = np.random.default_rng(0)
+    claimed = []
+    for _ in range(300):
+        normal, abnormal = caption_pair(rng, "gear", "scratch", DEFECT_PHRASES)
+        assert not normal.abnormal
+        assert abnormal.abnormal
+        assert normal.noun == abnormal.noun
+        assert normal.noun in (None, "gear")
+        assert normal.defect is None
+        assert abnormal.defect in (None, "scratch")
+        if abnormal.defect:
+            assert any(phrase in abnormal.text for phrase in DEFECT_PHRASES["scratch"])
+        if normal.noun:
+            assert "gear" in normal.text
+            assert "gear" in abnormal.text
+        claimed.append((normal.noun is not None, abnormal.defect is not None))
+    own, specific = np.mean(claimed, axis=0)
+    assert own == pytest.approx(0.55, abs=0.1)
+    assert specific == pytest.approx(0.4, abs=0.1)
+
+
+def test_every_caption_fits(small_tokenizer: CLIPTokenizer) -> None:
+    texts = list(all_captions(TRAINING_NOUNS, DEFECT_PHRASES))
+    lengths = [len(ids) for ids in small_tokenizer(texts)["input_ids"]]
+    assert max(lengths) <= CONTEXT_LENGTH
+    assert len(set(texts)) == len(texts) or len(set(texts)) > 0.9 * len(texts)
+    assert {"scratch", "bent"} <= set(TRAINING_DEFECTS)
+
+
+def test_special_tokens_stand_where_clip_has_them(small_tokenizer: CLIPTokenizer) -> None:
+    ids = small_tokenizer(["a photo of a gear.", "a"], padding=True)["input_ids"]
+    last = len(small_tokenizer) - 1
+    assert ids[0][0] == ids[1][0] == last - 1
+    assert ids[0][-1] == last
+    # Padding is the end token, as in CLIP.
+    assert ids[1][2:] == [last] * (len(ids[1]) - 2)
+
+
+def test_any_text_can_be_written(small_tokenizer: CLIPTokenizer) -> None:
+    odd = "Ünüblich: 42 % of the 螺丝 🙂"
+    ids = small_tokenizer(odd, add_special_tokens=False)["input_ids"]
+    assert small_tokenizer.eos_token_id not in ids
+    assert small_tokenizer.decode(ids).replace(" ", "") == odd.lower().replace(" ", "")
+
+
+def test_the_files_load_by_the_usual_classes(small_tokenizer: CLIPTokenizer, tmp_path_factory) -> None:
+    folder = tmp_path_factory.mktemp("saved")
+    small_tokenizer.save_pretrained(folder)
+    text = "a close-up photo of a damaged hazelnut."
+    expected = small_tokenizer(text)["input_ids"]
+    assert CLIPTokenizerFast.from_pretrained(folder)(text)["input_ids"] == expected
+    (folder / "config.json").write_text('{"model_type": "clip"}')
+    assert AutoTokenizer.from_pretrained(folder)(text)["input_ids"] == expected
