@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vlmad_core.benchmark.options import (
     KEEP_GRIDS,
@@ -21,6 +21,9 @@ from vlmad_core.benchmark.options import (
 )
 from vlmad_core.errors import VlmadError
 from vlmad_core.methods.plugins import add_plugin_argument
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30")
 """Metrics of the closing table."""
@@ -171,15 +174,26 @@ def _outcome(plan: Any, summary: Any) -> dict[str, Any]:
 
 def _means(plan: Any) -> list[dict[str, Any]]:
     """Means over the planned categories of each run, as far as they are there."""
+    from vlmad_core.benchmark.runner import jobs_of
     from vlmad_core.results.aggregate import leaderboard
     from vlmad_core.results.store import open_store
 
     try:
-        board = leaderboard(open_store(plan.options.store), SHOWN, categories=plan.options.categories)
+        store = open_store(plan.options.store)
     except VlmadError:
         return []
+    categories: dict[str, list[str]] = {}
+    for job in jobs_of(plan):
+        categories.setdefault(job.runs[0].dataset.name, []).append(job.category)
     planned = {run.record.id for run in plan.runs}
-    board = board.loc[board["run_ids"].map(lambda ids: bool(planned & set(ids))).astype(bool)]
+    rows: list[dict[str, Any]] = []
+    for dataset, names in categories.items():
+        board = leaderboard(store, SHOWN, dataset=dataset, categories=names)
+        rows += _rows(board.loc[board["run_ids"].map(lambda ids: bool(planned & set(ids))).astype(bool)])
+    return rows
+
+
+def _rows(board: pd.DataFrame) -> list[dict[str, Any]]:
     columns = ["dataset", "title", "method", "preset", "shots", "metric", "value", "low", "high", "sd", "n_seeds"]
     frame = board[[*columns, "n_categories", "n", "reason"]].astype(object)
     return [

@@ -290,6 +290,16 @@ def test_a_damaged_unit_is_computed_again(plan_for, content_of):
     assert content_of(plan.options.store) == before
 
 
+def test_a_damaged_run_fails_alone(plan_for):
+    plan = plan_for()
+    do(plan_for(categories=["bolt"]))
+    (plan.runs[1].record.path / "run.json").write_text("{")
+    summary = do(plan_for())
+    assert (summary.exit_code, summary.count("failed"), summary.count("computed")) == (2, 1, 1)
+    assert "run.json can't be read" in summary.troubled[0].reason
+    assert [p.kind for p in open_store(plan.options.store).problems] == ["damaged_run"]
+
+
 def test_grids_of_the_first_seed_only(plan_for):
     plan = plan_for(methods=["winclip"], shots=[1], seeds=2, grids="first_seed")
     do(plan)

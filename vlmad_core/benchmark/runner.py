@@ -20,6 +20,7 @@ from vlmad_core.benchmark.protocol import evaluation_sizes
 from vlmad_core.benchmark.reading import ImageLoader, contents_hash
 from vlmad_core.benchmark.units import UnitState, unit_state
 from vlmad_core.datasets import Sample
+from vlmad_core.errors import StoreError
 from vlmad_core.results.atomic import lock
 from vlmad_core.results.layout import folder_name
 from vlmad_core.results.schema import RunRecord
@@ -108,11 +109,14 @@ def run_plan(plan: Plan, reporter: Reporter) -> Summary:
     Another process may work on the same store: what it is at is left to it, and looked at again at the end.
     """
     summary = Summary()
-    started = time.perf_counter()
-    later = [job for job in jobs_of(plan) if not _do_job(job, summary, reporter, wait=False)]
-    for job in later:
-        reporter.say(f"{job.category}: waiting for another process that is at it")
-        _do_job(job, summary, reporter, wait=True)
+    started, threads = time.perf_counter(), torch.get_num_threads()
+    try:
+        later = [job for job in jobs_of(plan) if not _do_job(job, summary, reporter, wait=False)]
+        for job in later:
+            reporter.say(f"{job.category}: waiting for another process that is at it")
+            _do_job(job, summary, reporter, wait=True)
+    finally:
+        torch.set_num_threads(threads)
     summary.seconds = time.perf_counter() - started
     summary.peak_bytes = peak_memory()
     return summary
@@ -165,6 +169,11 @@ def _compute(
     reporter: Reporter,
 ) -> None:
     """Pass the images, then evaluate and commit run by run."""
+    records = _start_runs(job, pending, summary, reporter)
+    pending = [run for run in pending if run.record.id in records]
+    if not pending:
+        reporter.advance(len(job.samples))
+        return
     first = pending[0]
     dataset = first.dataset.name
     reporter.stage(f"{dataset}/{job.category} ({len(pending)} runs)")
@@ -174,7 +183,6 @@ def _compute(
     batch_size = int(first.record.plan["batch_size"])
     try:
         torch.set_num_threads(int(first.record.plan["threads"]))
-        records = {run.record.id: start_run(job.store, run.record) for run in pending}
         scored = score_category(job.category, job.samples, pending, loader, batch_size, reporter.advance)
         thumbnails = _thumbnails(job, scored)
     except Exception as error:  # a category that can't be done must not stop the others
@@ -202,6 +210,24 @@ def _compute(
             summary.units.append(UnitReport(run_id, job.category, "computed" if record else "kept"))
         _say_done(job, records[run_id], contents, reporter)
         scores.grids.clear()
+
+
+def _start_runs(
+    job: CategoryJob, pending: Sequence[PlannedRun], summary: Summary, reporter: Reporter
+) -> dict[str, RunRecord]:
+    """The runs as the store has them; one that can't be started fails and the others go on."""
+    records = {}
+    for run in pending:
+        try:
+            record = start_run(job.store, run.record)
+            if any(record.plan[name] != run.record.plan[name] for name in ("batch_size", "threads")):
+                raise StoreError(
+                    f"Another process started {record.id} with other settings just now.", "Start the command again."
+                )
+            records[record.id] = record
+        except Exception as error:  # e.g. a damaged run.json, a full disk
+            _fail(job, run.record.id, Failure.of(error), summary, reporter)
+    return records
 
 
 def _contents(
