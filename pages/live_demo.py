@@ -42,14 +42,12 @@ def pick_example() -> tuple[Image.Image | None, str, str]:
             if picture:
                 st.image(picture, width="stretch", alt=f"Example: {category}, {sample.defect_type}")
             st.button(
-                "normal" if sample.label == 0 else selection.tidy(sample.defect_type.replace("_", " ")), key=f"use-{sample.id}",
+                live.what_it_is(sample), key=f"use-{sample.id}",
                 type="primary" if sample.id == chosen else "secondary", width="stretch",
                 on_click=selection.remember, args=("image", sample.id),
             )  # fmt: skip
     sample = by_id[chosen]
-    known = (
-        "a normal part" if sample.label == 0 else f"a part with {selection.tidy(sample.defect_type.replace('_', ' '))}"
-    )
+    known = live.what_it_is(sample)
     return read_image(sample.image_path), category, f"The data set says: {known}."
 
 

@@ -12,6 +12,7 @@ from vlmad_core.results.reproduction import (
     PAPER,
     PUBLIC,
     Step,
+    Story,
     implementations,
     method_knowledge,
     reproduction_table,
@@ -34,6 +35,19 @@ def table_of(mark: str, dataset: str) -> pd.DataFrame:
     """Paper, others and this program; anew when results come or go."""
     del mark
     return reproduction_table(reported(), load_sources(), dataset, data.store())
+
+
+@st.cache_resource(show_spinner=False)
+def winclip_story() -> Story:
+    """The story of one number."""
+    return story(reported(), load_sources())
+
+
+@st.cache_data(show_spinner=False)
+def disagreements(dataset: str) -> pd.DataFrame:
+    """Means that sources state differently."""
+    found = conflicts(reported())
+    return found[(found["dataset"] == dataset) & (found["category"] == "mean")]
 
 
 def points(value: float) -> str:
@@ -145,7 +159,7 @@ st.download_button(
     icon=":material/download:", on_click="ignore",
 )  # fmt: skip
 
-told = story(reported(), load_sources())
+told = winclip_story()
 st.subheader("One number, five hands: WinCLIP on MVTec AD", anchor="winclip")
 st.markdown(f"{told.lead} {LABELS[told.metric]}, zero-shot:")
 st.plotly_chart(
@@ -164,8 +178,7 @@ with st.expander("Other public runs in the table", icon=":material/call_split:")
     for known in others:
         st.markdown("\n".join([f"**{known.title}**", *(f"- {text}" for text in (*known.differences, *known.open))]))
 with st.expander("Where sources disagree", icon=":material/compare_arrows:"):
-    found = conflicts(reported())
-    found = found[(found["dataset"] == dataset) & (found["category"] == "mean")]
+    found = disagreements(dataset)
     st.dataframe(
         found.assign(value=100 * found["value"], spread=100 * found["spread"]), hide_index=True,
         column_order=["method", "metric", "value", "spread", "variant", "source", "location", "note"],

@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from pages._shared import data
+from pages._shared import data, selection
 from vlmad_core.datasets import Dataset, Sample, list_datasets, load_dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.errors import VlmadError
@@ -109,6 +109,11 @@ def showcase(samples: Sequence[Sample], chosen: str, most: int = 7) -> tuple[Sam
     picked = list(first_of_type.values())[:most]
     extra = [sample for sample in test if sample.id == chosen and sample not in picked]
     return tuple(picked[: most - len(extra)] + extra)
+
+
+def what_it_is(sample: Sample) -> str:
+    """Normal, or its defect type in words."""
+    return "normal" if sample.label == 0 else selection.tidy(sample.defect_type.replace("_", " "))
 
 
 def yardstick(info: Any, method: str, shots: int, category: str) -> Yardstick | None:
