@@ -213,7 +213,10 @@ def reported_leaderboard(
         chosen = chosen[chosen["metric"].isin(list(metrics))]
     if shots is not None:
         chosen = chosen[chosen["shots"] == shots]
-    rows = [row for _, group in _groups(chosen) for row in _means(group, dataset)]
+    is_mean = chosen["category"] == MEAN
+    has_mean = is_mean.groupby([chosen[name] for name in _LINE], dropna=False).transform("any")
+    rows = [{**row, "stated": True} for row in _rows(chosen[is_mean])]
+    rows += [row for _, group in _groups(chosen[~has_mean]) for row in _computed_means(group, dataset)]
     columns = [
         "dataset",
         "method",
@@ -285,7 +288,9 @@ def conflicts(frame: pd.DataFrame) -> pd.DataFrame:
     claims = frame[(frame["kind"] == "main") & (frame["origin"] != "reproduction")]
     keys = ["dataset", "category", "method", "shots", "metric", "training_data"]
     kept = []
-    for _, group in claims.groupby(keys, sort=False, dropna=False):
+    values = claims.groupby(keys, dropna=False)["value"]
+    differing = claims[values.transform("max") > values.transform("min")]
+    for _, group in differing.groupby(keys, sort=False, dropna=False):
         ordered = _rows(group.sort_values("value"))
         low, high = ordered[0], ordered[-1]
         spread = high["value"] - low["value"]
@@ -316,11 +321,9 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def _means(group: pd.DataFrame, dataset: str) -> list[dict[str, Any]]:
-    """Stated means of a claim; else the mean of its categories, if all are there."""
-    means, parts = _split(group)
-    if len(means):
-        return [{**row, "stated": True} for row in _rows(means)]
+def _computed_means(group: pd.DataFrame, dataset: str) -> list[dict[str, Any]]:
+    """Means of a claim's categories, where all of them are there."""
+    _, parts = _split(group)
     found = []
     for _, part in parts.groupby("location", sort=True):
         if part["category"].nunique() == len(part) == CATEGORY_COUNTS.get(dataset):
