@@ -98,7 +98,7 @@ def _record(dataset: str, method: str, shots: int, seed: int, backbone: str, mod
         backbone={
             "id": backbone,
             "title": "Made-up CLIP",
-            "weights_hash": "0" * 16,
+            "weights_hash": f"{backbone:0>16.16}",
             "image_size": 64,
             "patch_size": 8,
             "activation": "gelu",

@@ -140,6 +140,8 @@ def test_a_newer_schema_is_said_at_its_run(store_path):
 def test_foreign_files_are_named_and_skipped(store_path):
     (store_path / "notes.txt").write_text("hello")
     (store_path / "widgets" / "photos").mkdir()
+    (store_path / "widgets" / "photos" / "one.png").write_text("x")
+    (store_path / "widgets" / "about-to-start").mkdir()
     (winclip(open_store(store_path)).path / "stray.csv").write_text("a")
     (store_path / "bundled").mkdir()
     (store_path / "annotations").mkdir()

@@ -40,7 +40,7 @@ PIXEL_METRICS = tuple(name for name, spec in METRICS.items() if spec.level == "p
 REGION_RATES = {"fpr05": 0.05, "fpr01": 0.01}
 """False-positive rates over normal pixels at which the recall of regions is stored, by column."""
 
-MAX_REASONS = 8
+MAX_REASONS = 16
 """Explanations kept per image."""
 
 MAPS_AT_ONCE = 16
