@@ -1,0 +1,82 @@
+"""The shape of the bundled CLIP, and its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
+
+from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD
+
+IMAGE_SIZE = 128
+PATCH_SIZE = 8
+CONTEXT_LENGTH = 48
+PROJECTION = 128
+PATCH_STD = 0.05
+"""Standard deviation of the first patch embedding; transformers' own (about .004) starts too small."""
+
+
+def bundled_config(vocabulary: int) -> CLIPConfig:
+    """Vision: 6 blocks of width 192 on 16 x 16 patches. Text: 3 blocks of width 128."""
+    shared = {"hidden_act": "gelu", "projection_dim": PROJECTION, "layer_norm_eps": 1e-5}
+    vision = CLIPVisionConfig(
+        hidden_size=192,
+        intermediate_size=768,
+        num_hidden_layers=6,
+        num_attention_heads=3,
+        image_size=IMAGE_SIZE,
+        patch_size=PATCH_SIZE,
+        **shared,
+    )
+    text = CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=128,
+        intermediate_size=512,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=CONTEXT_LENGTH,
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
+        pad_token_id=vocabulary - 1,
+        **shared,
+    )
+    return CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=PROJECTION)
+
+
+def new_model(tokenizer: CLIPTokenizer, seed: int) -> Any:
+    """An untrained model; equal for equal seeds."""
+    torch.manual_seed(seed)
+    model = CLIPModel(bundled_config(len(tokenizer)))
+    with torch.no_grad():
+        model.vision_model.embeddings.patch_embedding.weight.normal_(std=PATCH_STD)
+        model.text_model.embeddings.token_embedding.weight.mul_(4.0)
+        model.logit_scale.fill_(3.0)
+    return model
+
+
+def save_model(model: Any, tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Write a folder that plain ``CLIPModel.from_pretrained`` reads; weights in float16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.architectures = ["CLIPModel"]
+    model.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    preprocessing = {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        "resample": 3,
+        "do_center_crop": False,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(OPENAI_MEAN),
+        "image_std": list(OPENAI_STD),
+        "do_convert_rgb": True,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing, indent=2) + "\n", encoding="utf-8")
