@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel
+from transformers.utils import logging as transformers_logging
 
 from vlmad_core.backbones.clip import ClipBackbone
 from vlmad_core.backbones.hub import TOKENIZER_FILES, fetch_model, fetch_tokenizer
@@ -134,6 +135,7 @@ def _load_transformers(folder: Path) -> Any:
             f"{folder} holds neither config.json (transformers) nor {CONFIG_NAME} (OpenCLIP).",
             "Point to the folder that holds the model's configuration and weights.",
         )
+    transformers_logging.disable_progress_bar()  # a second or less; our commands show their own progress
     try:
         model, report = CLIPModel.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
