@@ -88,8 +88,9 @@ try:
 except VlmadError as error:
     st.error(str(error), title="The backbone can't be loaded", icon=":material/error:")
     st.stop()
+demonstration = " :orange-badge[demonstration: decides nothing about real parts]" if info.demonstration else ""
 st.caption(
-    f"Judged live, on this machine's processor, by **{selection.tidy(info.title)}** "
+    f"Judged live, on this machine's processor, by **{selection.tidy(info.title)}**{demonstration} "
     f"({info.image_size} px, {info.precision}, {info.parameters / 1e6:.1f} million weights)."
 )
 asked, shown = st.columns([5, 7], gap="large")
@@ -112,7 +113,7 @@ with asked:
     titles = live.live_methods()
     methods = st.pills(
         "Methods", list(titles), selection_mode="multi", default=[m for m in live.FIRST_METHODS if m in titles],
-        format_func=lambda m: titles[m], key="live_methods",
+        format_func=lambda m: titles[m], key="live_methods", wrap=True,
     )  # fmt: skip
     references = read_references()
 

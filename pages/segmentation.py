@@ -56,7 +56,8 @@ if known:
         st.plotly_chart(recall_bars(by_area, "Area of the defect"), config=frame.PLOT, alt="Share found by defect area")
 
 st.subheader("Maps", anchor=False)
-chosen = frame.choose_method(lines)
+with_maps = [line.id for line in lines if (own := line.run_with(category)) and store.grids(own.id, category)]
+chosen = frame.choose_method(lines, with_maps[-1] if with_maps else None)
 run = chosen.run_with(category)
 scale = data.rarity(run.id, category) if run else None
 if run is None or scale is None:

@@ -110,21 +110,26 @@ def choose_shots(comparison: Comparison) -> int:
     return int(picked)
 
 
-def choose_method(lines: tuple[Line, ...], label: str = "Method") -> Line:
-    """A chooser for one of the methods."""
+def choose_method(lines: tuple[Line, ...], default: str | None = None) -> Line:
+    """A chooser for one of the methods; the first is the default if no other is given."""
     by_id = {line.id: line for line in lines}
     given = st.query_params.get("method", "")
     if given.endswith(":canonical") and given.removesuffix(":canonical") in by_id:
         st.query_params["method"] = given.removesuffix(":canonical")
     picked = selection.choose(
-        "method", label, list(by_id), next(iter(by_id)), format_func=lambda name: by_id[name].title, width=200
+        "method",
+        "Method",
+        list(by_id),
+        default or next(iter(by_id)),
+        width=180,
+        format_func=lambda name: by_id[name].title,
     )
     return by_id[picked]
 
 
 def choose_category(categories: tuple[str, ...], label: str = "Category") -> str:
     """A chooser for one category."""
-    return selection.choose("category", label, list(categories), categories[0], format_func=category_label, width=200)
+    return selection.choose("category", label, list(categories), categories[0], format_func=category_label, width=180)
 
 
 def shots_label(shots: str) -> str:
@@ -203,7 +208,9 @@ def _measured_with(one: Comparison) -> str:
     details = f"{backbone.get('image_size', '?')} px, {backbone.get('precision', '?')}"
     synthetic = one.runs[0].provenance.data.get("synthetic")
     kind = " · rendered images" if synthetic else ""
-    mode = "as published" if one.mode == "as_published" else "same conditions for all methods"
+    size = str(one.runs[0].protocol.data.get("size", "full"))
+    kind += "" if size == "full" else f" · {selection.tidy(size)} size, not all images"
+    mode = "as published" if one.mode == "as_published" else "equal conditions"
     badge = " :orange-badge[:material/science: demonstration]" if backbone.get("demonstration") else ""
     count = len(one.categories)
     return (

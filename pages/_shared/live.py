@@ -71,7 +71,7 @@ def live_methods() -> dict[str, str]:
 
 def example_sets() -> dict[str, str]:
     """Names of the data sets on this machine, with how they are called."""
-    return {e.name: e.name + (" (rendered)" if e.synthetic else "") for e in list_datasets() if e.available}
+    return {e.name: e.name for e in list_datasets() if e.available}
 
 
 @st.cache_resource(max_entries=3, show_spinner="Listing the examples …")

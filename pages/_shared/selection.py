@@ -131,7 +131,7 @@ def open_page(page: str, **choices: str) -> None:
     forget(*(name for name in ("image", "threshold") if name not in choices))
     for name, value in choices.items():
         remember(name, value)
-    parameters = {name: _memory()[name] for name in ("dataset", "conditions") if name in _memory()}
+    parameters: dict[str, str] = {name: _memory()[name] for name in ("dataset", "conditions") if name in _memory()}
     st.switch_page(f"pages/{page}.py", query_params=parameters | choices)
 
 

@@ -49,12 +49,12 @@ def choose_threshold(images: pd.DataFrame, stored: Mapping[str, StoredThreshold]
     st.session_state["threshold_name"] = chosen.name or OWN
     st.session_state["threshold_value"] = min(max(chosen.value, low), high)
     st.selectbox(
-        "Threshold", [*stored, OWN], key="threshold_name", on_change=_named, width=210,
+        "Threshold", [*stored, OWN], key="threshold_name", on_change=_named, width=190,
         format_func=lambda name: "Set by hand" if name == OWN else stored[name].label,
         help="An image counts as anomalous if its score is at least this high.",
     )  # fmt: skip
     st.slider(
-        "Score", low, high, key="threshold_value", step=(high - low) / 400, format="%.4f", on_change=_moved, width=260,
+        "Score", low, high, key="threshold_value", step=(high - low) / 400, format="%.4f", on_change=_moved, width=210,
         help="Move it to see which images change sides.",
     )  # fmt: skip
     return chosen

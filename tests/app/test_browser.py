@@ -91,9 +91,9 @@ def test_from_the_grid_to_the_failures_to_an_image(serve, measured: Path, open_t
     assert "category=hex_nut" in tab.url
     assert "method=winclip" in tab.url
     playwright.expect(tab.get_by_text("WinCLIP on hex nut at")).to_be_visible()
+    tab.get_by_text("Defects found").click()
     for alt in ("True defect of", "Anomaly map of WinCLIP over", "Image "):
         playwright.expect(tab.get_by_role("img", name=re.compile(f"^{alt}")).first).to_be_visible()
-    tab.get_by_text("Defects found").click()
     settle(tab)
     before = tab.url
     tab.get_by_role("button", name="Next").click()
@@ -155,7 +155,7 @@ def test_nothing_is_wider_than_a_narrow_page(serve, measured: Path, open_tab: Op
 
 def test_an_upload_gets_a_verdict(serve, measured: Path, tiny_clip: Path, open_tab: OpenTab) -> None:
     tab = open_tab(f"{serve(measured, tiny_clip)}/live_demo")
-    tab.get_by_text("Upload", exact=True).click()
+    tab.get_by_role("radio", name="Upload").click()
     settle(tab)
     pixels = np.random.default_rng(0).integers(90, 160, (160, 160, 3)).astype(np.uint8)
     pixels[60:90, 60:90] = (250, 20, 20)

@@ -16,7 +16,7 @@ from vlmad_core.figures.scale import ColourScale
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
-OPACITY = 0.75
+OPACITY = 0.85
 """Default opacity of a map over its image at the upper end of the scale."""
 
 _HEAT = heat_table()
@@ -42,7 +42,7 @@ def overlay(image: Pixels, places: Floats, opacity: float = OPACITY) -> Pixels:
     Args:
         image: [H, W, 3].
         places: Places on the colour bar [H, W], in [0, 1]; brought to the image's size if it differs.
-        opacity: Opacity at the upper end, in [0, 1]; at the lower end it is a third of that.
+        opacity: Opacity at the upper end, in [0, 1]; at the lower end the map is clear.
 
     Returns:
         [H, W, 3].
@@ -53,7 +53,7 @@ def overlay(image: Pixels, places: Floats, opacity: float = OPACITY) -> Pixels:
         places = np.asarray(resized, np.float64)
     places = np.clip(places, 0.0, 1.0)
     grey = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    alpha = (opacity * (1 + 2 * places) / 3)[..., None]
+    alpha = (opacity * places**0.75)[..., None]
     mixed = (1 - alpha) * grey[..., None] + alpha * heat(places)
     return np.rint(mixed).astype(np.uint8)
 

@@ -31,7 +31,7 @@ def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = Non
         alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
         alt.Tooltip("high:Q", title="to", format=".1%"),
     ]
-    y = alt.Y("title:N", sort=names, title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=150))
+    y = alt.Y("title:N", sort=names, title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=190))
     colour = alt.Color("colour:N", scale=None, legend=None)
     base = alt.Chart(data).encode(y=y, tooltip=tooltip)
     ends = base.mark_rule(strokeWidth=3, opacity=0.45, strokeCap="round").encode(
@@ -87,4 +87,7 @@ def _unique(board: pd.DataFrame) -> list[str]:
     titles = board["title"].tolist()
     if len(set(titles)) == len(titles):
         return titles
-    return [f"{r['title']}, {r['shots']} shots, {r['preset']}" for r in board.to_dict("records")]
+    return [
+        f"{row['title']} · {row['shots']} ref." + ("" if row["preset"] == "canonical" else f" · {row['preset']}")
+        for row in board.to_dict("records")
+    ]

@@ -246,12 +246,12 @@ def image_thresholds(run: RunRecord, category: str, images: pd.DataFrame) -> dic
         if entry.get("level", "image") == "image" and _finite(entry.get("value")):
             oracle = bool(entry.get("oracle", True))
             label = THRESHOLD_LABELS.get(name, name.replace("_", " "))
-            origin = f"{entry.get('source', 'stored with the run')}{', on the test labels' if oracle else ''}"
+            origin = f"{entry.get('source', 'stored with the run')}{'; chosen on the test labels' if oracle else ''}"
             found[name] = StoredThreshold(name, label, float(entry["value"]), origin, oracle)
     normal = images[(images["split"] == "test") & (images["label"] == 0) & images["score"].notna()]["score"]
     for name, rate in NORMAL_RATES.items() if len(normal) else ():
         value = threshold_from_normals(normal.to_numpy(float), rate).value
-        origin = f"at most {rate:.0%} of the {len(normal)} normal test images flagged, on the test labels"
+        origin = f"at most {rate:.0%} of the {len(normal)} normal test images flagged; chosen on the test labels"
         found[name] = StoredThreshold(name, f"{rate:.0%} false alarms (oracle)", value, origin, True)
     return found
 
