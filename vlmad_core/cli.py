@@ -57,7 +57,8 @@ COMMANDS: Mapping[str, Command] = {
         },
     ),
     "import": Command("import results of other programs", "vlmad_core.results.importing"),
-    "report": Command("write a report", "vlmad_core.report"),
+    "export": Command("leaderboards as tables, a run as maps", "vlmad_core.results.exporting"),
+    "report": Command("write a report", "vlmad_core.report.cli"),
     "bench": Command(
         "measure speed",
         commands={

@@ -20,7 +20,7 @@ LOCK_FOLDER = ".locks"
 RESERVED = frozenset({"bundled", "reported", ANNOTATION_FOLDER})
 """Folders of a store's root that are not data sets: other stores, reported numbers, notes."""
 
-KNOWN_FILES = frozenset({"README.md", ".gitignore", ".DS_Store"})
+KNOWN_FILES = frozenset({"README.md", "plan.yaml", ".gitignore", ".DS_Store"})
 """Files of a store's root that are no results but belong there."""
 
 
