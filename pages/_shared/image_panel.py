@@ -148,7 +148,7 @@ def _scores(lines: tuple[Line, ...], chosen: Line, category: str, image_id: str,
         stored = image_thresholds(run, category, images)
         at: Any = threshold if line is chosen else stored.get(threshold.name or "", next(iter(stored.values()), None))
         if own.empty or at is None:
-            rows.append({"Method": title, "Verdict": "–", "Score": "–", "Threshold": "–", "Origin": "no score"})
+            rows.append({"Method": title, "Verdict": "–", "Score": "–", "Threshold": "–", "From": "no score"})
             continue
         judged = judge(own, at.value).iloc[0]
         rows.append(
@@ -157,7 +157,7 @@ def _scores(lines: tuple[Line, ...], chosen: Line, category: str, image_id: str,
                 "Verdict": f":{BADGES[judged['verdict']]}-badge[{VERDICT_LABELS[judged['verdict']]}]",
                 "Score": f"{judged['score']:.4g}",
                 "Threshold": f"{at.value:.4g}",
-                "Origin": f":gray[{at.origin}]",
+                "From": f":gray[{at.label}]",
             }
         )
     st.table(pd.DataFrame(rows).set_index("Method"), border="horizontal", alt="Scores against thresholds by method")

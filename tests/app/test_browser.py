@@ -101,7 +101,7 @@ def test_from_the_grid_to_the_failures_to_an_image(serve, measured: Path, open_t
     assert "image=hex_nut%2Ftest" in tab.url
     settle(tab)
     second = open_tab(tab.url)
-    playwright.expect(second.get_by_text(re.compile(r"2 of \d+"))).to_be_visible()
+    playwright.expect(second.locator("span", has_text=re.compile(r"^2 of \d+$"))).to_be_visible()
     tab.get_by_role("link", name="Categories").click()  # coming back must not open the cell again
     playwright.expect(tab.get_by_role("heading", name="Categories")).to_be_visible()
     settle(tab)

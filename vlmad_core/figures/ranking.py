@@ -35,9 +35,7 @@ def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = Non
     colour = alt.Color("colour:N", scale=None, legend=None)
     base = alt.Chart(data).encode(y=y, tooltip=tooltip)
     ends = base.mark_rule(strokeWidth=3, opacity=0.45, strokeCap="round").encode(
-        x=alt.X(
-            "low:Q", title=f"{label} (mean over categories, 95% interval)", scale=scale, axis=alt.Axis(format=".0%")
-        ),
+        x=alt.X("low:Q", title=label, scale=scale, axis=alt.Axis(format=".0%")),
         x2="high:Q",
         color=colour,
     )
