@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -69,7 +70,5 @@ def train_tokenizer(
 
 
 def _merges(learner: Tokenizer) -> list[tuple[str, str]]:
-    import json
-
     pairs = json.loads(learner.to_str())["model"]["merges"]
-    return [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in pairs]
+    return [(str(left), str(right)) for left, right in (p.split(" ") if isinstance(p, str) else p for p in pairs)]
