@@ -7,8 +7,9 @@ from pages._shared import data, frame, selection
 from pages._shared.threshold import choose_threshold
 from vlmad_core.figures.bars import reliability_figure
 from vlmad_core.figures.curves import curve_figure, score_histogram
-from vlmad_core.results.comparison import Line, confusion, counts, image_thresholds, judge
+from vlmad_core.results.comparison import Line
 from vlmad_core.results.slices import reliability
+from vlmad_core.results.verdicts import confusion, counts, image_thresholds, judge
 
 frame.begin("accuracy")
 one = frame.comparison()

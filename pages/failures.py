@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import pandas as pd
 import streamlit as st
 
 from pages._shared import data, frame, image_panel, selection
 from pages._shared.threshold import choose_threshold
 from vlmad_core.figures.curves import score_histogram
 from vlmad_core.figures.grid import category_label
-from vlmad_core.results.comparison import VERDICT_LABELS, counts, image_thresholds, judge, ranked
+from vlmad_core.results.agreement import COMPANY_LABELS, judged_by_others, keep_company
+from vlmad_core.results.verdicts import VERDICT_LABELS, counts, image_thresholds, judge, ranked
 
 PER_PAGE = 12
 KINDS = {
@@ -28,6 +32,22 @@ def pick_kind(verdicts: dict[str, str], number: dict[str, int], cell: str) -> st
         format_func=lambda kind: f"{KINDS[kind][1]} {KINDS[kind][0]} ({number[kind]})", label_visibility="collapsed",
     )  # fmt: skip
     return str(st.session_state[key])
+
+
+def narrowed(images: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The images that the filter leaves: by defect type, and by whom else judges them wrongly."""
+    types = sorted(set(images["defect_type"]))
+    with st.popover("Filter", icon=":material/filter_list:"):
+        kept = st.pills(
+            "Defect type", types, selection_mode="multi", key="filter_type", wrap=True,
+            format_func=lambda name: selection.tidy(category_label(name)),
+        )  # fmt: skip
+        company = st.radio(
+            "At the threshold of the same name", list(COMPANY_LABELS), key="filter_company",
+            format_func=lambda name: COMPANY_LABELS[name], disabled=not others,
+        )  # fmt: skip
+    shown = images[images["defect_type"].isin(kept)] if kept else images
+    return keep_company(shown, others, company)
 
 
 frame.begin("failures")
@@ -56,10 +76,13 @@ st.caption(
     f"{title} on {selection.tidy(category_label(category))} at {threshold.value:.4g} ({threshold.origin}): misses "
     f"**{number['missed']} of {defective}** defective, flags **{number['false_alarm']} of {normal}** normal images."
 )
+in_view = (data.store(), one.lines(shots), line, category)
 verdicts = dict(zip(judged["image_id"], judged["verdict"], strict=True))
 kind = pick_kind(verdicts, number, f"{one.dataset}-{category}-{line.id}-{shots}")
-listed = ranked(judged, [kind])
-if listed.empty:
+listed = ranked(narrowed(judged[judged["verdict"] == kind], judged_by_others(*in_view, threshold.name)), [kind])
+if listed.empty and number[kind]:
+    st.info("No image of this list passes the filter.", icon=":material/filter_list:")
+elif listed.empty:
     st.success(f"No image here: {VERDICT_LABELS[kind]} does not occur at this threshold.", icon=":material/check:")
 else:
     ids = listed["image_id"].tolist()

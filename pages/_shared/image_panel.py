@@ -13,8 +13,9 @@ from pages._shared.pictures import Picture, Tile
 from pages._shared.threshold import Chosen
 from vlmad_core.figures.overlay import OPACITY
 from vlmad_core.figures.scale import ColourScale
-from vlmad_core.results.comparison import VERDICT_LABELS, Comparison, Line, image_thresholds, judge
+from vlmad_core.results.comparison import Comparison, Line
 from vlmad_core.results.store import Missing
+from vlmad_core.results.verdicts import VERDICT_LABELS, image_thresholds, judge
 
 BADGES = {"missed": "red", "false_alarm": "orange", "found": "green", "passed": "green"}
 MAP_SIZE = (256, 256)
@@ -146,14 +147,16 @@ def _scores(lines: tuple[Line, ...], chosen: Line, category: str, image_id: str,
         images = data.store().images(run.id, category)
         own = images[(images["image_id"] == image_id) & images["score"].notna()]
         stored = image_thresholds(run, category, images)
-        at: Any = threshold if line is chosen else stored.get(threshold.name or "", next(iter(stored.values()), None))
+        at: Any = (
+            threshold if line.same_as(chosen) else stored.get(threshold.name or "", next(iter(stored.values()), None))
+        )
         if own.empty or at is None:
             rows.append({"Method": title, "Verdict": "–", "Score": "–", "Threshold": "–", "From": "no score"})
             continue
         judged = judge(own, at.value).iloc[0]
         rows.append(
             {
-                "Method": f"**{title}**" if line is chosen else title,
+                "Method": f"**{title}**" if line.same_as(chosen) else title,
                 "Verdict": f":{BADGES[judged['verdict']]}-badge[{VERDICT_LABELS[judged['verdict']]}]",
                 "Score": f"{judged['score']:.4g}",
                 "Threshold": f"{at.value:.4g}",

@@ -18,7 +18,8 @@ from vlmad_core.datasets import Dataset, Sample, list_datasets, load_dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.scale import ColourScale, raw_scale
-from vlmad_core.results.comparison import Line, StoredThreshold, image_thresholds
+from vlmad_core.results.comparison import Line
+from vlmad_core.results.verdicts import StoredThreshold, image_thresholds
 
 if TYPE_CHECKING:
     from vlmad_core.backbones import ClipBackbone

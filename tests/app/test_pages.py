@@ -123,6 +123,9 @@ def test_a_link_opens_what_it_says(open_app, measured: Path) -> None:
     assert app.selectbox(key="choose_method").value == "winclip"
     assert app.slider(key="threshold_value").value == pytest.approx(0.45)
     assert "WinCLIP+ on hex nut at 0.45 (set by hand)" in texts(app)
+    scores = app.table[0].value
+    assert scores.loc["**WinCLIP+**", "Threshold"] == "0.45"
+    assert "set by hand" in scores.loc["**WinCLIP+**", "From"]
 
 
 def test_the_canonical_preset_may_be_named(open_app, measured: Path) -> None:
@@ -325,7 +328,7 @@ def test_hostile_words_do_not_reach_the_page_as_markup(open_app, measured: Path,
 
 @dataclass(frozen=True)
 class MadeUpBackbone:
-    weights_hash: str = "0" * 16
+    weights_hash: str = f"{'bundled':0>16}"
     image_size: int = 64
     precision: str = "float32"
     activation: str = "gelu"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +9,9 @@ import pandas as pd
 import pytest
 
 from vlmad_core.results.aggregate import leaderboard
-from vlmad_core.results.comparison import (
-    Line,
-    cells,
-    comparisons,
-    confusion,
-    counts,
-    differences,
-    image_thresholds,
-    judge,
-    lead,
-    ranked,
-    winner,
-    with_means,
-)
+from vlmad_core.results.comparison import Comparison, Line, cells, comparisons, differences, lead, winner, with_means
 from vlmad_core.results.store import Store, open_store
+from vlmad_core.results.verdicts import confusion, counts, image_thresholds, judge, ranked
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +39,10 @@ def test_runs_are_grouped_by_what_may_be_ranked_together(store: Store, made_up_s
         ("winclip", 1, 2),
     ]
     made_up_store(tmp_path, methods=("clip_ac",), mode="as_published")
-    made_up_store(tmp_path, methods=("clip_ac",), backbone="the_same_under_another_name")
     made_up_store(tmp_path, methods=("clip_ac", "winclip"))
     groups = comparisons(open_store(tmp_path))
     assert [group.mode for group in groups] == ["matched", "as_published"]  # most methods first
-    assert [len(line.runs) for line in groups[0].lines()] == [1, 1]
+    assert [line.id for line in groups[0].lines()] == ["clip_ac", "winclip"]
 
 
 def test_a_store_without_units_has_nothing_to_compare(tmp_path: Path) -> None:
@@ -171,3 +159,12 @@ def test_winner_is_the_first_in_rank_or_none(store: Store) -> None:
 def test_line_ids_leave_the_canonical_preset_out() -> None:
     assert Line("winclip", "canonical", 0, "WinCLIP", ()).id == "winclip"
     assert Line("winclip", "accurate", 0, "WinCLIP", ()).id == "winclip:accurate"
+
+
+def test_the_same_weights_under_two_names_are_one_competitor(store: Store) -> None:
+    (one,) = comparisons(store)
+    run = one.lines(0)[0].runs[0]
+    again = replace(run, id="again", units=dict(list(run.units.items())[:1]))
+    both = Comparison(one.dataset, one.conditions, (again, run))
+    (line,) = both.lines()
+    assert line.runs == (run,)  # the fuller one
