@@ -43,8 +43,17 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
             sort=titles,
             title=None,
             scale=alt.Scale(paddingInner=0.03, paddingOuter=0),
+            # Every column is named: what stands in brackets goes to a line of its own, and no label is dropped.
             axis=alt.Axis(
-                orient="top", labelAngle=0, domain=False, ticks=False, labelPadding=8, labelLimit=110, labelFontSize=13
+                orient="top",
+                labelAngle=0,
+                domain=False,
+                ticks=False,
+                labelPadding=8,
+                labelLimit=130,
+                labelFontSize=12,
+                labelOverlap=False,
+                labelExpr="split(replace(datum.label, ' (', '|('), '|')",
             ),
         ),
         y=alt.Y(
