@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from vlmad_core.metrics.spec import METRICS
-from vlmad_core.results.comparison import Comparison, Lead, Line, cells, counts, image_thresholds, judge, lead
+from vlmad_core.results.comparison import Comparison, Lead, Line, cells, lead
 from vlmad_core.results.speed import cost_table
 from vlmad_core.results.store import Store
+from vlmad_core.results.verdicts import counts, image_thresholds, judge
 
 IMAGE_METRIC = "image_auroc"
 PIXEL_METRIC = "aupro_30"

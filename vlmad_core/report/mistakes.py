@@ -11,8 +11,9 @@ import pandas as pd
 from vlmad_core.figures.overlay import decode, decode_mask, encode, enlarge, outline, overlay
 from vlmad_core.figures.scale import ColourScale, rarity_scale
 from vlmad_core.report.answers import IMAGE_METRIC, PIXEL_METRIC, THRESHOLD, best_line
-from vlmad_core.results.comparison import VERDICT_LABELS, Comparison, Line, image_thresholds, judge, ranked
+from vlmad_core.results.comparison import Comparison, Line
 from vlmad_core.results.store import Missing, Store
+from vlmad_core.results.verdicts import VERDICT_LABELS, image_thresholds, judge, ranked
 
 SHOWN_SIDE = 180
 """Shorter side of the pictures, in pixels."""
