@@ -14,12 +14,12 @@ frame.begin("categories")
 one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     names = [name for name in METRICS if name in data.metric_names(one)]
-    metric = selection.choose("metric", "Metric", names, names[0], format_func=lambda n: METRICS[n].label, width=260)
+    metric = selection.choose("metric", "Metric", names, names[0], format_func=lambda n: METRICS[n].label, width=230)
     shots = frame.choose_shots(one)
     lines = one.lines(shots)
     by_id = {line.id: line for line in lines}
     reference = st.selectbox(
-        "Show as difference to", [NONE, *by_id], width=220, key="difference_to",
+        "Show as difference to", [NONE, *by_id], width=185, key="difference_to",
         format_func=lambda name: "Nothing (absolute)" if name == NONE else by_id[name].title,
     )  # fmt: skip
     as_table = (

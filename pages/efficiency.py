@@ -19,7 +19,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         "Cost as", list(COSTS), default="latency_ms", required=True, key="cost",
         format_func=lambda name: {"latency_ms": "Latency", "peak_gb": "Memory", "parameters": "Weights"}[name],
     )  # fmt: skip
-lines = one.lines()
+    shots = frame.choose_shots(one)
+lines = one.lines(shots)
 costs = cost_table(lines)
 values = board[board["metric"] == metric][["method", "preset", "shots", "value", "low", "high"]]
 ids = {line.id: (line.method, line.preset) for line in lines}
@@ -50,8 +51,9 @@ else:
         cost_figure(known, cost, METRICS[metric].label), config=frame.PLOT,
         alt=f"{METRICS[metric].label} of each method over its {cost.replace('_', ' ')}",
     )  # fmt: skip
-    if points["shared"].any() and cost == "latency_ms":
-        st.caption("Latency here is each method's share of a batch that all methods used; alone, each costs more.")
+    shared = known[known["shared"]]["title"].tolist()
+    if shared and cost == "latency_ms":
+        st.caption(f"{selection.tidy(', '.join(shared), 200)}: share of a batch, since one image alone was not timed.")
 st.subheader("Where the time goes", anchor=False)
 stages = stage_table(lines)
 stages = stages[stages["line"].isin(points["line"])]
@@ -59,9 +61,7 @@ if stages.empty:
     st.caption("These runs kept no times by stage.")
 else:
     st.plotly_chart(stage_figure(stages), config=frame.PLOT, alt="Milliseconds per image by stage for each method")
-    st.caption(
-        "Reading and vision are spent once for all methods of a run together; metrics and bootstrap are not inference."
-    )
+    st.caption("Reading and vision tower are spent once for all methods of a plan; evaluation is no inference.")
 table = points[["title", "shots", "latency_ms", "p95_ms", "images_per_second", "peak_gb", "parameters"]]
 st.dataframe(
     table, hide_index=True, placeholder="–", alt="Cost of each method",

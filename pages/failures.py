@@ -62,6 +62,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     else:
         images = data.store().images(run.id, category)
         stored = image_thresholds(run, category, images)
+if images is not None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         threshold = choose_threshold(images, stored)
 title = selection.tidy(line.title)
 if images is None or run is None or threshold is None:
@@ -78,8 +80,9 @@ st.caption(
 )
 in_view = (data.store(), one.lines(shots), line, category)
 verdicts = dict(zip(judged["image_id"], judged["verdict"], strict=True))
-kind = pick_kind(verdicts, number, f"{one.dataset}-{category}-{line.id}-{shots}")
-listed = ranked(narrowed(judged[judged["verdict"] == kind], judged_by_others(*in_view, threshold.name)), [kind])
+with st.container(horizontal=True, vertical_alignment="center"):
+    kind = pick_kind(verdicts, number, f"{one.dataset}-{category}-{line.id}-{shots}")
+    listed = ranked(narrowed(judged[judged["verdict"] == kind], judged_by_others(*in_view, threshold.name)), [kind])
 if listed.empty and number[kind]:
     st.info("No image of this list passes the filter.", icon=":material/filter_list:")
 elif listed.empty:

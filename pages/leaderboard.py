@@ -7,7 +7,7 @@ from pages._shared import data, frame, selection
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.ranking import ranking_chart
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.tables import csv_text, latex_table, leaderboard_table
+from vlmad_core.results.tables import csv_text, latex_table, leaderboard_table, rank_again
 
 ALL = "all"
 TASKS = {
@@ -71,12 +71,12 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     shots = ALL
     if len(one.shots) > 1:
         shots = selection.choose(
-            "shots", "Normal references", [ALL, *map(str, one.shots)], ALL, segmented=True,
+            "shots", "Normal references", [ALL, *map(str, one.shots)], str(one.shots[0]), segmented=True,
             format_func=lambda k: "All" if k == ALL else frame.shots_label(k),
         )  # fmt: skip
 board = data.board(one, None if category == ALL else (category,))
 if shots != ALL:
-    board = board[board["shots"] == int(shots)]
+    board = rank_again(board[board["shots"] == int(shots)])
 
 for task in TASKS:
     show_task(task, board)

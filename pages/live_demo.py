@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -14,12 +15,12 @@ TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"]
 LONGEST_NAME = 60
 
 
-def pick_example() -> tuple[Image.Image | None, str, str]:
-    """An image of a data set on this machine: the image, its category, and what is known of it."""
+def pick_example() -> tuple[Image.Image | None, str | None, str, str]:
+    """An image of a data set on this machine: the image, its data set and category, and what is known of it."""
     names = live.example_sets()
     if not names:
         st.info("No data set is on this machine. Upload an image instead.", icon=":material/photo_library:")
-        return None, "", ""
+        return None, None, "", ""
     left, right = st.columns(2)
     with left:
         dataset = selection.choose(
@@ -31,7 +32,7 @@ def pick_example() -> tuple[Image.Image | None, str, str]:
     samples = listed.select(category, "test")
     if not samples:
         st.info(f"{category} has no test images.", icon=":material/photo_library:")
-        return None, category, ""
+        return None, dataset, category, ""
     by_id = {sample.id: sample for sample in samples}
     first = live.showcase(samples, "")
     chosen = selection.current("image", list(by_id), first[min(1, len(first) - 1)].id)
@@ -48,7 +49,7 @@ def pick_example() -> tuple[Image.Image | None, str, str]:
             )  # fmt: skip
     sample = by_id[chosen]
     known = live.what_it_is(sample)
-    return read_image(sample.image_path), category, f"The data set says: {known}."
+    return read_image(sample.image_path), dataset, category, f"The data set says: {known}."
 
 
 def pick_upload() -> Image.Image | None:
@@ -88,20 +89,20 @@ try:
 except VlmadError as error:
     st.error(str(error), title="The backbone can't be loaded", icon=":material/error:")
     st.stop()
-demonstration = " :orange-badge[demonstration: decides nothing about real parts]" if info.demonstration else ""
-st.caption(
-    f"Judged live, on this machine's processor, by **{selection.tidy(info.title)}**{demonstration} "
-    f"({info.image_size} px, {info.precision}, {info.parameters / 1e6:.1f} million weights)."
+badge = " :orange-badge[:material/science: demonstration]" if info.demonstration else ""
+st.markdown(
+    f":gray[Judged live, on this machine's processor, by] **{selection.tidy(info.title)}**{badge} "
+    f":gray[{info.image_size} px, {info.precision}, {info.parameters / 1e6:.1f} million weights]"
 )
 asked, shown = st.columns([5, 7], gap="large")
 with asked:
     source = st.segmented_control(
         "Image", ["Example", "Upload"], default="Example", key="source", required=True, persist_state="session"
     )
-    image, category, known = None, "", ""
+    image, dataset, category, known = None, None, "", ""
     try:
         if source == "Example":
-            image, category, known = pick_example()
+            image, dataset, category, known = pick_example()
         else:
             image = pick_upload()
     except VlmadError as error:
@@ -110,7 +111,7 @@ with asked:
         "What is it? (in words, as prompts name it)", category.replace("_", " "), max_chars=LONGEST_NAME,
         placeholder="for example: metal nut", key=f"words-{source}-{category}",
     )  # fmt: skip
-    titles = live.live_methods()
+    titles = live.live_methods(info, dataset)
     methods = st.pills(
         "Methods", list(titles), selection_mode="multi", default=[m for m in live.FIRST_METHODS if m in titles],
         format_func=lambda m: titles[m], key="live_methods", wrap=True,
@@ -133,13 +134,17 @@ with shown:
         pixels = np.asarray(image)
         progress = st.progress(0.0, "Looking at the image …")
         cards = live_cards.Cards(pixels, name, info)
+        trained: dict[str, Any] = {}
         try:
-            for done, prediction in enumerate(
-                live.judge(image, methods[: live.MOST_METHODS], name, references), start=1
-            ):
+            trained = live.parameters_of(methods, info, dataset)
+            tensors = {method: parameters for method, (parameters, _) in trained.items()}
+            judged = live.judge(image, methods[: live.MOST_METHODS], name, references, tensors)
+            for done, prediction in enumerate(judged, start=1):
                 cards.add(prediction)
                 progress.progress(done / len(methods), f"{done} of {len(methods)} methods")
         except VlmadError as error:
             st.error(str(error), icon=":material/error:")
         progress.empty()
         cards.finish(known, time.perf_counter() - started)
+        for method, (_, sets) in trained.items():
+            st.caption(f"{titles[method]}: parameters trained on {selection.tidy(', '.join(sets)) or 'unknown data'}.")

@@ -26,11 +26,16 @@ def best_in(one: Comparison, board: pd.DataFrame, metric: str, question: str) ->
             METRICS[metric].label, f"{100 * best['value']:.1f}%", border=False,
             help=METRICS[metric].definition,
         )  # fmt: skip
-        st.markdown(f"**{best['title']}** :gray[{frame.interval(best['low'], best['high'])}]")
+        st.markdown(f"**{selection.tidy(named(best))}** :gray[{frame.interval(best['low'], best['high'])}]")
         st.caption(certainty(one, board, metric, best))
         if st.button("See the ranking", key=f"see-{metric}", icon=":material/arrow_forward:", type="tertiary"):
             selection.forget("category")
-            selection.open_page("leaderboard", metric=metric)
+            selection.open_page("leaderboard", metric=metric, shots="all")
+
+
+def named(line: pd.Series) -> str:
+    """A line's title with its number of references."""
+    return f"{line['title']}, {line['shots']} references" if line["shots"] else str(line["title"])
 
 
 def certainty(one: Comparison, board: pd.DataFrame, metric: str, best: pd.Series) -> str:
@@ -43,10 +48,9 @@ def certainty(one: Comparison, board: pd.DataFrame, metric: str, best: pd.Series
     pair = [lines[(row["method"], row["preset"], row["shots"])] for row in (best, second)]
     gap = lead(cells(data.store(), pair, metric), pair[0].id, pair[1].id)
     if gap is None or pair[0].id == pair[1].id:
-        return f"Next: {second['title']} with {100 * second['value']:.1f}%."
-    spread = (
-        f"{100 * gap.difference:+.1f} points over {second['title']} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
-    )
+        return f"Next: {selection.tidy(named(second))} with {100 * second['value']:.1f}%."
+    spread = f"{100 * gap.difference:+.1f} points over {selection.tidy(named(second))}"
+    spread += f" ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
     return f"{spread}: {'a clear lead' if gap.clear else 'not a clear difference'} over {gap.categories} categories."
 
 

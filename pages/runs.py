@@ -57,9 +57,9 @@ else:
         "Started": chosen.provenance.started_at,
         "Folder": chosen.id,
     }
-    st.dataframe(
-        pd.DataFrame({"What": list(made), "": list(made.values())}), hide_index=True, alt="Provenance of the run",
-        column_config={"What": st.column_config.TextColumn(width="small")},
+    st.table(
+        {name: selection.tidy(text, 600) for name, text in made.items()}, border="horizontal",
+        alt="Provenance of the run",
     )  # fmt: skip
     with st.expander("Protocol: every choice that moves a number", icon=":material/rule:"):
         settings = flat(asdict(chosen.protocol))
@@ -84,7 +84,7 @@ else:
         else:
             st.warning("The conditions differ: these two are never ranked together.", icon=":material/balance:")
         st.dataframe(
-            differences, hide_index=True, alt="Settings in which the two runs differ",
+            differences, hide_index=True, placeholder="–", alt="Settings in which the two runs differ",
             column_config={"setting": "Setting", "first": "Chosen run", "second": "Compared with"},
         )  # fmt: skip
 

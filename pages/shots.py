@@ -39,9 +39,10 @@ elif rows["value"].notna().any():
         shots_figure(rows, METRICS[metric].label), config=frame.PLOT,
         alt=f"{METRICS[metric].label} over the number of normal references, for each method",
     )  # fmt: skip
+    st.caption("Mean over categories and seeds; bars: standard deviation between seeds.")
     single = rows[(rows["n_seeds"] == 1) & (rows["shots"] > 0)]
     if len(single):
-        st.caption("Lines without bars rest on a single draw of references.")
+        st.caption("Points without bars rest on a single draw of references.")
 else:
     st.caption("No method has a value in this metric.")
 st.dataframe(

@@ -69,7 +69,7 @@ def show_list(run_id: str, category: str, listed: pd.DataFrame, opened: str, per
             if image_id in small:
                 st.image(small[image_id], width="stretch", alt=f"{short_name(image_id)}, score {row['score']:.3g}")
             st.button(
-                f"{row['rank']} · {row['margin']:+.3f}",
+                f"{row['rank']} · {row['margin']:+.2g}",
                 key=f"open-{image_id}",
                 type="primary" if image_id == opened else "secondary",
                 on_click=selection.remember,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from vlmad_core.results.comparison import Line
 from vlmad_core.results.verdicts import StoredThreshold, image_thresholds
 
 if TYPE_CHECKING:
-    from vlmad_core.backbones import ClipBackbone
+    from torch import Tensor
+
+    from vlmad_core.backbones import BackboneInfo, ClipBackbone
     from vlmad_core.live import LivePrediction
 
 FIRST_METHODS = ("clip_ac", "clip_cpe", "winclip")
@@ -57,17 +60,51 @@ def backbone() -> ClipBackbone:
     return load_backbone(os.environ.get("VLMAD_BACKBONE", "bundled"))
 
 
-@st.cache_data(show_spinner=False)
-def live_methods() -> dict[str, str]:
-    """Titles by name of the methods that can judge a single image without trained parameters."""
-    from vlmad_core.methods import create_method, list_methods
+def live_methods(info: BackboneInfo, dataset: str | None) -> dict[str, str]:
+    """Titles by name of the methods that can judge a single image with this backbone.
+
+    Methods that need trained parameters are among them where there are some for this backbone that were not
+    trained on the data set the image comes from.
+
+    Args:
+        info: The backbone's info.
+        dataset: Name of the data set the image comes from; None for an image of the visitor's own.
+    """
+    from vlmad_core.methods import create_method, find_parameters, list_methods
 
     found = {}
     for name in list_methods():
         method = create_method(name)
-        if not method.capabilities.transductive and not method.capabilities.trained:
+        able = not method.capabilities.transductive
+        if able and (not method.capabilities.trained or find_parameters(name, info, dataset) is not None):
             found[name] = method.title()
     return found
+
+
+def parameters_of(
+    methods: Sequence[str], info: BackboneInfo, dataset: str | None
+) -> dict[str, tuple[dict[str, Tensor], tuple[str, ...]]]:
+    """For each method that trains: its parameters, and the names of the data sets they were trained on.
+
+    Raises:
+        VlmadError: If they can't be read.
+    """
+    from vlmad_core.methods import find_parameters
+
+    found = {}
+    for name in methods:
+        path = find_parameters(name, info, dataset)
+        if path is not None:
+            found[name] = _parameters(path, name, info)
+    return found
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _parameters(path: Path, method: str, _info: BackboneInfo) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    from vlmad_core.methods import load_parameters
+
+    tensors, record = load_parameters(path, method, _info)
+    return tensors, record.training_data or ()
 
 
 def example_sets() -> dict[str, str]:
@@ -146,21 +183,25 @@ def common_scale(maps: Sequence[np.ndarray]) -> ColourScale:
 
 
 def judge(
-    image: Image.Image, methods: Sequence[str], category: str, references: Sequence[Image.Image]
+    image: Image.Image,
+    methods: Sequence[str],
+    category: str,
+    references: Sequence[Image.Image],
+    parameters: Mapping[str, Mapping[str, Tensor]],
 ) -> Iterator[LivePrediction]:
     """Judge an image; results that this session already has are not computed again.
 
     Raises:
         VlmadError: If the backbone can't be loaded or can't use the image.
     """
-    key = _key(image, methods, category, references)
+    key = _key(image, methods, category, references, sorted(parameters))
     if st.session_state.get("live_key") == key:
         yield from st.session_state["live_results"]
         return
     from vlmad_core.live import predict_each
 
     results = []
-    for prediction in predict_each(image, list(methods), category, backbone(), tuple(references)):
+    for prediction in predict_each(image, list(methods), category, backbone(), tuple(references), parameters):
         results.append(prediction)
         yield prediction
     st.session_state["live_key"], st.session_state["live_results"] = key, results
@@ -178,8 +219,14 @@ def _words(category: str) -> str:
     return " ".join(category.replace("_", " ").lower().split())
 
 
-def _key(image: Image.Image, methods: Sequence[str], category: str, references: Sequence[Image.Image]) -> str:
-    digest = hashlib.sha256(repr((list(methods), category)).encode())
+def _key(
+    image: Image.Image,
+    methods: Sequence[str],
+    category: str,
+    references: Sequence[Image.Image],
+    trained: Sequence[str],
+) -> str:
+    digest = hashlib.sha256(repr((list(methods), category, list(trained))).encode())
     for one in (image, *references):
         digest.update(repr(one.size).encode() + one.tobytes())
     return digest.hexdigest()

@@ -54,7 +54,7 @@ def choose_threshold(images: pd.DataFrame, stored: Mapping[str, StoredThreshold]
         help="An image counts as anomalous if its score is at least this high.",
     )  # fmt: skip
     st.slider(
-        "Score", low, high, key="threshold_value", step=(high - low) / 400, format="%.4f", on_change=_moved, width=210,
+        "Score", low, high, key="threshold_value", step=(high - low) / 400, format="%.4g", on_change=_moved, width=210,
         help="Move it to see which images change sides.",
     )  # fmt: skip
     return chosen

@@ -13,7 +13,7 @@ from vlmad_core.results.protocols import flat, protocol_differences, runs_table
 from vlmad_core.results.slices import area_label, recalls_known, region_recall, reliability
 from vlmad_core.results.speed import cost_table, pareto, stage_table
 from vlmad_core.results.store import Store, open_store
-from vlmad_core.results.tables import csv_text, headlines, latex_table, leaderboard_table, wide_cells
+from vlmad_core.results.tables import csv_text, headlines, latex_table, leaderboard_table, rank_again, wide_cells
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,21 @@ def test_latex_marks_the_best_and_leaves_blanks_blank(store: Store) -> None:
     assert len(columns) == 1
 
 
+def test_ranks_begin_at_one_in_a_part_of_the_leaderboard() -> None:
+    board = pd.DataFrame(
+        {
+            "dataset": "d",
+            "conditions": "c",
+            "metric": "image_auroc",
+            "eval_size": pd.array([None] * 3, dtype="Int64"),
+            "value": [0.9, math.nan, 0.7],
+            "rank": pd.array([4, None, 9], dtype="Int64"),
+        }
+    )
+    assert rank_again(board)["rank"].tolist()[::2] == [1, 2]
+    assert pd.isna(rank_again(board)["rank"].iloc[1])
+
+
 def test_headlines_one_row_per_line(store: Store) -> None:
     table = headlines(leaderboard(store), ["image_auroc", "aupro_30", "unknown"])
     assert len(table) == 2
@@ -92,7 +107,7 @@ def test_costs_and_stages_come_from_the_profile(store: Store) -> None:
     assert costs.loc["clip_ac", "hardware_id"] == "0" * 8
     assert math.isnan(costs.loc["clip_ac", "peak_gb"])
     stages = stage_table(one.lines())
-    assert stages.query("line == 'clip_ac' and stage == 'vision'")["ms"].item() == pytest.approx(2000 / 24)
+    assert stages.query("line == 'clip_ac' and stage == 'vision tower'")["ms"].item() == pytest.approx(2000 / 24)
 
 
 def test_pareto_keeps_ties_and_drops_the_beaten() -> None:

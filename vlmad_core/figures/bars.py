@@ -58,7 +58,7 @@ def shots_figure(frame: pd.DataFrame, label: str) -> go.Figure:
         )
     known = sorted({int(k) for k in frame["shots"]})
     figure.update_xaxes(title="Normal reference images per category", tickvals=known)
-    figure.update_yaxes(title=f"{label} (mean; bars: standard deviation between seeds)", tickformat=".1%")
+    figure.update_yaxes(title=label, tickformat=".1%")
     return calm(figure, 400)
 
 

@@ -40,16 +40,12 @@ def cost_figure(points: pd.DataFrame, cost: str, label: str) -> go.Figure:
                 "type": "data", "symmetric": False, "array": [row["high"] - row["value"]],
                 "arrayminus": [row["value"] - row["low"]], "color": style.colour, "thickness": 1.2, "width": 3,
             },
-            mode="markers+text",
-            text=[row["title"]],
-            textposition="top right",
-            textfont={"color": style.colour},
+            mode="markers",
             marker={
                 "color": style.colour, "symbol": style.symbol, "size": 13,
                 "line": {"width": 2 if row["front"] else 0, "color": "#8a96a3"},
             },
             name=row["title"],
-            showlegend=False,
             hovertemplate=f"{row['title']}: %{{y:.1%}} at %{{x:.4g}}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(title=COSTS[cost], type="log" if cost == "latency_ms" else "linear")

@@ -53,6 +53,7 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
                 labelLimit=130,
                 labelFontSize=12,
                 labelOverlap=False,
+                labelFlush=False,
                 labelExpr="split(replace(datum.label, ' (', '|('), '|')",
             ),
         ),

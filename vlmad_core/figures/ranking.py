@@ -7,7 +7,7 @@ import pandas as pd
 
 from vlmad_core.figures.colours import method_style
 
-ROW_HEIGHT = 44
+ROW_HEIGHT, NARROW_ROW = 44, 30
 
 
 def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = None) -> alt.LayerChart:
@@ -31,7 +31,12 @@ def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = Non
         alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
         alt.Tooltip("high:Q", title="to", format=".1%"),
     ]
-    y = alt.Y("title:N", sort=names, title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=190))
+    y = alt.Y(
+        "title:N",
+        sort=names,
+        title=None,
+        axis=alt.Axis(domain=False, ticks=False, labelLimit=190, labelFlush=False, labelBaseline="middle"),
+    )
     colour = alt.Color("colour:N", scale=None, legend=None)
     base = alt.Chart(data).encode(y=y, tooltip=tooltip)
     ends = base.mark_rule(strokeWidth=3, opacity=0.45, strokeCap="round").encode(
@@ -54,7 +59,8 @@ def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = Non
                 x=alt.X("x:Q", scale=scale), tooltip=alt.Tooltip("what:N", title="Line")
             ),
         )
-    return alt.layer(*layers).properties(height=max(2, len(names)) * ROW_HEIGHT + 60)
+    row = ROW_HEIGHT if len(names) <= 6 else NARROW_ROW
+    return alt.layer(*layers).properties(height=max(2, len(names)) * row + 60)
 
 
 _SHAPES = {"circle": "circle", "square": "square", "diamond": "diamond", "triangle-up": "triangle-up"}

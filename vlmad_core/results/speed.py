@@ -56,8 +56,24 @@ def cost_table(lines: Sequence[Line]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+STAGES: Mapping[str, str] = {
+    "read": "reading",
+    "preprocess": "reading",
+    "vision": "vision tower",
+    "references": "references",
+    "text": "text tower",
+    "scoring": "scoring",
+    "explain": "explaining",
+    "truth": "evaluation",
+    "upsampling": "evaluation",
+    "metrics": "evaluation",
+    "bootstrap": "evaluation",
+}
+"""What the stages of a run's profile are shown as; others keep their name."""
+
+
 def stage_table(lines: Sequence[Line]) -> pd.DataFrame:
-    """Milliseconds per image by stage: line, title, stage, ms; stages in the order in which they ran.
+    """Milliseconds per image by stage: line, title, stage, ms; stages in the order of ``STAGES``.
 
     Args:
         lines: The competitors. Stages up to the vision tower are spent once for all methods of a run together.
@@ -69,12 +85,15 @@ def stage_table(lines: Sequence[Line]) -> pd.DataFrame:
         seconds: dict[str, float] = {}
         for unit in units:
             for stage, value in (unit.profile.get("seconds") or {}).items():
-                seconds[stage] = seconds.get(stage, 0.0) + float(value)
+                name = STAGES.get(stage, stage)
+                seconds[name] = seconds.get(name, 0.0) + float(value)
         rows += [
             {"line": line.id, "title": line.title, "stage": stage, "ms": 1000 * value / max(1, images)}
             for stage, value in seconds.items()
         ]
-    return pd.DataFrame(rows, columns=["line", "title", "stage", "ms"])
+    frame = pd.DataFrame(rows, columns=["line", "title", "stage", "ms"])
+    order = {name: place for place, name in enumerate(dict.fromkeys(STAGES.values()))}
+    return frame.sort_values("stage", key=lambda s: s.map(order).fillna(len(order)), kind="stable", ignore_index=True)
 
 
 def pareto(costs: pd.Series, values: pd.Series) -> pd.Series:

@@ -91,6 +91,16 @@ def headlines(board: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "title", "preset", "shots", "n_categories", *metrics])
 
 
+def rank_again(board: pd.DataFrame) -> pd.DataFrame:
+    """A part of a leaderboard with ranks among its own lines.
+
+    Args:
+        board: Some lines of what ``leaderboard`` gives.
+    """
+    groups = board.groupby(["dataset", "conditions", "metric", "eval_size"], dropna=False)["value"]
+    return board.assign(rank=groups.rank(ascending=False, method="min").astype("Int64"))
+
+
 def csv_text(board: pd.DataFrame) -> str:
     """A leaderboard as csv: one row per line and metric, values as fractions, blanks empty with their reason."""
     columns = [
