@@ -163,6 +163,7 @@ def test_an_upload_gets_a_verdict(serve, measured: Path, tiny_clip: Path, open_t
     Image.fromarray(pixels).save(content, "PNG")
     chooser = tab.locator("input[type=file]").first
     chooser.set_input_files({"name": "part.png", "mimeType": "image/png", "buffer": content.getvalue()})
+    settle(tab)  # what is typed while the page is still taking the upload in would be lost
     words = tab.get_by_label("What is it?", exact=False)
     words.fill("metal plate")
     words.press("Enter")
