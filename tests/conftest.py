@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,14 @@ MakeStore = Callable[..., Path]
 
 DEFECTS = ("scratch", "stain")
 GRID = 8
+
+
+@pytest.fixture(scope="session")
+def quick_disk() -> Iterator[None]:
+    """Made-up stores need not survive a power cut; waiting for the disk would take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -56,8 +56,8 @@ COMMANDS: Mapping[str, Command] = {
             "anomaly_clip": Command("AnomalyCLIP's prompts", "vlmad_core.training.anomaly_clip"),
         },
     ),
-    "import": Command("import results of other programs", "vlmad_core.results.importing"),
-    "export": Command("leaderboards as tables, a run as maps", "vlmad_core.results.exporting"),
+    "import": Command("import results of other programs", "vlmad_core.exchange.importing"),
+    "export": Command("leaderboards as tables, a run as maps", "vlmad_core.exchange.exporting"),
     "report": Command("write a report", "vlmad_core.report.cli"),
     "bench": Command(
         "measure speed",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,14 +18,6 @@ ROOT = Path(__file__).parents[2]
 
 
 OpenApp = Callable[..., AppTest]
-
-
-@pytest.fixture(scope="session")
-def quick_disk() -> Iterator[None]:
-    """Made-up stores need not survive a power cut; waiting for the disk would take most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,6 @@ import pytest
 from PIL import Image
 
 SIDE = 48
-
-
-@pytest.fixture(scope="session")
-def quick_disk() -> Iterator[None]:
-    """Made-up stores need not survive a power cut; waiting for the disk would take most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture(scope="session")

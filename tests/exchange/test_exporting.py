@@ -11,8 +11,8 @@ from PIL import Image
 
 from vlmad_core.cli import main
 from vlmad_core.errors import StoreError
+from vlmad_core.exchange.exporting import export_maps, leaderboard_text
 from vlmad_core.results.aggregate import leaderboard
-from vlmad_core.results.exporting import export_maps, leaderboard_text
 from vlmad_core.results.store import open_store
 
 Make = Callable[..., Path]

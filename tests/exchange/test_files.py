@@ -14,9 +14,9 @@ from PIL import Image
 from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.errors import StoreError
-from vlmad_core.results.importers.maps import check_sizes, find_maps, missing_images, read_map
-from vlmad_core.results.importers.matching import SampleIndex
-from vlmad_core.results.importers.tables import Columns, read_scores
+from vlmad_core.exchange.maps import check_sizes, find_maps, missing_images, read_map
+from vlmad_core.exchange.matching import SampleIndex
+from vlmad_core.exchange.tables import Columns, read_scores
 
 Make = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("quick_disk")

@@ -21,6 +21,8 @@ from vlmad_core.results.aggregate import leaderboard
 from vlmad_core.results.comparison import comparisons
 from vlmad_core.results.store import Store, open_store
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 Make = Callable[..., Path]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

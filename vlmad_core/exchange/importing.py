@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlmad_core.errors import StoreError
-from vlmad_core.results.importers.problems import ImportProblem, ImportRefusedError
+from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
 from vlmad_core.results.store import open_store
 
 if TYPE_CHECKING:
     from vlmad_core.datasets.sample import Dataset
-    from vlmad_core.results.importers.record import Imported
-    from vlmad_core.results.importers.tables import ScoreTable
+    from vlmad_core.exchange.record import Imported
+    from vlmad_core.exchange.tables import ScoreTable
 
 KINDS: Mapping[str, str] = {
     "scores": "a csv or parquet file with one row for each test image: its path and its score",
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _import_store(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    from vlmad_core.results.importers.stores import import_store
+    from vlmad_core.exchange.stores import import_store
 
     copied = import_store(args.store, args.source, origin=args.origin or str(args.source), run_ids=args.run)
     lines = [
@@ -101,7 +101,7 @@ def _import_store(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def _import_run(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from vlmad_core.datasets import load_dataset
-    from vlmad_core.results.importers.measuring import import_run
+    from vlmad_core.exchange.measuring import import_run
 
     dataset = load_dataset(args.dataset)
     categories = _known_categories(dataset, args.categories)
@@ -120,8 +120,8 @@ def _find(
     args: argparse.Namespace, dataset: Dataset, categories: Sequence[str] | None
 ) -> tuple[Imported, list[ImportProblem], list[str]]:
     """Look through the source: what is there, what is wrong with it, and what the user should know."""
-    from vlmad_core.results.importers.maps import find_maps, missing_images
-    from vlmad_core.results.importers.record import Imported
+    from vlmad_core.exchange.maps import find_maps, missing_images
+    from vlmad_core.exchange.record import Imported
 
     problems: list[ImportProblem] = []
     notes: list[str] = []
@@ -130,7 +130,7 @@ def _find(
     files: list[Path] = []
     method, origin = args.method, args.origin
     if args.kind == "anomalib":
-        from vlmad_core.results.importers.anomalib import find_anomalib
+        from vlmad_core.exchange.anomalib import find_anomalib
 
         results = find_anomalib(args.source, dataset, categories)
         notes += results.notes
@@ -182,7 +182,7 @@ def _find(
 
 
 def _read_table(args: argparse.Namespace, file: Path, dataset: Dataset, categories: Sequence[str] | None) -> ScoreTable:
-    from vlmad_core.results.importers.tables import Columns, read_scores
+    from vlmad_core.exchange.tables import Columns, read_scores
 
     if args.kind == "anomalib":
         return read_scores(file, dataset, categories=categories)

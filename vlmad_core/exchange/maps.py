@@ -12,8 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 from vlmad_core.datasets.sample import Dataset, Sample
 from vlmad_core.errors import StoreError
-from vlmad_core.results.importers.matching import SampleIndex
-from vlmad_core.results.importers.problems import ImportProblem
+from vlmad_core.exchange.matching import SampleIndex
+from vlmad_core.exchange.problems import ImportProblem
 
 MAP_SUFFIXES = (".tiff", ".tif", ".npy", ".png")
 GREY_MODES = ("F", "L", "I", "I;16", "I;16B", "I;16L")

@@ -21,12 +21,12 @@ from vlmad_core.benchmark.protocol import MAP_SIZE
 from vlmad_core.benchmark.reading import ImageLoader, ahead, contents_hash
 from vlmad_core.datasets.sample import Dataset, Sample
 from vlmad_core.errors import StoreError
+from vlmad_core.exchange.maps import check_sizes, map_shape, read_map
+from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
+from vlmad_core.exchange.record import Imported, ScoreRule, imported_record
 from vlmad_core.methods.predictions import MapRule
 from vlmad_core.results import layout
 from vlmad_core.results.atomic import commit_folder, lock
-from vlmad_core.results.importers.maps import check_sizes, map_shape, read_map
-from vlmad_core.results.importers.problems import ImportProblem, ImportRefusedError
-from vlmad_core.results.importers.record import Imported, ScoreRule, imported_record
 from vlmad_core.results.schema import RunRecord
 from vlmad_core.results.writer import UnitContents, start_run, write_thumbnails, write_unit
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlmad_core.errors import StoreError
+from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
 from vlmad_core.results import layout
 from vlmad_core.results.atomic import commit_folder, lock, write_atomically, write_synced
-from vlmad_core.results.importers.problems import ImportProblem, ImportRefusedError
 from vlmad_core.results.schema import RunRecord, UnitRecord
 from vlmad_core.results.store import Store, open_store
 from vlmad_core.results.writer import now
