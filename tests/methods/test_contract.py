@@ -139,3 +139,20 @@ def test_methods_without_references_say_so(name):
 
 def test_patch_memory_needs_references():
     assert "at least one shot" in create_method("patch_memory").why_not_applicable(0)
+
+
+def test_the_nearest_reference_patch_of_a_reference_is_itself(cases, backbone, reference_pixels, trained):
+    told = set()
+    for case in cases:
+        request = case.method.needs(backbone.info, case.shots)
+        features = backbone.encode_images(reference_pixels, request)
+        scorer = case.method.prepare("nut", backbone, features if case.shots else None, trained.get(case.method.name))
+        found = scorer.nearest_patches(features)
+        assert case.shots or found is None, case
+        if found is not None:
+            told.add(case.method.name)
+            similarity, index = found
+            assert similarity.shape == index.shape == (2, 16)
+            torch.testing.assert_close(similarity, torch.ones(2, 16), atol=1e-5, rtol=0)
+            assert torch.equal(index.flatten(), torch.arange(32)), case
+    assert {"winclip", "april_gan", "patch_memory"} <= told

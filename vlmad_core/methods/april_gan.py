@@ -20,7 +20,7 @@ from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Method, MethodSettings, Reason, Scorer
-from vlmad_core.methods.memory import cosine_distance
+from vlmad_core.methods.memory import cosine_distance, nearest_cosine
 from vlmad_core.methods.places import least_familiar, top_patches
 from vlmad_core.methods.predictions import Activation, MapRule, Predictions, map_maximum
 from vlmad_core.methods.registry import register_method
@@ -146,6 +146,13 @@ class AprilGanScorer(Scorer):
             found = least_familiar(features.stages[last][:, 1:], self.memory[last], features.grid)
             reasons = [(*a, b) for a, b in zip(reasons, found, strict=True)]
         return tuple(reasons)
+
+    def nearest_patches(self, features: Features) -> tuple[Tensor, Tensor] | None:
+        """By the deepest stage."""
+        if not self.memory:
+            return None
+        last = max(self.memory)
+        return nearest_cosine(features.stages[last][:, 1:], self.memory[last])
 
 
 @register_method

@@ -124,6 +124,14 @@ class Scorer(ABC):
         """Why each of the N images got its score, strongest reasons first; empty where a method has none."""
         return ((),) * len(features)
 
+    def nearest_patches(self, features: Features) -> tuple[Tensor, Tensor] | None:
+        """For each patch the most similar patch of the references; None where a method has no memory of patches.
+
+        Returns:
+            Cosine similarities [N, P] and indices [N, P] into the K * P patches of the references, row by row.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class MethodSettings:

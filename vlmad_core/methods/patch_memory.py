@@ -18,7 +18,7 @@ from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Reason, Scorer
-from vlmad_core.methods.memory import cosine_distance
+from vlmad_core.methods.memory import cosine_distance, nearest_cosine
 from vlmad_core.methods.places import least_familiar
 from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.registry import register_method
@@ -73,6 +73,11 @@ class PatchMemoryScorer(Scorer):
         last = max(self.memory)
         found = least_familiar(features.stages[last][:, 1:], self.memory[last], features.grid)
         return tuple((reason,) for reason in found)
+
+    def nearest_patches(self, features: Features) -> tuple[Tensor, Tensor] | None:
+        """By the deepest stage."""
+        last = max(self.memory)
+        return nearest_cosine(features.stages[last][:, 1:], self.memory[last])
 
 
 @register_method

@@ -20,7 +20,7 @@ from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Method, MethodSettings, Reason, Scorer
-from vlmad_core.methods.memory import cosine_distance
+from vlmad_core.methods.memory import cosine_distance, nearest_cosine
 from vlmad_core.methods.places import least_familiar, patch_box
 from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.registry import register_method
@@ -105,6 +105,12 @@ class WinClipScorer(Scorer):
             return tuple(a + b for a, b in zip(prompts, windows, strict=True))
         patches = least_familiar(patch_tokens(features, self.settings), self.patch_memory, features.grid)
         return tuple((*a, *b, c) for a, b, c in zip(prompts, windows, patches, strict=True))
+
+    def nearest_patches(self, features: Features) -> tuple[Tensor, Tensor] | None:
+        """By the patch tokens that are compared with the references."""
+        if self.patch_memory is None:
+            return None
+        return nearest_cosine(patch_tokens(features, self.settings), self.patch_memory)
 
     def _window_logits(self, features: Features) -> dict[int, Tensor]:
         return {
