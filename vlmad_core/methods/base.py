@@ -62,6 +62,7 @@ class Capabilities:
         uses_text: Reads prompts.
         trained: Needs parameters trained on auxiliary data.
         transductive: Its scores depend on the other test images, so a live system can't have them.
+        vision_language: Works on a vision-language backbone; False for references that know images only.
     """
 
     classifies: bool = True
@@ -71,6 +72,7 @@ class Capabilities:
     uses_text: bool = True
     trained: bool = False
     transductive: bool = False
+    vision_language: bool = True
 
 
 @dataclass(frozen=True)
