@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +43,28 @@ class FeatureRequest:
         """True if everything in ``other`` is also asked for here."""
         return (self | other) == self
 
+    def names(self) -> tuple[str, ...]:
+        """What is asked for by the flat names of ``Features.tensors``, in a fixed order."""
+        found: list[str] = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, frozenset):
+                found += [_flat_name(f.name, key) for key in sorted(value)]
+            elif value:
+                found.append(f.name)
+        return tuple(found)
+
+    def without(self, names: Collection[str]) -> FeatureRequest:
+        """What is left to be computed where the tensors of these flat names are there already."""
+        left: dict[str, object] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, frozenset):
+                left[f.name] = frozenset(key for key in value if _flat_name(f.name, key) not in names)
+            else:
+                left[f.name] = value and f.name not in names
+        return FeatureRequest(**left)  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
 class Features:
@@ -78,10 +101,28 @@ class Features:
             if isinstance(value, Tensor):
                 flat[f.name] = value
             elif isinstance(value, Mapping):
-                for key, tensor in value.items():
-                    parts = key if isinstance(key, tuple) else (key,)
-                    flat[".".join((f.name, *map(str, parts)))] = tensor
+                flat |= {_flat_name(f.name, key): tensor for key, tensor in value.items()}
         return flat
+
+    @classmethod
+    def of_tensors(cls, grid: tuple[int, int], tensors: Mapping[str, Tensor]) -> Features:
+        """Features from tensors by the flat names that ``tensors`` gives.
+
+        Raises:
+            ValueError: If a name is none of them.
+        """
+        values: dict[str, Any] = {}
+        known = {f.name for f in fields(cls)} - {"grid"}
+        for name, tensor in tensors.items():
+            field_name, *parts = name.split(".")
+            if field_name not in known:
+                raise ValueError(f"there is no feature {name!r}")
+            if not parts:
+                values[field_name] = tensor
+            else:
+                key = tuple(int(part) for part in parts)
+                values.setdefault(field_name, {})[key if len(key) > 1 else key[0]] = tensor
+        return cls(grid=grid, **values)
 
     def __len__(self) -> int:
         """Number of images N."""
@@ -99,6 +140,12 @@ class Features:
             return value
 
         return replace(self, **{f.name: pick(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
+
+
+def _flat_name(name: str, key: object) -> str:
+    """The name of one tensor of a mapping: ``stages.6``, ``value_paths.2.6``."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return ".".join((name, *map(str, parts)))
 
 
 def concatenate_features(parts: Iterable[Features]) -> Features:

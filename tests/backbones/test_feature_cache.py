@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features, load_backbone
+from vlmad_core.backbones.feature_cache import (
+    FeatureCache,
+    cached_features,
+    content_key,
+    default_folder,
+    feature_key,
+)
+from vlmad_core.errors import BackboneError, DatasetError
+
+EVERYTHING = FeatureRequest(
+    image_embedding=True,
+    class_projection=True,
+    patch_tokens=True,
+    patch_embeddings=True,
+    stages=frozenset({1, 2}),
+    windows=frozenset({2, 3}),
+    value_paths=frozenset({(1, 2)}),
+)
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_clip: Path) -> ClipBackbone:
+    return load_backbone(str(tiny_clip))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{i}.png" for i in range(4)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+class Counting:
+    """A backbone that counts what passes."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.requests: list[FeatureRequest] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def encode_images(self, pixel_values: Any, request: FeatureRequest) -> Features:
+        self.requests += [request] * len(pixel_values)
+        return self.inner.encode_images(pixel_values, request)
+
+
+def same(first: Features, second: Features) -> bool:
+    a, b = first.tensors(), second.tensors()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_names_of_a_request_are_those_of_its_features(backbone, images):
+    features = cached_features(images[:1], backbone, EVERYTHING, None)
+    assert set(EVERYTHING.names()) == set(features.tensors())
+    assert EVERYTHING.without(EVERYTHING.names()) == FeatureRequest()
+    left = EVERYTHING.without({"stages.1", "value_paths.1.2", "image_embedding"})
+    assert set(left.names()) == set(EVERYTHING.names()) - {"stages.1", "value_paths.1.2", "image_embedding"}
+    assert same(Features.of_tensors(features.grid, features.tensors()), features)
+    with pytest.raises(ValueError, match="no feature 'colour'"):
+        Features.of_tensors((4, 4), {"colour": torch.zeros(1, 2)})
+
+
+@pytest.mark.parametrize("storage", ["half", "full"])
+def test_what_is_read_back_is_what_was_computed(backbone, images, tmp_path, storage):
+    cache = FeatureCache(tmp_path / "cache", storage=storage)
+    counting = Counting(backbone)
+    first = cached_features(images, counting, EVERYTHING, cache)
+    again = cached_features(images, counting, EVERYTHING, FeatureCache(tmp_path / "cache", storage=storage))
+    assert same(first, again)
+    assert len(counting.requests) == len(images)
+    exact = cached_features(images, backbone, EVERYTHING, None)
+    for name, tensor in exact.tensors().items():
+        stored = first.tensors()[name]
+        if storage == "full" or name.startswith("stages"):
+            assert torch.equal(stored, tensor)
+        else:
+            lengths = tensor.norm(dim=-1)
+            assert torch.allclose(stored.norm(dim=-1), lengths, rtol=2e-3)
+            # Half precision has 11 significant bits: no component of a unit vector moves by more than 2^-12.
+            error = (stored - tensor).abs().amax(dim=-1) / lengths
+            assert float(error.max()) <= 2**-12
+
+
+def test_more_is_added_and_less_is_served(backbone, images, tmp_path):
+    cache, counting = FeatureCache(tmp_path / "cache"), Counting(backbone)
+    cached_features(images, counting, FeatureRequest(image_embedding=True, stages=frozenset({2})), cache)
+    everything = cached_features(images, counting, EVERYTHING, cache)
+    assert counting.requests[-1] == EVERYTHING.without({"image_embedding", "stages.2"})
+    count = len(counting.requests)
+    less = cached_features(images, counting, FeatureRequest(stages=frozenset({1, 2})), cache)
+    assert set(less.tensors()) == {"stages.1", "stages.2"}
+    assert len(counting.requests) == count
+    fresh = cached_features(images, backbone, EVERYTHING, FeatureCache(tmp_path / "other"))
+    assert same(everything, fresh)  # the same bits, whatever was asked for first
+
+
+def test_the_content_of_an_image_counts_not_its_name(backbone, images, tmp_path):
+    cache, counting = FeatureCache(tmp_path / "cache"), Counting(backbone)
+    request = FeatureRequest(image_embedding=True)
+    cached_features(images[:1], counting, request, cache)
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(images[0].read_bytes())
+    cached_features([copy, images[0].read_bytes()], counting, request, cache)
+    assert len(counting.requests) == 1
+    picture = Image.open(images[0])
+    cached_features([picture, picture.copy()], counting, request, cache)
+    assert len(counting.requests) == 2
+    copy.write_bytes(images[1].read_bytes())
+    cached_features([copy], counting, request, cache)
+    assert len(counting.requests) == 3
+
+
+def test_everything_a_feature_depends_on_is_in_the_key(backbone, tiny_clip):
+    plain = feature_key(backbone.info, "half")
+    assert feature_key(load_backbone(str(tiny_clip)).info, "half") == plain
+    others = [
+        load_backbone(str(tiny_clip), image_size=64),
+        load_backbone(str(tiny_clip), image_size=64, position_rule="bilinear"),
+        load_backbone(str(tiny_clip), activation="quick_gelu"),
+        load_backbone(str(tiny_clip), precision="bfloat16"),
+    ]
+    keys = {feature_key(other.info, "half") for other in others} | {feature_key(backbone.info, "full"), plain}
+    assert len(keys) == 6
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty", "foreign"])
+def test_a_damaged_entry_is_computed_again_and_said(backbone, images, tmp_path, damage):
+    said: list[str] = []
+    cache = FeatureCache(tmp_path / "cache", notice=said.append)
+    first = cached_features(images, backbone, EVERYTHING, cache)
+    path = cache.path(backbone.info, content_key(images[2]))
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 16
+    path.write_bytes({"cut": content[:-9], "bit": content, "empty": b"", "foreign": b"not features"}[damage])
+    again = cached_features(images, backbone, EVERYTHING, cache)
+    assert same(first, again)
+    assert len(said) == cache.damaged == 1
+    assert path.name in said[0]
+    assert same(first, cached_features(images, backbone, EVERYTHING, cache))
+    assert cache.damaged == 1
+
+
+def test_the_least_recently_used_go_first(backbone, images, tmp_path):
+    request = FeatureRequest(image_embedding=True, patch_tokens=True)
+    probe = FeatureCache(tmp_path / "probe")
+    cached_features(images[:1], backbone, request, probe)
+    each = probe.filled_bytes()
+    cache = FeatureCache(tmp_path / "cache", limit_bytes=int(3.5 * each))
+    for number, image in enumerate(images[:3]):
+        cached_features([image], backbone, request, cache)
+        os.utime(cache.path(backbone.info, content_key(image)), (number, number))
+    cached_features(images[:1], backbone, request, cache)  # used last, though written first
+    cached_features(images[3:], backbone, request, cache)
+    assert cache.filled_bytes() <= cache.limit_bytes
+    held = [cache.holds(backbone.info, content_key(image), request) for image in images]
+    assert held == [True, False, True, True]
+
+
+def test_a_bound_below_one_entry_stores_nothing_and_changes_nothing(backbone, images, tmp_path):
+    plain = cached_features(images, backbone, EVERYTHING, FeatureCache(tmp_path / "plain"))
+    small = FeatureCache(tmp_path / "small", limit_bytes=100)
+    assert same(plain, cached_features(images, backbone, EVERYTHING, small))
+    assert small.filled_bytes() == 0
+
+
+def test_a_folder_that_can_not_be_written_to_costs_only_time(backbone, images, tmp_path):
+    said: list[str] = []
+    (tmp_path / "file").write_text("in the way")
+    cache = FeatureCache(tmp_path / "file", notice=said.append)
+    plain = cached_features(images, backbone, EVERYTHING, FeatureCache(tmp_path / "plain"))
+    assert same(plain, cached_features(images, backbone, EVERYTHING, cache))
+    assert len(said) == 1
+    assert "goes on without" in said[0]
+
+
+def test_threads_share_a_folder(backbone, images, tmp_path):
+    expected = cached_features(images, backbone, EVERYTHING, FeatureCache(tmp_path / "plain"))
+    found: list[Features] = []
+
+    def work(cache: FeatureCache) -> None:
+        found.append(cached_features(images, backbone, EVERYTHING, cache))
+
+    shared = FeatureCache(tmp_path / "cache")
+    threads = [threading.Thread(target=work, args=(shared,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert all(same(expected, features) for features in found)
+    assert shared.damaged == 0
+    assert not list((tmp_path / "cache").rglob(".tmp-*"))
+
+
+def test_two_processes_share_a_folder(backbone, images, tmp_path, tiny_clip):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from vlmad_core.backbones import load_backbone, FeatureRequest\n"
+        "from vlmad_core.backbones.feature_cache import FeatureCache, cached_features\n"
+        "backbone, cache = load_backbone(sys.argv[1]), FeatureCache(Path(sys.argv[2]))\n"
+        "for _ in range(3):\n"
+        "    for request in (FeatureRequest(image_embedding=True), FeatureRequest(windows=frozenset({2}))):\n"
+        "        cached_features([Path(p) for p in sys.argv[3:]], backbone, request, cache)\n"
+        "print(cache.damaged)\n"
+    )
+    command = [sys.executable, "-c", code, str(tiny_clip), str(tmp_path / "cache"), *map(str, images)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0].strip() for process in running] == ["0", "0"]
+    assert [process.returncode for process in running] == [0, 0]
+    request = FeatureRequest(image_embedding=True, windows=frozenset({2}))
+    cache, counting = FeatureCache(tmp_path / "cache"), Counting(backbone)
+    features = cached_features(images, counting, request, cache)
+    assert same(features, cached_features(images, backbone, request, FeatureCache(tmp_path / "plain")))
+    assert not list((tmp_path / "cache").rglob(".tmp-*"))
+
+
+def test_leftovers_of_killed_processes_are_cleared(backbone, images, tmp_path):
+    request = FeatureRequest(image_embedding=True)
+    cache = FeatureCache(tmp_path / "cache")
+    cached_features(images[:1], backbone, request, cache)
+    path = cache.path(backbone.info, content_key(images[0]))
+    old, new = (path.with_name(f".tmp-{path.name}-1-{name}") for name in ("old", "new"))
+    for leftover in (old, new):
+        leftover.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cached_features(images[1:2], backbone, request, FeatureCache(tmp_path / "cache"))
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_an_unreadable_image_is_named(backbone, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    for path in (broken, tmp_path / "missing.png"):
+        with pytest.raises(DatasetError, match=path.name):
+            cached_features([path], backbone, EVERYTHING, FeatureCache(tmp_path / "cache"))
+
+
+def test_where_the_default_folder_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("VLMAD_CACHE_DIR", str(tmp_path))
+    assert default_folder() == tmp_path / "features"
+    monkeypatch.delenv("VLMAD_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert default_folder() == tmp_path / "xdg" / "vlmad" / "features"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert default_folder() == Path.home() / "Library" / "Caches" / "vlmad" / "features"
+
+
+def test_an_unknown_storage_is_refused(tmp_path):
+    with pytest.raises(BackboneError, match="no storage 'double'"):
+        FeatureCache(tmp_path, storage="double")  # type: ignore[arg-type]
