@@ -113,6 +113,7 @@ def make_record(
             "notes": list(dataset.notes),
             "problems": len(dataset.problems),
             "trained": dict(trained),
+            "category_kinds": dict(dataset.category_kinds),
         },
         command=command,
         started_at=now(),
