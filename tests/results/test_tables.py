@@ -43,6 +43,12 @@ def test_csv_has_a_row_per_line_and_metric_and_fractions(store: Store) -> None:
     assert {"low", "high", "reason", "conditions"} <= set(back.columns)
 
 
+def test_latex_names_a_preset_once(store: Store) -> None:
+    board = leaderboard(store).assign(preset="imported", title="PatchCore (imported)")
+    assert "PatchCore (imported) &" in latex_table(board)
+    assert "PatchCore (accurate) &" in latex_table(board.assign(preset="accurate", title="PatchCore"))
+
+
 def test_latex_marks_the_best_and_leaves_blanks_blank(store: Store) -> None:
     text = latex_table(leaderboard(store))
     lines = text.splitlines()

@@ -9,6 +9,7 @@ import pandas as pd
 
 from vlmad_core.metrics.spec import METRICS
 from vlmad_core.results.comparison import Comparison, Lead, Line, cells, lead
+from vlmad_core.results.contamination import run_contamination
 from vlmad_core.results.speed import cost_table
 from vlmad_core.results.store import Store
 from vlmad_core.results.verdicts import counts, image_thresholds, judge
@@ -94,12 +95,13 @@ def caveats(one: Comparison, board: pd.DataFrame) -> tuple[str, ...]:
         for title in dict.fromkeys(short["title"])
     ]
     trained = {
-        run.title: training.get("training_data") or training.get("data")
+        run.title: training["training_data"]
         for run in one.runs
-        if isinstance(training := run.provenance.data.get("trained"), Mapping) and training
+        if isinstance(training := run.provenance.data.get("trained"), Mapping) and training.get("training_data")
     }
-    for title, source in trained.items():
-        found.append(f"{title} uses parameters that were trained{f' on {source}' if source else ''}.")
+    found += [f"{title} uses parameters that were trained on {', '.join(on)}." for title, on in trained.items()]
+    seen = dict.fromkeys(run.title for run in one.runs if run_contamination(run).verdict == "contaminated")
+    found += [f"{title} is contaminated: it was trained on the images it is judged on." for title in seen]
     if len(one.categories) < 5:
         found.append(f"With {len(one.categories)} categories, intervals over categories are rough.")
     return tuple(found)

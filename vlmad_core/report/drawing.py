@@ -11,7 +11,9 @@ from vlmad_core.figures.colours import method_style
 
 ROW = 30
 WIDTH = 720
-LEFT = 210
+NARROWEST_LEFT = 120
+LETTER = 7.2
+"""About the width of a letter at the labels' size, so that the longest label has room."""
 RIGHT = 70
 INK = "#1f2933"
 GREY = "#7b8794"
@@ -47,10 +49,11 @@ def interval_chart(bars: Sequence[Bar], axis: str, *, chance: float | None = Non
     """
     ends = [end for bar in bars for end in (bar.value, bar.low, bar.high) if not math.isnan(end)]
     low, high, ticks = axis_range(min([*ends, *([chance] if chance is not None else [])]), max(ends))
-    height = len(bars) * ROW + 58
+    height = len(bars) * ROW + 62
+    left = max(NARROWEST_LEFT, 16 + LETTER * max(len(bar.label) for bar in bars))
 
     def x(value: float) -> float:
-        return LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+        return left + (value - low) / (high - low) * (WIDTH - left - RIGHT)
 
     bottom = len(bars) * ROW + 12
     parts = [_open(height, f"{axis}: " + ", ".join(f"{bar.label} {100 * bar.value:.1f}%" for bar in bars))]
@@ -63,12 +66,12 @@ def interval_chart(bars: Sequence[Bar], axis: str, *, chance: float | None = Non
     for row, bar in enumerate(bars):
         y = 8 + (row + 0.5) * ROW
         colour = method_style(bar.method).colour
-        parts.append(_text(LEFT - 12, y + 4, bar.label, "end", INK))
+        parts.append(_text(left - 12, y + 4, bar.label, "end", INK))
         if not math.isnan(bar.low) and not math.isnan(bar.high):
             parts.append(_line(x(bar.low), y, x(bar.high), y, colour, width=4, opacity=0.4))
         parts.append(f'<circle cx="{x(bar.value):.1f}" cy="{y:.1f}" r="5.5" fill="{colour}"/>')
         parts.append(_text(WIDTH - RIGHT + 14, y + 4, f"{100 * bar.value:.1f}%", "start", INK))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, bottom + 42, axis, "middle", GREY))
+    parts.append(_text((left + WIDTH - RIGHT) / 2, bottom + 46, axis, "middle", GREY))
     return "".join([*parts, "</svg>"])
 
 

@@ -131,7 +131,8 @@ def latex_table(board: pd.DataFrame) -> str:
     best = wide.max()
     for key, row in wide.iterrows():
         title, preset, shots = key if isinstance(key, tuple) else (key, "canonical", 0)
-        name = str(title) if preset == "canonical" else f"{title} ({preset})"
+        marked = preset == "canonical" or f"({preset})" in str(title)
+        name = str(title) if marked else f"{title} ({preset})"
         name = f"{name}, {shots}-shot" if shots else name
         values = [_latex_value(row.get(metric), best.get(metric)) for metric in names]
         lines.append(" & ".join([_latex(name), *values]) + r" \\")
