@@ -192,10 +192,16 @@ def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None, *, of_pa
 
 def _short(one: Comparison) -> str:
     size = one.runs[0].protocol.data.get("size", "full")
-    details = [f"{one.backbone.get('image_size', '?')} px"]
+    details = [_input_size(one.backbone)]
     details += [] if size == "full" else [f"{size} size"]
     details += ["as published"] if one.mode == "as_published" else []
     return f"{backbone_title(one.backbone)}, {', '.join(details)}"
+
+
+def _input_size(backbone: Mapping[str, Any]) -> str:
+    """Side of the input, or that it is not known, as with imported results."""
+    side = backbone.get("image_size")
+    return f"{side} px" if side else "input size not known"
 
 
 def backbone_title(backbone: Mapping[str, Any]) -> str:
@@ -205,7 +211,7 @@ def backbone_title(backbone: Mapping[str, Any]) -> str:
 
 def _measured_with(one: Comparison) -> str:
     backbone = one.backbone
-    details = f"{backbone.get('image_size', '?')} px, {backbone.get('precision', '?')}"
+    details = ", ".join(part for part in (_input_size(backbone), backbone.get("precision")) if part)
     synthetic = one.runs[0].provenance.data.get("synthetic")
     kind = " · rendered images" if synthetic else ""
     size = str(one.runs[0].protocol.data.get("size", "full"))
