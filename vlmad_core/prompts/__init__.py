@@ -1,11 +1,45 @@
 """Prompt ensembles, as data, and the text prototypes made of them."""
 
+from vlmad_core.prompts.checks import PhraseProblem, problem_of, read_phrases
 from vlmad_core.prompts.ensemble import (
     PromptEnsemble,
     PromptError,
-    list_ensembles,
+    Tuning,
+    compose,
     load_ensemble,
+    parse_ensemble,
     read_ensemble,
+    to_yaml,
+    tuning_warning,
+)
+from vlmad_core.prompts.places import list_ensembles, prompts_folder, saved_names
+from vlmad_core.prompts.saved import (
+    EnsembleEntry,
+    available_ensembles,
+    remove_ensemble,
+    save_ensemble,
+    tidy_name,
 )
 
-__all__ = ["PromptEnsemble", "PromptError", "list_ensembles", "load_ensemble", "read_ensemble"]
+__all__ = [
+    "EnsembleEntry",
+    "PhraseProblem",
+    "PromptEnsemble",
+    "PromptError",
+    "Tuning",
+    "available_ensembles",
+    "compose",
+    "list_ensembles",
+    "load_ensemble",
+    "parse_ensemble",
+    "problem_of",
+    "prompts_folder",
+    "read_ensemble",
+    "read_phrases",
+    "remove_ensemble",
+    "save_ensemble",
+    "saved_names",
+    "tidy_name",
+    "to_yaml",
+    "tuning_warning",
+]

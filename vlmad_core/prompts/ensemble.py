@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,14 +13,42 @@ from typing import Any
 import yaml
 
 from vlmad_core.errors import VlmadError
+from vlmad_core.prompts.checks import PLACE, problem_of
+from vlmad_core.prompts.places import ENSEMBLE_FOLDER, list_ensembles, saved_names, saved_path
 
-ENSEMBLE_FOLDER = Path(__file__).parent / "ensembles"
 MAX_PROMPTS = 4096
-PLACE = "{}"
+LARGEST_FILE = 1 << 20
+"""Bytes of an ensemble's file; the largest that comes with the program has 2,000."""
 
 
 class PromptError(VlmadError):
     """A prompt ensemble is unknown or not well formed."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """On what an ensemble's words were chosen: judged on the same images, its results are better than it is.
+
+    Attributes:
+        dataset: Name of the data set.
+        categories: Categories whose labels were looked at.
+        how: ``by hand`` or ``greedy forward selection``.
+        metric: The metric that was looked at.
+    """
+
+    dataset: str
+    categories: tuple[str, ...]
+    how: str
+    metric: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "dataset": self.dataset,
+            "categories": list(self.categories),
+            "how": self.how,
+            "metric": self.metric,
+        }
 
 
 @dataclass(frozen=True)
@@ -34,6 +62,7 @@ class PromptEnsemble:
         normal_states: Phrases with one ``{}`` for the category, e.g. ``flawless {}``.
         abnormal_states: The same for anomalous, e.g. ``{} with defect``.
         templates: Sentences with one ``{}`` for the state, e.g. ``a photo of a {}.``.
+        tuned_on: On what its words were chosen; empty if on nothing that is known.
     """
 
     name: str
@@ -42,6 +71,7 @@ class PromptEnsemble:
     normal_states: tuple[str, ...]
     abnormal_states: tuple[str, ...]
     templates: tuple[str, ...]
+    tuned_on: tuple[Tuning, ...] = ()
 
     def __post_init__(self) -> None:
         for field in ("normal_states", "abnormal_states", "templates"):
@@ -49,11 +79,10 @@ class PromptEnsemble:
             if not phrases:
                 raise PromptError(f"The ensemble {self.name!r} has no {field}.", "Give at least one.")
             for phrase in phrases:
-                if not isinstance(phrase, str) or phrase.count(PLACE) != 1:
-                    raise PromptError(
-                        f"In {field} of the ensemble {self.name!r}, {phrase!r} has not exactly one {PLACE}.",
-                        f"Write {PLACE} where the {'state' if field == 'templates' else 'category'} goes.",
-                    )
+                problem = problem_of(phrase, "template" if field == "templates" else "state")
+                if problem is not None:
+                    shown = phrase if not isinstance(phrase, str) or len(phrase) <= 80 else phrase[:77] + "..."
+                    raise PromptError(f"In {field} of the ensemble {self.name!r}, {shown!r} {problem}")
         if len(self.templates) * (len(self.normal_states) + len(self.abnormal_states)) > MAX_PROMPTS:
             raise PromptError(
                 f"The ensemble {self.name!r} makes more than {MAX_PROMPTS} prompts.",
@@ -73,10 +102,12 @@ class PromptEnsemble:
         return self._compose(self.abnormal_states, category)
 
     def _compose(self, states: Sequence[str], category: str) -> tuple[str, ...]:
-        # str.replace, not str.format: a category may hold braces of its own.
-        return tuple(
-            template.replace(PLACE, state.replace(PLACE, category)) for template in self.templates for state in states
-        )
+        return tuple(compose(template, state, category) for template in self.templates for state in states)
+
+    @property
+    def count(self) -> int:
+        """Number of prompts for one category."""
+        return len(self.templates) * (len(self.normal_states) + len(self.abnormal_states))
 
     @property
     def content_hash(self) -> str:
@@ -84,28 +115,72 @@ class PromptEnsemble:
         content = json.dumps([self.normal_states, self.abnormal_states, self.templates])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
+    def same_words(self, other: PromptEnsemble) -> bool:
+        """Whether the two make the same prompts in the same order."""
+        return self.content_hash == other.content_hash
 
-def list_ensembles() -> tuple[str, ...]:
-    """Names of the ensembles that come with the program."""
-    return tuple(sorted(path.stem for path in ENSEMBLE_FOLDER.glob("*.yaml")))
+
+def compose(template: str, state: str, category: str) -> str:
+    """One prompt: the category put into a state, and that into a template.
+
+    >>> compose("a photo of a {}.", "flawless {}", "nut")
+    'a photo of a flawless nut.'
+    """
+    # str.replace, not str.format: a category may hold braces of its own.
+    return template.replace(PLACE, state.replace(PLACE, category))
+
+
+def tuning_warning(ensemble: PromptEnsemble, datasets: Iterable[str], categories: Iterable[str]) -> str | None:
+    """What must be said when an ensemble is judged on categories on which its words were chosen.
+
+    Args:
+        ensemble: The ensemble.
+        datasets: Names of the data set it is judged on (its own and its official one).
+        categories: The categories it is judged on.
+
+    Returns:
+        A sentence or two, or None if nothing of the kind is recorded.
+    """
+    names, judged = set(datasets), list(categories)
+    seen: dict[str, None] = {}
+    ways: dict[str, None] = {}
+    for tuning in ensemble.tuned_on:
+        if tuning.dataset in names:
+            seen.update(dict.fromkeys(name for name in judged if name in tuning.categories))
+            ways[tuning.how] = None
+    if not seen:
+        return None
+    share = "all" if len(seen) == len(judged) else f"{len(seen)} of the {len(judged)}"
+    return (
+        f"The words of {ensemble.title} were chosen ({', '.join(ways)}) on {share} categories shown here. "
+        "What they gain on these is partly fitted; judge them on others."
+    )
 
 
 @cache
+def builtin_ensemble(name: str) -> PromptEnsemble:
+    """One of the ensembles that come with the program; ``name`` must be in ``list_ensembles``."""
+    return read_ensemble(ENSEMBLE_FOLDER / f"{name}.yaml")
+
+
 def load_ensemble(name: str) -> PromptEnsemble:
-    """Read an ensemble by name, or from a yaml file of one's own by its path.
+    """Read an ensemble by name (of the program's, or saved by the user), or from a yaml file by its path.
 
     Raises:
         PromptError: If there is none of that name, or the file is not well formed.
     """
-    path = ENSEMBLE_FOLDER / f"{name}.yaml"
-    if name not in list_ensembles():
-        path = Path(name)
-        if path.suffix not in (".yaml", ".yml") or not path.is_file():
-            raise PromptError(
-                f"There is no prompt ensemble {name!r}.",
-                f"Known are: {', '.join(list_ensembles())}; or give the path of a yaml file.",
-            )
-    return read_ensemble(path)
+    if name in list_ensembles():
+        return builtin_ensemble(name)
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return read_ensemble(path)
+    if name in saved_names():
+        return read_ensemble(saved_path(name))
+    saved = f"; saved: {', '.join(saved_names())}" if saved_names() else ""
+    raise PromptError(
+        f"There is no prompt ensemble {name!r}.",
+        f"Known are: {', '.join(list_ensembles())}{saved}; or give the path of a yaml file.",
+    )
 
 
 def read_ensemble(path: Path) -> PromptEnsemble:
@@ -115,17 +190,73 @@ def read_ensemble(path: Path) -> PromptEnsemble:
         PromptError: If the file is not well formed.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > LARGEST_FILE:
+            raise PromptError(f"The prompt ensemble {path} has more than {LARGEST_FILE:,} bytes.", "Use fewer words.")
+        content = path.read_bytes()
+    except OSError as error:
+        raise PromptError(f"The prompt ensemble {path} can't be read: {error}.", "Check the path.") from error
+    return parse_ensemble(content, path.stem, str(path))
+
+
+def parse_ensemble(content: bytes | str, name: str, place: str) -> PromptEnsemble:
+    """An ensemble from the text of a yaml file.
+
+    Args:
+        content: The file's content.
+        name: What to call the ensemble.
+        place: What to call the file in messages.
+
+    Raises:
+        PromptError: If it is not well formed.
+    """
+    needs = "It needs title, normal_states, abnormal_states and templates."
+    if len(content) > LARGEST_FILE:
+        raise PromptError(f"The prompt ensemble {place} has more than {LARGEST_FILE:,} bytes.", "Use fewer words.")
+    try:
+        # An alias can make a small file a large one, so none is followed.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.SafeLoader)):
+            raise PromptError(f"The prompt ensemble {place} holds yaml aliases.", "Write every phrase out.")
+        raw = yaml.safe_load(content)
         return PromptEnsemble(
-            name=path.stem,
-            title=str(raw["title"]),
-            source=str(raw.get("source", "")),
-            normal_states=tuple(raw["normal_states"]),
-            abnormal_states=tuple(raw["abnormal_states"]),
-            templates=tuple(raw["templates"]),
+            name=name,
+            title=str(raw["title"])[:100],
+            source=str(raw.get("source", ""))[:1000],
+            normal_states=_phrases(raw["normal_states"]),
+            abnormal_states=_phrases(raw["abnormal_states"]),
+            templates=_phrases(raw["templates"]),
+            tuned_on=tuple(_tuning(item) for item in raw.get("tuned_on") or ()),
         )
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise PromptError(
-            f"The prompt ensemble {path} can't be read: {type(error).__name__} {error}.",
-            "It needs title, normal_states, abnormal_states and templates.",
+            f"The prompt ensemble {place} can't be read: {type(error).__name__} {str(error)[:200]}.", needs
         ) from error
+
+
+def to_yaml(ensemble: PromptEnsemble) -> str:
+    """An ensemble as the text of a yaml file; ``parse_ensemble`` gives the same ensemble back."""
+    plain: dict[str, Any] = {
+        "title": ensemble.title,
+        "source": ensemble.source,
+        "normal_states": list(ensemble.normal_states),
+        "abnormal_states": list(ensemble.abnormal_states),
+        "templates": list(ensemble.templates),
+    }
+    if ensemble.tuned_on:
+        plain["tuned_on"] = [tuning.to_json() for tuning in ensemble.tuned_on]
+    head = "# Every string this ensemble is made of: each state, put into each template, with the category for {}.\n"
+    return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _phrases(value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list of phrases and found {type(value).__name__}")
+    return tuple(value)
+
+
+def _tuning(raw: object) -> Tuning:
+    if not isinstance(raw, Mapping):
+        raise TypeError(f"an entry of tuned_on is {type(raw).__name__}")
+    categories = tuple(str(name)[:200] for name in _phrases(raw["categories"]))
+    return Tuning(
+        str(raw["dataset"])[:200], categories, str(raw.get("how", ""))[:200], str(raw.get("metric", ""))[:100]
+    )

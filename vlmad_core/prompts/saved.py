@@ -1,0 +1,139 @@
+"""Saving prompt ensembles under a name, and all that can be chosen; see ``places`` for where they lie."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vlmad_core.prompts.ensemble import (
+    PromptEnsemble,
+    PromptError,
+    builtin_ensemble,
+    load_ensemble,
+    parse_ensemble,
+    to_yaml,
+)
+from vlmad_core.prompts.places import (
+    MOST_SAVED,
+    NAME,
+    PROMPTS_VARIABLE,
+    list_ensembles,
+    may_be_saved,
+    saved_names,
+    saved_path,
+)
+
+
+@dataclass(frozen=True)
+class EnsembleEntry:
+    """An ensemble that can be chosen.
+
+    Attributes:
+        name: What to give to ``load_ensemble``, or behind a method's name: ``clip_cpe:my_words``.
+        title: How it is shown.
+        ensemble: The ensemble; None if its file can't be used.
+        saved: Whether a user saved it.
+        problem: Why it can't be used, or None.
+    """
+
+    name: str
+    title: str
+    ensemble: PromptEnsemble | None
+    saved: bool
+    problem: str | None = None
+
+
+def tidy_name(title: str) -> str:
+    """A name that can be saved under, from a title; empty if nothing of it can be used.
+
+    >>> tidy_name("My words, 2nd try")
+    'my_words_2nd_try'
+    """
+    name = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:40].strip("_")
+    return name if NAME.fullmatch(name) else ""
+
+
+def check_name(name: str) -> None:
+    """See that an ensemble may be saved under a name.
+
+    Raises:
+        PromptError: If not.
+    """
+    if not NAME.fullmatch(name):
+        raise PromptError(
+            f"An ensemble can't be called {name[:60]!r}.",
+            "Use small letters, digits and underscores, at most 40, beginning with a letter or digit.",
+        )
+    if not may_be_saved(name):
+        raise PromptError(f"The name {name!r} belongs to the program.", "Choose another one.")
+
+
+def available_ensembles() -> tuple[EnsembleEntry, ...]:
+    """All ensembles that can be chosen: the program's, then the saved ones; damaged ones with what is wrong."""
+    entries = [
+        EnsembleEntry(name, builtin_ensemble(name).title, builtin_ensemble(name), saved=False)
+        for name in list_ensembles()
+    ]
+    for name in saved_names():
+        try:
+            ensemble = load_ensemble(name)
+        except PromptError as error:
+            entries.append(EnsembleEntry(name, name, None, saved=True, problem=str(error)))
+        else:
+            entries.append(EnsembleEntry(name, ensemble.title, ensemble, saved=True))
+    return tuple(entries)
+
+
+def save_ensemble(ensemble: PromptEnsemble, name: str, *, overwrite: bool = False) -> Path:
+    """Save an ensemble under a name; it is there whole or not at all.
+
+    Args:
+        ensemble: What to save; its own name is not used.
+        name: Under which to save it.
+        overwrite: Whether to replace one that has the name.
+
+    Returns:
+        The file.
+
+    Raises:
+        PromptError: If the name can't be used or is taken, or the folder can't be written to.
+    """
+    check_name(name)
+    path = saved_path(name)
+    if not overwrite and path.exists():
+        raise PromptError(f"There is an ensemble {name!r} already.", "Choose another name, or replace it.")
+    if not path.exists() and len(saved_names()) >= MOST_SAVED:
+        raise PromptError(f"{MOST_SAVED} ensembles are saved already.", f"Remove some from {path.parent}.")
+    text = to_yaml(replace(ensemble, name=name))
+    parse_ensemble(text, name, str(path))
+    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise PromptError(
+            f"Nothing was saved: {path.parent} can't be written to ({error}).", f"Set {PROMPTS_VARIABLE}."
+        ) from error
+    return path
+
+
+def remove_ensemble(name: str) -> None:
+    """Remove a saved ensemble.
+
+    Raises:
+        PromptError: If there is none of that name, or it can't be removed.
+    """
+    check_name(name)
+    path = saved_path(name)
+    if name not in saved_names():
+        raise PromptError(f"No ensemble {name!r} is saved.", "Nothing was removed.")
+    try:
+        path.unlink()
+    except OSError as error:
+        raise PromptError(f"{path} can't be removed: {error}.", "Check its rights.") from error
