@@ -97,7 +97,9 @@ def _needs_full_image(request: FeatureRequest) -> bool:
 
 
 def _check_blocks(request: FeatureRequest, depth: int) -> None:
-    for block in {*request.stages, *(block for path in request.value_paths for block in path)}:
+    # A value path may start behind the last block: it is then the tower's own path.
+    ends = {min(start, depth) if start == depth + 1 else start for start, _ in request.value_paths}
+    for block in {*request.stages, *ends, *(stage for _, stage in request.value_paths)}:
         if not 1 <= block <= depth:
             raise BackboneError(
                 f"Block {block} was asked for, but this vision tower has blocks 1 to {depth}.",

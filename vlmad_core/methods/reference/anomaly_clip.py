@@ -21,7 +21,8 @@ from vlmad_core.methods.trained import from_prompt_learner
 def anomaly_clip_outputs(reference: ReferenceFolder) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield (name, ours, theirs) for each stored output; embeddings are normalised first."""
     pixels = reference.tensor("pixel_values")
-    size = (pixels.shape[-2], pixels.shape[-1])
+    side = reference.input_size()
+    size = (side, side)
     parameters = from_prompt_learner(
         {
             name.removeprefix("prompt_learner."): tensor
@@ -32,19 +33,20 @@ def anomaly_clip_outputs(reference: ReferenceFolder) -> Iterator[tuple[str, Tens
     tokens = reference.tensor("tokenized_prompts").tolist()
     backbone = load_backbone(
         str(reference.path),
-        image_size=size[0],
-        position_rule="bilinear",
+        image_size=side,
+        position_rule=reference.position_rule("bilinear"),
         tokenizer=_without_places(tokens, parameters["context"].shape[1]),
     )
     stages = tuple(reference.setting("features_list"))
     method = create_method(
         "anomaly_clip",
         stages=stages,
-        # The authors' number counts from the end, one too many: the last (number - 1) blocks run the second path.
-        value_start=backbone.info.depth - int(reference.setting("dpam_layer")) + 2,
-        temperature=float(reference.settings.get("temperature", 0.07)),
+        # The authors' number counts from the end, one too many: the last (number - 1) blocks run the second path,
+        # all of them if it is greater than the depth, none if it is 1.
+        value_start=max(1, backbone.info.depth - int(reference.setting("dpam_layer")) + 2),
+        temperature=float(reference.settings.get("temperature") or 0.07),
         smoothing_sigma=float(reference.settings.get("gaussian_sigma", 4)),
-        smoothing_size=size[0],
+        smoothing_size=side,
     )
     assert isinstance(method, AnomalyClip)
     features = backbone.encode_images(pixels, method.needs(backbone.info, shots=0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ CHECKS: Mapping[str, Callable[[ReferenceFolder], Iterator[tuple[str, Tensor, Ten
 """For each method a function that yields (name, ours, theirs)."""
 
 _SCORES = ("score", "map")
+_OUTPUTS = re.compile(r".*(embeddings|features|patch_tokens|stage_tokens|_map|image_score).*")
+"""Names of stored tensors that are outputs; all others are inputs."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,39 @@ class Difference:
     ok: bool
 
 
-def check_reference(path: Path) -> tuple[str, dict[str, Difference]]:
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found.
+
+    Attributes:
+        method: The method.
+        outputs: The difference per output, by name.
+        not_compared: Stored outputs that this program does not make, so that nothing can be said of them.
+    """
+
+    method: str
+    outputs: Mapping[str, Difference]
+    not_compared: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether anything was compared, and all of it is within tolerance."""
+        return bool(self.outputs) and all(difference.ok for difference in self.outputs.values())
+
+
+def check_reference(path: Path) -> Outcome:
     """Run our method on a reference folder.
 
     Args:
         path: A folder with ``<method>.json``, ``<method>.safetensors``, an OpenCLIP checkpoint, and prompts.
 
-    Returns:
-        The method, and the difference per stored output.
-
     Raises:
         VlmadError: If the folder can't be used.
     """
     reference = read_reference(path, tuple(CHECKS))
-    return reference.method, {
-        name: _difference(name, ours, theirs) for name, ours, theirs in CHECKS[reference.method](reference)
-    }
+    outputs = {name: _difference(name, ours, theirs) for name, ours, theirs in CHECKS[reference.method](reference)}
+    stored = sorted(name for name in reference.tensors if _OUTPUTS.fullmatch(name))
+    return Outcome(reference.method, outputs, tuple(name for name in stored if name not in outputs))
 
 
 def _difference(name: str, ours: Tensor, theirs: Tensor) -> Difference:
@@ -80,16 +100,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the differences; 0 if all are within tolerance, else 1."""
-    method, outputs = check_reference(args.folder)
-    ok = bool(outputs) and all(difference.ok for difference in outputs.values())
+    outcome = check_reference(args.folder)
     if args.json:
-        shown = {name: asdict(difference) for name, difference in outputs.items()}
-        print(json.dumps({"method": method, "outputs": shown, "ok": ok}, indent=2))
-        return 0 if ok else 1
-    print(f"{method}: largest absolute difference per output")
-    for name, difference in outputs.items():
+        shown = {name: asdict(difference) for name, difference in outcome.outputs.items()}
+        found = {"method": outcome.method, "outputs": shown, "ok": outcome.ok}
+        print(json.dumps({**found, "not_compared": list(outcome.not_compared)}, indent=2))
+        return 0 if outcome.ok else 1
+    print(f"{outcome.method}: largest absolute difference per output")
+    for name, difference in outcome.outputs.items():
         figure = "not comparable" if difference.max_abs is None else f"{difference.max_abs:.1e}"
         verdict = "ok" if difference.ok else "TOO FAR"
         print(f"  {name:32s} {figure:>14s}   allowed {difference.tolerance:.0e}   {verdict}")
-    print("agrees" if ok else "does not agree")
-    return 0 if ok else 1
+    for name in outcome.not_compared:
+        print(f"  {name:32s} not compared: this program makes no such output")
+    print("agrees" if outcome.ok else "does not agree")
+    return 0 if outcome.ok else 1

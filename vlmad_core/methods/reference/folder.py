@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vlmad_core.backbones.info import PositionRule
 from vlmad_core.backbones.text import Tokenizer
 from vlmad_core.errors import VlmadError
 
@@ -51,6 +52,68 @@ class ReferenceFolder:
             )
         return self.tensors[name]
 
+    def references(self, shots: int) -> Tensor:
+        """The first ``shots`` reference images, preprocessed.
+
+        Raises:
+            ReferenceFolderError: If there are fewer.
+        """
+        found = self.tensor("reference_pixel_values")
+        if len(found) < shots:
+            raise ReferenceFolderError(
+                f"{self.path / self.method}.safetensors holds {shots}-shot outputs, but {len(found)} references.",
+                "Make the reference again with enough images in reference_pixel_values.",
+            )
+        return found[:shots]
+
+    def prompts_of(self, side: str) -> tuple[str, ...]:
+        """The prompts of a class, ``normal`` or ``abnormal``.
+
+        Raises:
+            ReferenceFolderError: If there are none.
+        """
+        if not self.prompts.get(side):
+            raise ReferenceFolderError(
+                f"{self.path / 'prompts.json'} lacks the {side} prompts.",
+                "It needs two lists, 'normal' and 'abnormal', whose tokens are stored as prompt_tokens.*.",
+            )
+        return self.prompts[side]
+
+    def input_size(self) -> int:
+        """Side of the input images in pixels.
+
+        Raises:
+            ReferenceFolderError: If they are not square RGB images.
+        """
+        shape = tuple(self.tensor("pixel_values").shape)
+        if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+            raise ReferenceFolderError(
+                f"pixel_values of {self.path} have the shape {shape}.", "Store square images as [N, 3, S, S]."
+            )
+        return shape[2]
+
+    def position_rule(self, usual: PositionRule) -> PositionRule:
+        """How the position table is resampled: as the json says, or as the method's authors do.
+
+        Args:
+            usual: The authors' rule, where ``position_embedding_resize`` is absent.
+
+        Raises:
+            ReferenceFolderError: If the json names a rule that is none of ours.
+        """
+        text = str(self.settings.get("position_embedding_resize") or "").lower().replace(" ", "")
+        if not text:
+            return usual
+        if "align_corners=true" not in text:
+            if "bicubic" in text:
+                return "bicubic" if "antialias=false" in text else "bicubic_antialias"
+            if "bilinear" in text and "antialias=true" not in text:
+                return "bilinear"
+        raise ReferenceFolderError(
+            f"{self.path / self.method}.json has position_embedding_resize {text!r}.",
+            "Known are bicubic with or without antialias and bilinear without, none with aligned corners.",
+        )
+
     def setting(self, name: str) -> Any:
         """A setting that must be there.
 
@@ -72,6 +135,11 @@ class ReferenceFolder:
         table: dict[str, list[int]] = {}
         for side, prompts in self.prompts.items():
             ids = self.tensor(f"prompt_tokens.{side}")
+            if len(ids) != len(prompts):
+                raise ReferenceFolderError(
+                    f"{self.path} holds {len(prompts)} {side} prompts, but tokens of {len(ids)}.",
+                    "Make the reference again.",
+                )
             for prompt, row in zip(prompts, ids.tolist(), strict=True):
                 # The end token has the greatest id; what follows is padding.
                 table[prompt] = row[: row.index(max(row)) + 1]
@@ -116,12 +184,15 @@ def read_reference(path: Path, methods: Sequence[str]) -> ReferenceFolder:
         tensors = load_file(path / f"{method}.safetensors")
         raw = path / "prompts.json"
         prompts = json.loads(raw.read_text(encoding="utf-8")) if raw.is_file() else {}
+        if not isinstance(settings, dict) or not isinstance(prompts, dict):
+            raise ValueError("a json file holds no keys")
     except (OSError, ValueError, SafetensorError) as error:
         raise ReferenceFolderError(f"{path} can't be read: {error}.", "Fetch the reference again.") from error
     return ReferenceFolder(
         path,
         method,
         settings,
-        tensors,
+        # Files of half precision are allowed; all arithmetic is done in float32.
+        {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()},
         {side: tuple(prompts[side]) for side in ("normal", "abnormal") if side in prompts},
     )
