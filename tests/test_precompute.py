@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from vlmad_core.cli import main
+from vlmad_core.prompts import load_ensemble, save_ensemble
 from vlmad_core.results.store import open_store
 
 ROOT = Path(__file__).parents[1]
@@ -188,3 +190,22 @@ def test_a_store_that_cannot_be_written(words, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
     assert main(words(tmp_path / "file" / "store")) == 1
     assert "can't be written to" in capsys.readouterr().err
+
+
+def test_words_of_ones_own_are_another_competitor(tmp_path, tiny_clip, data, monkeypatch, capsys):
+    monkeypatch.setenv("VLMAD_PROMPTS_DIR", str(tmp_path / "prompts"))
+    ensemble = dataclasses.replace(load_ensemble("states"), abnormal_states=("cracked {}", "bent {}"))
+    save_ensemble(ensemble, "my_words")
+    store = tmp_path / "store"
+    plan = ["precompute", "--dataset", str(data), "--method", "clip_ac", "clip_cpe", "--backbone", str(tiny_clip)]
+    assert main([*plan, "--store", str(store)]) == 0
+    assert main([*plan, "--store", str(store), "--prompts", "my_words"]) == 0
+    runs = open_store(store).runs
+    assert [run.key.preset for run in runs] == ["canonical", "canonical", f"my_words-{ensemble.content_hash[:4]}"]
+    assert runs[-1].protocol.method["prompts"] == {"ensemble": "my_words", "content_hash": ensemble.content_hash}
+    assert {run.protocol.conditions for run in runs} == {runs[0].protocol.conditions}, "they may be ranked together"
+    capsys.readouterr()
+    assert main([*plan[:4], "clip_ac", "--prompts", "my_words", "--store", str(store)]) == 1
+    assert "none of the methods reads an ensemble" in capsys.readouterr().err
+    assert main([*plan, "--prompts", "../absent", "--store", str(store)]) == 1
+    assert "no prompt ensemble '../absent'" in capsys.readouterr().err

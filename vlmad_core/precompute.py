@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shlex
 import sys
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30")
 """Metrics of the closing table."""
+
+WITH_PROMPTS = ("clip_cpe", "winclip")
+"""Methods for which --prompts changes the ensemble; CLIP-AC is the baseline with one pair of prompts."""
 
 GIVEN = (
     *("datasets", "methods", "shots", "seeds", "backbone", "mode", "size", "categories", "store", "batch_size"),
@@ -57,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     plan.add_argument(
         "--method", dest="methods", nargs="+", metavar="M", help="name or name:preset, e.g. winclip:accurate"
+    )
+    plan.add_argument(
+        "--prompts",
+        metavar="NAME|FILE",
+        help="prompt ensemble of clip_cpe and winclip: a saved one's name, or a yaml file (default: each method's own)",
     )
     plan.add_argument("--shots", nargs="+", type=int, metavar="K", help="numbers of normal references (default 0)")
     plan.add_argument("--seeds", type=int, metavar="N", help="draws of the references, seeds 0..N-1 (default 1)")
@@ -142,7 +151,27 @@ def options_of(args: argparse.Namespace) -> PlanOptions:
     given = {name: getattr(args, name) for name in GIVEN if getattr(args, name, None) is not None}
     if "parameters" in given:
         given["parameters"] = dict(_pair(text) for text in given["parameters"])
-    return read_plan(args.plan, given) if args.plan else make_options(given, "The command line")
+    options = read_plan(args.plan, given) if args.plan else make_options(given, "The command line")
+    return with_prompts(options, args.prompts) if getattr(args, "prompts", None) else options
+
+
+def with_prompts(options: PlanOptions, ensemble: str) -> PlanOptions:
+    """The same plan with another prompt ensemble for the methods that are made to take any.
+
+    Raises:
+        PlanError: If none of the plan's methods is.
+    """
+    own = [choice.id.partition(":")[0] in WITH_PROMPTS for choice in options.methods]
+    if not any(own):
+        raise PlanError(
+            f"--prompts was given, but none of the methods reads an ensemble: {', '.join(WITH_PROMPTS)} do.",
+            "Name one of them with --method.",
+        )
+    methods = tuple(
+        dataclasses.replace(choice, settings={**choice.settings, "ensemble": ensemble}) if takes else choice
+        for choice, takes in zip(options.methods, own, strict=True)
+    )
+    return dataclasses.replace(options, methods=methods)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from vlmad_core.methods import ALIASES, Method, create_method, list_methods, loa
 from vlmad_core.methods import registry as registry_module
 from vlmad_core.methods.card import CARD_FOLDER
 from vlmad_core.methods.registry import DISPLAY_ORDER
+from vlmad_core.prompts.places import TAKEN, list_ensembles
 
 BUILT_IN = ("clip_ac", "clip_cpe", "winclip", "april_gan", "anomaly_clip", "patch_memory", "musc")
 
@@ -114,3 +115,37 @@ def test_a_method_needs_a_card(monkeypatch):
     with pytest.raises(MethodError, match="'bare' has no card"):
         register_method(type("Bare", (Method,), {"name": "bare"}))
     assert "bare" not in list_methods()
+
+
+OWN = "title: Own\nnormal_states: ['good {}']\nabnormal_states: ['bad {}']\ntemplates: ['{}']\n"
+
+
+def test_an_ensemble_stands_for_a_preset(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLMAD_PROMPTS_DIR", str(tmp_path))
+    file = tmp_path / "own_words.yaml"
+    file.write_text(OWN)
+    method = create_method("winclip:own_words")
+    label = method.preset
+    assert label.startswith("own_words-")
+    assert method.settings.ensemble == "own_words"
+    assert method.prompt_record() == {"ensemble": "own_words", "content_hash": method.ensemble.content_hash}
+    assert create_method(f"winclip:{label}").id == f"winclip:{label}"
+    assert create_method("winclip", ensemble=str(file)).preset == label
+    mixed = create_method("winclip:accurate", ensemble="own_words")
+    assert mixed.preset == f"accurate+{label}"
+    assert create_method(mixed.id).settings == mixed.settings
+    assert create_method("clip_cpe", ensemble="states").id == "clip_cpe:states"
+    file.write_text(OWN.replace("good", "fine"))
+    assert method.ensemble.normal_states == ("good {}",), "a method keeps the words it was made with"
+    assert create_method("winclip:own_words").preset != label
+    with pytest.raises(VlmadError, match="other words than when"):
+        create_method(f"winclip:{label}")
+    with pytest.raises(MethodError, match="or the name of a prompt ensemble"):
+        create_method("winclip:absent")
+    with pytest.raises(MethodError, match="has no preset 'winclip'"):
+        create_method("musc:winclip")
+
+
+def test_no_saved_ensemble_can_hide_a_preset():
+    presets = {preset for name in BUILT_IN for preset in method_class(name).presets}
+    assert presets <= TAKEN | set(list_ensembles())

@@ -9,6 +9,8 @@ from vlmad_core.prompts import (
     PromptError,
     Tuning,
     available_ensembles,
+    ensemble_label,
+    ensemble_of_label,
     list_ensembles,
     load_ensemble,
     parse_ensemble,
@@ -156,3 +158,17 @@ def test_being_judged_where_it_was_tuned_is_said() -> None:
     assert "1 of the 2 categories" in some
     assert "by hand" in some
     assert "on all categories" in (tuning_warning(MINE, ["x", "widgets"], ["bolt", "felt"]) or "")
+
+
+def test_a_label_means_these_words_and_no_others() -> None:
+    assert (ensemble_label("winclip"), ensemble_of_label("winclip")) == ("winclip", "winclip")
+    assert ensemble_of_label("absent") is None
+    assert ensemble_of_label("absent-1234") is None
+    save_ensemble(MINE, "mine")
+    label = ensemble_label("mine")
+    assert label == f"mine-{MINE.content_hash[:4]}"
+    assert ensemble_of_label(label) == ensemble_of_label("mine") == "mine"
+    save_ensemble(replace(MINE, templates=("{}",)), "mine", overwrite=True)
+    assert ensemble_label("mine") != label
+    with pytest.raises(PromptError, match="has other words than when"):
+        ensemble_of_label(label)

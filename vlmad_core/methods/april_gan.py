@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -26,7 +27,7 @@ from vlmad_core.methods.predictions import Activation, MapRule, Predictions, map
 from vlmad_core.methods.registry import register_method
 from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
 from vlmad_core.methods.stages import check_stages, quarter_stages
-from vlmad_core.prompts.ensemble import load_ensemble
+from vlmad_core.prompts.ensemble import PromptEnsemble, load_ensemble
 from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
 
 ImageFusion = Literal["bounded", "calibrated", "transductive"]
@@ -186,10 +187,14 @@ class AprilGan(Method):
         """The card's title; a transductive score says so."""
         return super().title(shots) + (", transductive" if self.is_transductive(shots) else "")
 
+    @cached_property
+    def ensemble(self) -> PromptEnsemble:
+        """The ensemble, read once: what a run records is what it is scored with, even if the file changes."""
+        return load_ensemble(self.settings.ensemble)
+
     def prompt_record(self) -> Mapping[str, Any]:
         """Name and content hash of the ensemble."""
-        ensemble = load_ensemble(self.settings.ensemble)
-        return {"ensemble": ensemble.name, "content_hash": ensemble.content_hash}
+        return {"ensemble": self.ensemble.name, "content_hash": self.ensemble.content_hash}
 
     def stages(self, backbone: BackboneInfo) -> tuple[int, ...]:
         """The blocks whose tokens are projected, in the order of the linear layers."""
@@ -216,8 +221,7 @@ class AprilGan(Method):
 
         If the parameters hold ``stages``, the blocks they were trained for, these must be the method's.
         """
-        ensemble = load_ensemble(self.settings.ensemble)
-        classes = embed_ensemble(text, ensemble, category, self.settings.text_average)
+        classes = embed_ensemble(text, self.ensemble, category, self.settings.text_average)
         return self.scorer(classes, text.info, references, parameters, calibration)
 
     def scorer(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -21,7 +22,7 @@ from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Method, Metho
 from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.registry import register_method
 from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
-from vlmad_core.prompts.ensemble import load_ensemble
+from vlmad_core.prompts.ensemble import PromptEnsemble, load_ensemble
 from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
 
 
@@ -96,10 +97,14 @@ class _TextMethod(Method):
         """Classifies; segments only if the patch map is on."""
         return Capabilities(segments=self.settings.patch_map)
 
+    @cached_property
+    def ensemble(self) -> PromptEnsemble:
+        """The ensemble, read once: what a run records is what it is scored with, even if the file changes."""
+        return load_ensemble(self.settings.ensemble)
+
     def prompt_record(self) -> Mapping[str, Any]:
         """Name and content hash of the ensemble."""
-        ensemble = load_ensemble(self.settings.ensemble)
-        return {"ensemble": ensemble.name, "content_hash": ensemble.content_hash}
+        return {"ensemble": self.ensemble.name, "content_hash": self.ensemble.content_hash}
 
     def needs(self, backbone: BackboneInfo, shots: int) -> FeatureRequest:
         """The image embedding, and the patches' for the map."""
@@ -114,8 +119,11 @@ class _TextMethod(Method):
         calibration: Features | None = None,
     ) -> TextScorer:
         """Embed the prompts for a category."""
-        ensemble = load_ensemble(self.settings.ensemble)
-        return TextScorer(embed_ensemble(text, ensemble, category, self.settings.text_average), self.settings)
+        return self.scorer(embed_ensemble(text, self.ensemble, category, self.settings.text_average))
+
+    def scorer(self, text: TextClasses) -> TextScorer:
+        """A scorer from prompts that are already embedded."""
+        return TextScorer(text, self.settings)
 
 
 @register_method

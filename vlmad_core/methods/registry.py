@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import Method
 from vlmad_core.methods.card import add_card, load_card
+from vlmad_core.prompts.saved import ensemble_label, ensemble_of_label
 
 MethodType = TypeVar("MethodType", bound=type[Method])
 
@@ -95,8 +96,13 @@ def method_class(name: str) -> type[Method]:
 def create_method(identifier: str, **settings: Any) -> Method:
     """Make a method from ``name`` or ``name:preset``, with settings changed by keyword.
 
+    For methods that read a prompt ensemble, the name of an ensemble may stand for a preset, and one that is not
+    the preset's own gives the method its name: runs with other words are never taken for the same competitor.
+
     >>> create_method("winclip", temperature=0.01).settings.temperature
     0.01
+    >>> create_method("clip_cpe:april_gan").id, create_method("clip_cpe", ensemble="april_gan").id
+    ('clip_cpe:april_gan', 'clip_cpe:april_gan')
 
     Raises:
         MethodError: If the method, preset or setting is unknown, or a value is out of range.
@@ -104,13 +110,26 @@ def create_method(identifier: str, **settings: Any) -> Method:
     name, _, preset = identifier.partition(":")
     preset = preset or "canonical"
     cls = method_class(name)
-    if preset not in cls.presets:
-        raise MethodError(f"The method {cls.name!r} has no preset {preset!r}.", f"Known are: {', '.join(cls.presets)}.")
     known = [f.name for f in fields(cls.settings_type)]
+    if preset not in cls.presets and "ensemble" in known and "ensemble" not in settings:
+        base, plus, label = preset.partition("+")
+        ensemble = ensemble_of_label(label if plus else base)
+        if ensemble is not None:
+            preset, settings = base if plus else "canonical", {**settings, "ensemble": ensemble}
+    if preset not in cls.presets:
+        or_words = ", or the name of a prompt ensemble" if "ensemble" in known else ""
+        raise MethodError(
+            f"The method {cls.name!r} has no preset {preset!r}.", f"Known are: {', '.join(cls.presets)}{or_words}."
+        )
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise MethodError(
             f"The method {cls.name!r} has no setting {unknown[0]!r}.",
             f"Its settings are: {', '.join(known) or 'none'}.",
         )
-    return cls(cls.settings_type(**{**cls.presets[preset], **settings}), preset=preset)
+    plain = cls.settings_type(**cls.presets[preset])
+    chosen = cls.settings_type(**{**cls.presets[preset], **settings})
+    if getattr(chosen, "ensemble", None) != getattr(plain, "ensemble", None):
+        label = ensemble_label(chosen.ensemble)  # type: ignore[attr-defined]
+        preset = label if preset == "canonical" else f"{preset}+{label}"
+    return cls(chosen, preset=preset)

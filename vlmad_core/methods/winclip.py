@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -26,7 +27,7 @@ from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.registry import register_method
 from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
 from vlmad_core.methods.windows import harmonic_window_mean, window_mean
-from vlmad_core.prompts.ensemble import load_ensemble
+from vlmad_core.prompts.ensemble import PromptEnsemble, load_ensemble
 from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
 
 
@@ -203,10 +204,14 @@ class WinClip(Method):
         """Classifies and segments, with or without references."""
         return Capabilities(segments=True, few_shot=True)
 
+    @cached_property
+    def ensemble(self) -> PromptEnsemble:
+        """The ensemble, read once: what a run records is what it is scored with, even if the file changes."""
+        return load_ensemble(self.settings.ensemble)
+
     def prompt_record(self) -> Mapping[str, Any]:
         """Name and content hash of the ensemble."""
-        ensemble = load_ensemble(self.settings.ensemble)
-        return {"ensemble": ensemble.name, "content_hash": ensemble.content_hash}
+        return {"ensemble": self.ensemble.name, "content_hash": self.ensemble.content_hash}
 
     def needs(self, backbone: BackboneInfo, shots: int) -> FeatureRequest:
         """Image and window embeddings; with references the last patch tokens too."""
@@ -230,8 +235,7 @@ class WinClip(Method):
         calibration: Features | None = None,
     ) -> WinClipScorer:
         """Embed the prompts, and keep the references' windows and patches as memories."""
-        ensemble = load_ensemble(self.settings.ensemble)
-        return self.scorer(embed_ensemble(text, ensemble, category, self.settings.text_average), references)
+        return self.scorer(embed_ensemble(text, self.ensemble, category, self.settings.text_average), references)
 
     def scorer(self, text: TextClasses, references: Features | None = None) -> WinClipScorer:
         """A scorer from prompts that are already embedded."""

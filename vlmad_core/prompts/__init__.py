@@ -16,6 +16,8 @@ from vlmad_core.prompts.places import list_ensembles, prompts_folder, saved_name
 from vlmad_core.prompts.saved import (
     EnsembleEntry,
     available_ensembles,
+    ensemble_label,
+    ensemble_of_label,
     remove_ensemble,
     save_ensemble,
     tidy_name,
@@ -29,6 +31,8 @@ __all__ = [
     "Tuning",
     "available_ensembles",
     "compose",
+    "ensemble_label",
+    "ensemble_of_label",
     "list_ensembles",
     "load_ensemble",
     "parse_ensemble",

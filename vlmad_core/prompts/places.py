@@ -17,7 +17,7 @@ PROMPTS_VARIABLE = "VLMAD_PROMPTS_DIR"
 STORE_VARIABLE = "VLMAD_STORE"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,39}")
-TAKEN = frozenset({"canonical", "accurate", "anomalib", "authors", "con", "prn", "aux", "nul"})
+TAKEN = frozenset({"canonical", "accurate", "anomalib", "authors", "visa", "con", "prn", "aux", "nul"})
 """Names of methods' presets and of devices, which no saved ensemble may take."""
 
 MOST_SAVED = 500

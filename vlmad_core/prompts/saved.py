@@ -137,3 +137,44 @@ def remove_ensemble(name: str) -> None:
         path.unlink()
     except OSError as error:
         raise PromptError(f"{path} can't be removed: {error}.", "Check its rights.") from error
+
+
+def ensemble_label(name: str) -> str:
+    """How an ensemble is called where results are kept apart: one of the program by its name, others with a hash.
+
+    Words saved again under the same name are other words: four hex digits of the content tell them apart.
+
+    Args:
+        name: As ``load_ensemble`` takes it.
+
+    Raises:
+        PromptError: If there is no such ensemble.
+
+    Examples:
+        >>> ensemble_label("april_gan")
+        'april_gan'
+    """
+    if name in list_ensembles():
+        return name
+    ensemble = load_ensemble(name)
+    stem = tidy_name(ensemble.name) or "words"
+    return f"{stem}-{ensemble.content_hash[:4]}"
+
+
+def ensemble_of_label(label: str) -> str | None:
+    """The name of the ensemble that a name or label means, or None if there is none.
+
+    Raises:
+        PromptError: If the label's ensemble has other words by now.
+    """
+    if label in list_ensembles() or label in saved_names():
+        return label
+    name = label.rpartition("-")[0]
+    if name not in saved_names():
+        return None
+    if ensemble_label(name) != label:
+        raise PromptError(
+            f"The ensemble {name!r} has other words than when it was called {label!r}.",
+            f"Ask for {name!r} to use its words of now.",
+        )
+    return name
