@@ -106,6 +106,7 @@ def leaderboard(
     dataset: str | None = None,
     categories: Iterable[str] | None = None,
     blank: Literal["propagate", "skip"] = "propagate",
+    seed: int | None = None,
 ) -> pd.DataFrame:
     """All runs of a store, averaged over categories and seeds, and ranked where that is fair.
 
@@ -117,6 +118,7 @@ def leaderboard(
         categories: Average over these; None: over all categories that any listed run of the data set has
             under the same conditions, so that no run gains by being unfinished.
         blank: See ``mean_over_categories``.
+        seed: Only this draw of references, and the runs that draw none; None: the mean over all draws.
 
     Returns:
         What ``mean_over_seeds`` gives, with protocol, conditions and title, and ``rank``: 1 is best among
@@ -127,6 +129,8 @@ def leaderboard(
         frame = frame[frame["dataset"] == dataset]
     if metrics is not None:
         frame = frame[frame["metric"].isin(list(metrics))]
+    if seed is not None:
+        frame = frame[(frame["shots"] == 0) | (frame["seed"] == seed)]
     if eval_size is not None:
         frame = frame[frame["eval_size"].isna() | (frame["eval_size"] == eval_size)]
     frame = frame.assign(conditions=frame["run_id"].map(lambda i: store.run(i).protocol.conditions))

@@ -28,6 +28,8 @@ class Line:
         shots: Number of normal references per category.
         title: How it is shown.
         runs: Its runs, one per seed, in order of seeds.
+        variant: What tells it from another line of the same method, preset and shots: the data its parameters
+            were trained on, or the hash of its protocol; empty for the first of them.
     """
 
     method: str
@@ -35,15 +37,17 @@ class Line:
     shots: int
     title: str
     runs: tuple[RunRecord, ...]
+    variant: str = ""
 
     @property
     def id(self) -> str:
-        """``winclip``, or with another preset than the canonical one ``winclip:accurate``."""
-        return self.method if self.preset == "canonical" else f"{self.method}:{self.preset}"
+        """``winclip``, with another preset ``winclip:accurate``, with other parameters ``april_gan@bundled_a``."""
+        name = self.method if self.preset == "canonical" else f"{self.method}:{self.preset}"
+        return f"{name}@{self.variant}" if self.variant else name
 
     def same_as(self, other: Line) -> bool:
-        """Whether it is the same method, preset and number of references."""
-        return (self.method, self.preset, self.shots) == (other.method, other.preset, other.shots)
+        """Whether it is the same method, preset, number of references and parameters."""
+        return (self.id, self.shots) == (other.id, other.shots)
 
     def run_with(self, category: str) -> RunRecord | None:
         """The run of the lowest seed that has finished a category, or None."""
@@ -86,19 +90,48 @@ class Comparison:
 
     def lines(self, shots: int | None = None) -> tuple[Line, ...]:
         """The competitors, by shots and then by name; only those of so many shots if given."""
-        groups: dict[tuple[str, str, int], dict[int, RunRecord]] = {}
+        groups: dict[tuple[str, str, int], dict[str, dict[int, RunRecord]]] = {}
         for run in self.runs:
             if shots is None or run.key.shots == shots:
                 # The same weights may have been measured under two names; one of them is enough.
-                seeds = groups.setdefault((run.key.method, run.key.preset, run.key.shots), {})
+                protocols = groups.setdefault((run.key.method, run.key.preset, run.key.shots), {})
+                seeds = protocols.setdefault(run.protocol.hash, {})
                 known = seeds.get(run.key.seed)
                 if known is None or len(run.units) > len(known.units):
                     seeds[run.key.seed] = run
-        lines = [
-            Line(method, preset, k, next(iter(seeds.values())).title, tuple(seeds[seed] for seed in sorted(seeds)))
-            for (method, preset, k), seeds in groups.items()
-        ]
-        return tuple(sorted(lines, key=lambda line: (line.shots, line.method, line.preset)))
+        lines = []
+        for (method, preset, k), protocols in groups.items():
+            variants: set[str] = set()
+            for seeds in sorted(protocols.values(), key=_standing):
+                runs = tuple(seeds[seed] for seed in sorted(seeds))
+                variant = _variant(runs[0], variants) if variants else ""
+                variants.add(variant)
+                title = f"{runs[0].title}, {_told_apart(runs[0], variant)}" if variant else runs[0].title
+                lines.append(Line(method, preset, k, title, runs, variant))
+        return tuple(sorted(lines, key=lambda line: (line.shots, line.method, line.preset, line.variant)))
+
+
+def training_data(run: RunRecord) -> tuple[str, ...]:
+    """Data sets that a run's own parameters were trained on, sorted; empty if none are recorded."""
+    trained: Any = run.provenance.data.get("trained")
+    listed = trained.get("training_data") if isinstance(trained, Mapping) else None
+    return tuple(sorted(str(name) for name in listed or ()))
+
+
+def _standing(seeds: Mapping[int, RunRecord]) -> tuple[Any, ...]:
+    """Of several protocols of one line: not trained on this data set first, then the most finished units."""
+    first = seeds[min(seeds)]
+    own = first.key.dataset in training_data(first)
+    return own, -sum(len(run.units) for run in seeds.values()), first.protocol.hash
+
+
+def _variant(run: RunRecord, taken: set[str]) -> str:
+    name = "+".join(training_data(run))
+    return name if name and name not in taken else run.protocol.hash
+
+
+def _told_apart(run: RunRecord, variant: str) -> str:
+    return f"protocol {variant}" if variant == run.protocol.hash else f"trained on {variant.replace('+', ', ')}"
 
 
 def comparisons(store: Store, dataset: str | None = None) -> tuple[Comparison, ...]:

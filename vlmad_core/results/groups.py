@@ -23,8 +23,8 @@ from vlmad_core.metrics.uncertainty import Replicates, mean_over_categories
 from vlmad_core.results.comparison import Line
 from vlmad_core.results.store import Store
 
-LineKey = tuple[str, str, int]
-"""Method, preset and number of references: what a line of a leaderboard is of."""
+LineKey = tuple[str, str, int, str]
+"""Method, preset, number of references and hash of the protocol: what a line of a leaderboard is of."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Groups:
 
 def line_key(line: Line) -> LineKey:
     """What a line is of."""
-    return line.method, line.preset, line.shots
+    return line.method, line.preset, line.shots, line.runs[0].protocol.hash
 
 
 def groups(
