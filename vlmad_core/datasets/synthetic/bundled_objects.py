@@ -86,7 +86,9 @@ def circuit_board(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> tuple[
     """A small assembled board; ``missing_part`` and ``misaligned`` concern one of its parts."""
     n = frame.size
     chance = inst.spawn(1)[0]
-    victim = int(chance.integers(len(_PARTS)))
+    # A larger part goes wrong more often than a small one.
+    sizes = np.sqrt([hw * hh for _, _, hw, hh, _, _ in _PARTS])
+    victim = int(chance.choice(len(_PARTS), p=sizes / sizes.sum()))
     board = sd_box(frame.x, frame.y, 0.84, 0.76, 0.03)
     for hx, hy in ((-0.76, -0.68), (0.76, -0.68), (-0.76, 0.68), (0.76, 0.68)):
         board = np.maximum(board, 0.045 - np.hypot(frame.x - hx, frame.y - hy))
@@ -107,6 +109,13 @@ def circuit_board(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> tuple[
         height = height + 0.015 * pads
         px, py = frame.x - cx - play[k, 0], frame.y - cy - play[k, 1]
         if k == victim and fault == "missing_part":
+            # What a part leaves behind: torn solder on the pads and a film of flux between them.
+            torn = pads * smoothstep(-0.6, 0.8, noise(chance, n, 30, 0.7))
+            film = inside(sd_box(px, py, hw * 0.95, hh * 0.95, 0.02), frame) * (1 - pads)
+            tint = mix(tint, np.broadcast_to(_rgb(0.16, 0.15, 0.14), tint.shape), 0.8 * torn)
+            tint = mix(tint, np.broadcast_to(_rgb(0.28, 0.22, 0.08), tint.shape), 0.55 * film)
+            height = height + 0.03 * blur(torn, 0.6)
+            metal = metal * (1 - torn)
             continue
         if k == victim and fault == "misaligned":
             turn = float(chance.choice([-1, 1])) * float(chance.uniform(0.25, 0.6))
@@ -187,7 +196,7 @@ def pin_connector(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> tuple[
     victim = int(chance.integers(columns * rows))
     play = inst.normal(0, 0.005, (columns * rows, 2))
     heading = float(chance.uniform(0, 2 * np.pi))
-    push = float(chance.uniform(0.06, 0.1))
+    push = float(chance.uniform(0.09, 0.14))
     for k in range(columns * rows):
         row, col = divmod(k, columns)
         px = frame.x - (-0.55 + 0.22 * col) - play[k, 0]

@@ -55,12 +55,19 @@ def wire_mesh(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> Surface:
     upright, upright_height = wires(x, y)
     level, level_height = wires(y, -x + pitch)
     if fault == "missing_part":
-        # A wire near the middle of the picture, broken away over two or three meshes.
+        # Near the middle of the picture up to three wires are torn away, often with the wires that crossed them.
         row, col = (int(v) for v in chance.integers(n // 3, 2 * n // 3, 2))
         line = np.round(x[row, col] / pitch) * pitch
-        reach = float(chance.uniform(1.0, 1.8)) * pitch
-        gone = (np.abs(x - line) < pitch / 2) & (np.abs(y - y[row, col]) < reach)
+        reach = float(chance.uniform(1.3, 2.3)) * pitch
+        wide = float(chance.choice([0.5, 1.5, 1.5])) * pitch
+        frayed = y - y[row, col] + 0.25 * pitch * noise(chance, n, 8, 0.6)
+        gone = (np.abs(x - line) < wide) & (np.abs(frayed) < reach)
         upright = upright * ~gone
+        if wide > pitch and chance.random() < 0.7:
+            crossing = (np.abs(x - line + 0.25 * pitch * noise(chance, n, 8, 0.6)) < wide) & (
+                np.abs(frayed) < 0.6 * reach
+            )
+            level = level * ~crossing
     height = np.maximum(np.where(upright > 0, upright_height, -0.12), np.where(level > 0, level_height, -0.12))
     wire = blur(np.maximum(upright, level), 0.5)
     shadow = blur(np.roll(np.maximum(upright, level), (int(0.025 * n), int(0.02 * n)), (0, 1)), 0.02 * n)

@@ -63,8 +63,8 @@ class Category:
     ground: tuple[float, float, float] = (0.05, 0.05, 0.05)
     pose: Pose = Pose()
     lift: float = 0.05
-    extent: tuple[float, float] = (0.1, 0.32)
-    strength: tuple[float, float] = (0.3, 0.9)
+    extent: tuple[float, float] = (0.15, 0.45)
+    strength: tuple[float, float] = (0.25, 0.95)
     reserved: bool = False
 
 
@@ -135,16 +135,17 @@ BUNDLED_A = Domain(
     (
         Category("wood", "texture", ("scratch", "hole", "stain", "crack"), _OVERHEAD, _BENCH, bundled_textures.wood),
         Category("carpet", "texture", ("cut", "hole", "stain", "contamination"), _OVERHEAD,
-                 replace(_BENCH, exposure=1.6), bundled_textures.carpet, strength=(0.4, 1.0)),
+                 replace(_BENCH, exposure=1.6), bundled_textures.carpet, strength=(0.1, 0.7)),
         Category("wire_mesh", "texture", ("bent", "missing_part", "contamination", "discoloured"), _SOFT, _BENCH,
-                 bundled_textures.wire_mesh, extent=(0.1, 0.25)),
+                 bundled_textures.wire_mesh, extent=(0.15, 0.38), strength=(0.3, 1.0)),
         Category("hex_nut", "object", ("scratch", "discoloured", "contamination", "bent"), _SOFT, _BENCH,
                  item=bundled_objects.hex_nut, ground=(0.1, 0.14, 0.22), pose=Pose(free=True)),
         Category("capsule", "object", ("crack", "hole", "print", "bent"), _OVERHEAD, _BENCH,
-                 item=bundled_objects.capsule, ground=(0.82, 0.82, 0.8), pose=Pose(turn=0.08), extent=(0.08, 0.22)),
+                 item=bundled_objects.capsule, ground=(0.82, 0.82, 0.8), pose=Pose(turn=0.08), extent=(0.13, 0.34),
+                 strength=(0.15, 0.85)),
         Category("circuit_board", "object", ("scratch", "missing_part", "misaligned", "burn"), _SOFT, _BENCH,
                  item=bundled_objects.circuit_board, ground=(0.62, 0.62, 0.6), pose=Pose(turn=0.02),
-                 extent=(0.1, 0.28)),
+                 extent=(0.12, 0.34)),
     ),
 )  # fmt: skip
 BUNDLED_B = Domain(
@@ -152,12 +153,13 @@ BUNDLED_B = Domain(
     "Synthetic production line: raking or ring light, noisy camera, four textures and four objects.",
     (
         Category("honeycomb", "texture", ("dent", "bent", "fibre", "contamination"), _RING, _GREY,
-                 bundled_textures.honeycomb, strength=(0.45, 1.0)),
+                 bundled_textures.honeycomb, extent=(0.16, 0.45), strength=(0.45, 1.0)),
         Category("granite", "texture", ("crack", "chip", "wear", "scratch"), replace(_RAKING, elevation=0.9), _LINE,
                  bundled_textures.granite, strength=(0.4, 1.0)),
-        Category("cardboard", "texture", ("cut", "dent", "wear", "fibre"), _RAKING, _LINE, bundled_textures.cardboard),
+        Category("cardboard", "texture", ("cut", "dent", "wear", "fibre"), _RAKING, _LINE, bundled_textures.cardboard,
+                 strength=(0.05, 0.6)),
         Category("tread_plate", "texture", ("corrosion", "scratch", "dent", "wear"), _RAKING, _GREY,
-                 bundled_textures.tread_plate, extent=(0.14, 0.35), strength=(0.4, 1.0), reserved=True),
+                 bundled_textures.tread_plate, extent=(0.15, 0.4), strength=(0.4, 1.0), reserved=True),
         Category("ball_bearing", "object", ("corrosion", "scratch", "missing_part", "contamination"), _RING,
                  replace(_LINE, exposure=0.75), item=bundled_objects.ball_bearing,
                  ground=(0.03, 0.03, 0.035), pose=Pose(free=True)),

@@ -88,7 +88,7 @@ def draw_pair(rng: Rng, size: int, split: str = "train", attempts: int = 12) -> 
         light, camera = draw_light(rng), draw_camera(rng)
         for _ in range(attempts):
             defect = types[int(rng.integers(len(types)))]
-            extent = float(np.exp(rng.uniform(np.log(0.07), np.log(0.42))))
+            extent = float(np.exp(rng.uniform(np.log(0.09), np.log(0.5))))
             damaged = defects[defect](surface, frame, rng, extent, float(rng.uniform(0.25, 1.0)))
             pictures = take_pair(surface, damaged, light, camera, frame, rng)
             if pictures is not None:

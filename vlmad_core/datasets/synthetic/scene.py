@@ -14,6 +14,8 @@ from vlmad_core.datasets.synthetic.surface import Light, Surface, shade
 
 VISIBLE = 0.045
 """Least change of a stored value (in [0, 1], largest of the three channels) that counts as a defect."""
+PEAK = 0.16
+"""Change that the most changed tenth of a mask has to exceed, or nobody would notice the defect."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def take_pair(
     mask, change = difference_mask(clean, faulty)
     share = float(mask.mean())
     if not (area[0] <= share <= area[1] and contrast[0] <= change <= contrast[1]):
+        return None
+    if float(np.quantile(np.abs(faulty - clean).max(-1)[mask], 0.9)) < PEAK:
         return None
     empty = np.zeros_like(mask)
     return (
