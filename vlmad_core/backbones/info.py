@@ -20,16 +20,16 @@ class BackboneInfo:
     Attributes:
         id: What was asked for: ``bundled``, a hub id, or the name of a folder.
         title: How it is shown.
-        source: ``bundled``, ``hub``, ``folder`` or ``open_clip``.
+        source: ``bundled``, ``hub``, ``folder``, ``open_clip`` or ``package``.
         weights_hash: First 16 hex digits of the SHA-256 over all tensors (names, shapes, values).
-        activation: ``gelu`` or ``quick_gelu``, as it runs.
+        activation: ``gelu`` or ``quick_gelu``, as it runs; ``relu6`` of the teacher.
         image_size: Side of the square input, in pixels.
         native_image_size: The side the position table was trained for.
         patch_size: Side of a patch, in pixels.
         position_rule: How the position table was resampled; ``native`` if it was not.
         precision: Arithmetic of the towers; what follows the last block always runs in float32.
         depth: Number of blocks of the vision tower.
-        text_depth: Number of blocks of the text tower.
+        text_depth: Number of blocks of the text tower; 0 for a backbone that knows images only.
         width: Width of the vision tower.
         embed_dim: Width of the joint embedding space.
         context_length: Most tokens a prompt may have.
@@ -42,9 +42,9 @@ class BackboneInfo:
 
     id: str
     title: str
-    source: Literal["bundled", "hub", "folder", "open_clip"]
+    source: Literal["bundled", "hub", "folder", "open_clip", "package"]
     weights_hash: str
-    activation: Literal["gelu", "quick_gelu"]
+    activation: Literal["gelu", "quick_gelu", "relu6"]
     image_size: int
     native_image_size: int
     patch_size: int
@@ -60,6 +60,11 @@ class BackboneInfo:
     image_std: tuple[float, float, float] = OPENAI_STD
     training_data: tuple[str, ...] | None = None
     demonstration: bool = False
+
+    @property
+    def vision_only(self) -> bool:
+        """Whether it has no text tower: a reference, not a vision-language model."""
+        return self.text_depth == 0
 
     @property
     def grid(self) -> tuple[int, int]:

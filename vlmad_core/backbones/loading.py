@@ -24,6 +24,8 @@ from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.errors import BackboneError
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+VISION_ONLY_NAMES = ("teacher", "efficientnet_lite0")
+"""Names of the ImageNet teacher (``vision_only.py``), the one backbone that is no CLIP model."""
 DEFAULT_TOKENIZER = "openai/clip-vit-base-patch32"
 
 
@@ -116,6 +118,11 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
 def _locate(name: str) -> tuple[Path, Literal["bundled", "hub", "folder", "open_clip"]]:
     if name == "bundled":
         return BUNDLED_FOLDER, "bundled"
+    if name in VISION_ONLY_NAMES:
+        raise BackboneError(
+            f"The backbone {name!r} knows images only.",
+            "Use a CLIP model here; precompute runs the method teacher_memory on it.",
+        )
     path = Path(name).expanduser()
     if path.is_dir():
         return path.resolve(), "folder"

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, load_backbone
 from vlmad_core.backbones.info import PositionRule, Precision
+from vlmad_core.backbones.loading import VISION_ONLY_NAMES
 from vlmad_core.backbones.tower import TextTower
+from vlmad_core.backbones.vision_only import load_vision_only
 
 ACTIVATION_BUDGET = 192 * 2**20
 """Bytes of activations of one block that a batch may take; decides the batch size."""
@@ -56,6 +58,8 @@ class BackboneSpec:
         Raises:
             BackboneError: If it can't be found, fetched or read.
         """
+        if self.name in VISION_ONLY_NAMES:
+            return load_vision_only(self.image_size)
         more: dict[str, Any] = {}
         if self.position_rule is not None and self.position_rule != "native":
             more["position_rule"] = self.position_rule

@@ -1,6 +1,6 @@
 """The methods, one file each, and the registry that lists them."""
 
-from vlmad_core.methods import anomaly_clip, april_gan, clip_text, musc, patch_memory, winclip
+from vlmad_core.methods import anomaly_clip, april_gan, clip_text, musc, patch_memory, teacher_memory, winclip
 from vlmad_core.methods.base import Capabilities, Method, MethodSettings, PublishedSetup, Reason, Scorer
 from vlmad_core.methods.card import MethodCard, load_card
 from vlmad_core.methods.plugins import load_all_plugins, load_plugin
@@ -36,6 +36,7 @@ __all__ = [
     "musc",
     "patch_memory",
     "register_method",
+    "teacher_memory",
     "winclip",
 ]
 

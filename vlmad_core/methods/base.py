@@ -161,6 +161,7 @@ class Method(ABC):
         presets: Settings by preset name that reproduce a paper or a public code; ``canonical`` is the default.
         published: Backbone and input of the published numbers; None if there are none.
         own_card: The card of a method that brings no yaml file in ``cards``, such as a plugin.
+        own_backbone: The one backbone it runs on, whatever the others run on; None for any CLIP model.
     """
 
     name: ClassVar[str]
@@ -168,6 +169,7 @@ class Method(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"canonical": {}}
     published: ClassVar[PublishedSetup | None] = None
     own_card: ClassVar[MethodCard | None] = None
+    own_backbone: ClassVar[str | None] = None
 
     def __init__(self, settings: MethodSettings, preset: str = "canonical") -> None:
         self.settings = settings
@@ -202,6 +204,19 @@ class Method(ABC):
             return f"{self.name} does not use reference images, so {shots} shots would change nothing."
         if shots == 0 and self.capabilities.needs_references:
             return f"{self.name} compares with reference images and needs at least one shot."
+        return None
+
+    def why_not_on(self, backbone: BackboneInfo) -> str | None:
+        """A reason why this method can't be run on a backbone, or None if it can."""
+        if self.own_backbone is not None and backbone.id != self.own_backbone:
+            return f"{self.name} runs on the backbone {self.own_backbone!r} only, not on {backbone.title}."
+        if self.own_backbone is None and backbone.vision_only:
+            return f"{self.name} needs a vision-language backbone; {backbone.title} knows images only."
+        return None
+
+    @classmethod
+    def why_not_here(cls) -> str | None:
+        """What this machine lacks to run it and how to get it, or None if nothing."""
         return None
 
     @abstractmethod
