@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from vlmad_core.backbones import BackboneInfo
-from vlmad_core.backbones.loading import hash_tensors
+from vlmad_core.backbones.loading import VISION_ONLY_NAMES, hash_tensors
 from vlmad_core.benchmark.backbone import Backbone, BackboneSpec, Loader
 from vlmad_core.benchmark.options import SIZES, PlanError, PlanOptions
 from vlmad_core.benchmark.protocol import make_record
@@ -118,7 +118,15 @@ def build_plan(options: PlanOptions, *, command: str = "", loader: Loader = Back
             if backbone is None:
                 continue
             draws = list(_draws(method, options, skipped))
-            parameters, trained = trained_parameters(method, backbone.info, dataset, options) if draws else (None, {})
+            try:
+                parameters, trained = (
+                    trained_parameters(method, backbone.info, dataset, options) if draws else (None, {})
+                )
+            except MethodError as error:
+                if len(methods) == 1 or method.name in options.parameters:
+                    raise
+                skipped[NotApplicable(f"{method.id} on {dataset.name}", str(error))] = None
+                continue
             for shots, seed in draws:
                 record = make_record(options, source, dataset, method, backbone.info, shots, seed, command, trained)
                 record, note = _frozen(options, record)
@@ -175,7 +183,8 @@ def trained_parameters(
     if path is None:
         raise MethodError(
             f"{method.name} has no trained parameters for {info.title} that were not trained on {dataset.name}.",
-            f"Train some: python -m vlmad_core train {method.name}; or name a file: --parameters {method.name}=FILE.",
+            f"Train some on another data set (python -m vlmad_core train {method.name} --data NAME --backbone "
+            f"{info.id}), or name a file: --parameters {method.name}=FILE.",
         )
     tensors, record = load_parameters(path, method.name, info)
     known = {
@@ -200,7 +209,14 @@ def _backbone_for(
         precision=options.precision,
         tokenizer=options.tokenizer,
     )
-    if options.mode == "as_published":
+    if method.own_backbone is not None:
+        reason = method.why_not_here()
+        if reason is not None and len(options.methods) > 1:
+            skipped[NotApplicable(method.id, reason)] = None
+            return None
+        size = options.image_size if options.backbone in VISION_ONLY_NAMES else None
+        spec = BackboneSpec(method.own_backbone, size)
+    elif options.mode == "as_published":
         published = method.published
         if published is None:
             skipped[NotApplicable(method.id, f"{method.name} has no published setup.")] = None
@@ -214,6 +230,10 @@ def _backbone_for(
         )
     if spec not in loaded:
         loaded[spec] = loader(spec)
+    reason = method.why_not_on(loaded[spec].info)
+    if reason is not None:
+        skipped[NotApplicable(method.id, reason)] = None
+        return None
     return loaded[spec]
 
 
