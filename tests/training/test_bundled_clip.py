@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,18 @@ from transformers import CLIPModel, CLIPTokenizer
 from vlmad_core.datasets.synthetic.pairs import DEFECT_PHRASES
 from vlmad_core.training.bundled_clip import Recipe, Trainer
 from vlmad_core.training.bundled_model import new_model, save_model
-from vlmad_core.training.pair_bank import PairBank
+from vlmad_core.training.view_bank import ViewBank
 
-RECIPE = Recipe(steps=4, pairs_per_batch=3, window_share=0.5, warmup=1, learning_rate=5e-4, seed=7)
+RECIPE = Recipe(
+    steps=4,
+    distil_share=0.5,
+    views_per_step=4,
+    pairs_per_step=3,
+    free_per_step=2,
+    warmup=1,
+    learning_rate=5e-4,
+    seed=7,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +34,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def make_trainer(bank: PairBank, tokenizer: CLIPTokenizer, recipe: Recipe = RECIPE) -> Trainer:
+def make_trainer(bank: ViewBank, tokenizer: CLIPTokenizer, recipe: Recipe = RECIPE) -> Trainer:
     return Trainer(new_model(tokenizer, recipe.seed), tokenizer, bank, DEFECT_PHRASES, recipe)
 
 
@@ -33,15 +43,15 @@ def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 def test_resuming_gives_what_an_undisturbed_training_gives(
-    few_pairs: PairBank, small_tokenizer: CLIPTokenizer, tmp_path: Path
+    few_views: ViewBank, small_tokenizer: CLIPTokenizer, tmp_path: Path
 ) -> None:
-    whole = make_trainer(few_pairs, small_tokenizer)
+    whole = make_trainer(few_views, small_tokenizer)
     whole.train(4)
-    first = make_trainer(few_pairs, small_tokenizer)
+    first = make_trainer(few_views, small_tokenizer)
     first.train(3)
     first.save(tmp_path / "checkpoint.pt")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
-    second = make_trainer(few_pairs, small_tokenizer)
+    second = make_trainer(few_views, small_tokenizer)
     second.load(tmp_path / "checkpoint.pt")
     assert second.step == 3
     second.train(4)
@@ -50,31 +60,49 @@ def test_resuming_gives_what_an_undisturbed_training_gives(
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
 
 
-def test_both_phases_report_their_losses(few_pairs: PairBank, small_tokenizer: CLIPTokenizer) -> None:
+def test_both_phases_report_their_losses(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
     seen: list[dict[str, float]] = []
-    make_trainer(few_pairs, small_tokenizer).train(4, lambda step, losses: seen.append(losses))
-    assert set(seen[0]) == {"captions", "states", "patches", "windows"}
-    assert set(seen[3]) == {"captions", "states", "windows", "patches", "pixels"}
+    make_trainer(few_views, small_tokenizer).train(4, lambda step, losses: seen.append(losses))
+    assert set(seen[0]) == {"features", "likeness"}
+    assert set(seen[3]) == {"features", "likeness", "captions", "states", "windows", "dense"}
     assert all(torch.isfinite(torch.tensor(list(losses.values()))).all() for losses in seen)
 
 
-def test_training_learns_to_tell_the_states_of_a_few_pairs(few_pairs: PairBank, small_tokenizer: CLIPTokenizer) -> None:
-    recipe = Recipe(steps=20, pairs_per_batch=6, window_share=1.0, warmup=5, seed=1)
-    losses: list[float] = []
-    make_trainer(few_pairs, small_tokenizer, recipe).train(20, lambda step, values: losses.append(sum(values.values())))
-    assert sum(losses[-5:]) < 0.97 * sum(losses[:5])
+def test_without_an_anchor_captions_are_alone(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
+    seen: list[dict[str, float]] = []
+    trainer = make_trainer(few_views, small_tokenizer, replace(RECIPE, anchor_weight=0.0))
+    trainer.train(4, lambda step, losses: seen.append(losses))
+    assert set(seen[0]) == {"features", "likeness"}
+    assert set(seen[3]) == {"captions", "states", "windows", "dense"}
 
 
-def test_early_blocks_learn_slower_once_whole_images_are_seen(
-    few_pairs: PairBank, small_tokenizer: CLIPTokenizer
-) -> None:
-    trainer = make_trainer(few_pairs, small_tokenizer)
-    trainer.train(1)
-    early, late = (group["lr"] for group in trainer.optimizer.param_groups)
-    assert early == late
-    trainer.train(3)
-    early, late = (group["lr"] for group in trainer.optimizer.param_groups)
-    assert early == pytest.approx(RECIPE.early_rate * late)
+def test_distillation_comes_nearer_to_the_teacher(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
+    recipe = Recipe(steps=24, distil_share=1.0, views_per_step=8, warmup=3, seed=1)
+    seen: list[dict[str, float]] = []
+    make_trainer(few_views, small_tokenizer, recipe).train(24, lambda step, losses: seen.append(losses))
+    for name in ("features", "likeness"):
+        assert sum(losses[name] for losses in seen[-4:]) < 0.9 * sum(losses[name] for losses in seen[:4])
+
+
+def test_captions_learn_to_tell_the_states_of_a_few_pairs(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
+    recipe = Recipe(steps=20, distil_share=0.0, pairs_per_step=6, free_per_step=2, warmup=5, seed=1)
+    seen: list[dict[str, float]] = []
+    make_trainer(few_views, small_tokenizer, recipe).train(20, lambda step, losses: seen.append(losses))
+    captions = [losses["captions"] + losses["states"] + losses["windows"] + losses["dense"] for losses in seen]
+    assert sum(captions[-5:]) < 0.97 * sum(captions[:5])
+
+
+def test_text_is_untouched_until_captions_begin(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
+    trainer = make_trainer(few_views, small_tokenizer)
+    before = weights(trainer)
+    trainer.train(2)
+    between = weights(trainer)
+    trainer.train(4)
+    after = weights(trainer)
+    text, vision = "text_model.final_layer_norm.weight", "vision_model.encoder.layers.0.mlp.fc1.weight"
+    assert torch.equal(between[text], before[text])
+    assert not torch.equal(after[text], between[text])
+    assert not torch.equal(between[vision], before[vision])
 
 
 def test_the_seed_decides_the_initial_weights(small_tokenizer: CLIPTokenizer) -> None:

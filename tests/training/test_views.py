@@ -4,12 +4,10 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from vlmad_core.training.bundled_model import IMAGE_SIZE, PATCH_SIZE, new_model
-from vlmad_core.training.pair_bank import PairBank
+from vlmad_core.training.bundled_model import IMAGE_SIZE, new_model
 from vlmad_core.training.views import (
     DEFECT_PIXELS,
     GRID,
-    augment,
     draw_windows,
     embed_windows,
     first_tokens,
@@ -17,37 +15,6 @@ from vlmad_core.training.views import (
     run_blocks,
     view_states,
 )
-
-
-def test_augmentation_moves_mask_and_picture_together(few_pairs: PairBank) -> None:
-    images, masks = few_pairs.take(range(4))
-    # A white square on black, marked by the mask: wherever it goes, both must go.
-    images = torch.zeros_like(images)
-    masks = torch.zeros_like(masks)
-    images[:, 1, 20:60, 90:130] = 255
-    masks[:, 20:60, 90:130] = True
-    batch = augment(images, masks, torch.Generator().manual_seed(0))
-    assert batch.pixels.shape == (8, 3, IMAGE_SIZE, IMAGE_SIZE)
-    assert batch.defect_counts.shape == (8, 1, GRID, GRID)
-    assert float(batch.defect_counts[0::2].abs().max()) == 0
-    bright = torch.nn.functional.avg_pool2d(batch.pixels.mean(dim=1, keepdim=True), PATCH_SIZE)
-    shown = 0
-    for index in range(1, 8, 2):
-        inside = batch.defect_counts[index] == PATCH_SIZE**2
-        outside = batch.defect_counts[index] == 0
-        if not inside.any():
-            continue  # zoomed past it
-        shown += 1
-        assert float(bright[index][inside].min()) > float(bright[index][outside].max())
-    assert shown >= 2
-
-
-def test_augmentation_follows_its_generator(few_pairs: PairBank) -> None:
-    def again(seed: int) -> torch.Tensor:
-        return augment(*few_pairs.take([0, 1]), torch.Generator().manual_seed(seed)).pixels
-
-    assert torch.equal(again(3), again(3))
-    assert not torch.equal(again(3), again(4))
 
 
 @pytest.mark.parametrize("scale", [2, 3, 5, GRID])

@@ -45,18 +45,3 @@ def state_loss(views: Tensor, direction: Tensor, states: Tensor, scale: Tensor) 
     losses = F.binary_cross_entropy_with_logits(logits, states.clamp_min(0).to(logits.dtype), reduction="none")
     parts = [losses[states == state].mean() for state in (0, 1) if bool((states == state).any())]
     return torch.stack(parts).mean() if parts else logits.sum() * 0
-
-
-def reconstruction_loss(predicted: Tensor, pixels: Tensor, patch: int) -> Tensor:
-    """Mean squared error to each patch's own pixels, standardised within the patch.
-
-    It keeps what a patch looks like in the early blocks, which the other losses have no use for.
-
-    Args:
-        predicted: [B, P, 3 * patch * patch].
-        pixels: [B, 3, S, S].
-        patch: Side of a patch.
-    """
-    target = F.unfold(pixels, patch, stride=patch).transpose(1, 2)
-    spread = target.std(dim=-1, keepdim=True) + 0.1
-    return F.mse_loss(predicted.float(), (target - target.mean(dim=-1, keepdim=True)) / spread)

@@ -1,4 +1,4 @@
-"""``python -m vlmad_core train bundled``: render pairs, train, measure the gates, write the model folder."""
+"""``python -m vlmad_core train bundled``: make views, train, measure the gates, write the model folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +16,82 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vlmad_core.backbones.teacher import TEACHER_NAME, load_teacher
 from vlmad_core.datasets.synthetic.pairs import DEFECT_PHRASES, TRAINING_NOUNS
 from vlmad_core.training.bundled_clip import Recipe, Trainer
 from vlmad_core.training.bundled_model import CONTEXT_LENGTH, new_model, save_model
 from vlmad_core.training.captions import all_captions
 from vlmad_core.training.gates import measure_gates
-from vlmad_core.training.pair_bank import PairBank, build_bank
+from vlmad_core.training.pair_bank import build_bank
 from vlmad_core.training.tokenizer import train_tokenizer
+from vlmad_core.training.view_bank import PatchTeacher, build_views
 
 DEFAULT_FOLDER = Path("checkpoints/bundled")
 TRAINING_DATA = "vlmad-synthetic-training"
 """Name of the rendered training pairs, as recorded with the weights."""
-PAIRS = 15_000
-VALIDATION_PAIRS = 500
-SMOKE = {"pairs": 250, "validation": 250, "steps": 8, "pairs_per_batch": 8}
-CHECKPOINT_STEPS = 50
+TEACHER_INPUT = 256
+"""Side at which the teacher reads a view."""
+IMAGENET_TEACHER = partial(load_teacher, TEACHER_INPUT)
+CHECKPOINT_STEPS = 100
 LOG_STEPS = 25
+
+
+@dataclass(frozen=True)
+class Collection:
+    """How many pictures a training is made of.
+
+    Attributes:
+        pairs: Rendered pairs with captions.
+        generic: Generic pictures.
+        validation: Pairs of held-out categories, for the gates.
+    """
+
+    pairs: int = 10_000
+    generic: int = 12_000
+    validation: int = 500
+
+
+SMOKE = Collection(pairs=64, generic=192, validation=250)
+SMOKE_RECIPE = Recipe(steps=8, views_per_step=8, pairs_per_step=4, free_per_step=2, warmup=2)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="where the model goes")
-    parser.add_argument("--pairs-dir", type=Path, metavar="DIR", help="rendered pairs (default: OUT/pairs)")
-    parser.add_argument("--seed", type=int, default=0, help="of rendering, initialisation and batches")
+    parser.add_argument("--views-dir", type=Path, metavar="DIR", help="training views (default: OUT/views)")
+    parser.add_argument("--seed", type=int, default=0, help="of pictures, initialisation and batches")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimiser steps")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="rendered pairs to train on")
-    parser.add_argument("--smoke", action="store_true", help="a few steps on a few pairs, to try the machinery")
+    parser.add_argument("--pairs", type=int, default=Collection.pairs, help="rendered pairs to train on")
+    parser.add_argument("--generic", type=int, default=Collection.generic, help="generic pictures to train on")
+    parser.add_argument(
+        "--views-seed", type=int, metavar="N", help="of the pictures, if they are to differ from --seed"
+    )
+    parser.add_argument(
+        "--anchor", type=float, default=Recipe.anchor_weight, metavar="W", help="weight of the teacher beside captions"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that make views (default: all processors)")
+    parser.add_argument("--smoke", action="store_true", help="a few steps on a few views, to try the machinery")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUT")
     parser.add_argument("--json", action="store_true", help="print the report as json")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train and report; the model folder is complete once ``training.json`` is there."""
-    recipe = Recipe(steps=args.steps, seed=args.seed)
-    pairs, validation = args.pairs, VALIDATION_PAIRS
+    recipe = Recipe(steps=args.steps, seed=args.seed, anchor_weight=args.anchor)
+    collection = Collection(args.pairs, args.generic)
     if args.smoke:
-        recipe = replace(recipe, steps=SMOKE["steps"], pairs_per_batch=SMOKE["pairs_per_batch"], warmup=2)
-        pairs, validation = SMOKE["pairs"], SMOKE["validation"]
-    report = train_bundled(args.out, recipe, pairs, validation, args.pairs_dir, resume=args.resume)
+        recipe, collection = replace(SMOKE_RECIPE, seed=args.seed, anchor_weight=args.anchor), SMOKE
+    views_seed = args.seed if args.views_seed is None else args.views_seed
+    report = train_bundled(
+        args.out,
+        recipe,
+        collection,
+        args.views_dir,
+        views_seed,
+        teacher=IMAGENET_TEACHER,
+        workers=args.workers,
+        resume=args.resume,
+    )
     if args.json:
         print(json.dumps(report, indent=2))
         return 0
@@ -65,9 +104,12 @@ def run(args: argparse.Namespace) -> int:
 def train_bundled(
     out: Path,
     recipe: Recipe,
-    pairs: int,
-    validation_pairs: int,
-    pairs_folder: Path | None = None,
+    collection: Collection,
+    views_folder: Path | None = None,
+    views_seed: int = 0,
+    *,
+    teacher: Callable[[], PatchTeacher],
+    workers: int | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
     """Train the bundled CLIP from scratch.
@@ -75,30 +117,62 @@ def train_bundled(
     Args:
         out: The model folder; checkpoints lie in it while training.
         recipe: The recipe.
-        pairs: Training pairs to render.
-        validation_pairs: Pairs of held-out categories for the gates.
-        pairs_folder: Where rendered pairs are kept; ``out/pairs`` if None.
+        collection: How many pictures of each kind.
+        views_folder: Where training views are kept; ``out/views`` if None.
+        views_seed: Seed of all pictures.
+        teacher: Gives the teacher; importable, since it is called in other processes too.
+        workers: Processes that make views; all processors if None.
         resume: Whether to go on from a checkpoint in ``out``.
 
     Returns:
         What ``training.json`` records.
+
+    Raises:
+        BackboneError: If the teacher's package is missing.
     """
     started = time.monotonic()
-    folder = pairs_folder or out / "pairs"
+    folder = views_folder or out / "views"
     with _progress() as progress:
-        bank = build_bank(folder, pairs, recipe.seed, progress=_follow(progress, "rendering"))
+        bank = build_views(
+            folder,
+            collection.pairs,
+            collection.generic,
+            views_seed,
+            teacher,
+            workers,
+            _follow(progress, "making views"),
+        )
         held_out = build_bank(
-            folder, validation_pairs, recipe.seed, validation=True, progress=_follow(progress, "rendering held-out")
+            folder, collection.validation, views_seed, workers, progress=_follow(progress, "rendering held-out")
         )
         tokenizer = train_tokenizer(all_captions(TRAINING_NOUNS, DEFECT_PHRASES), out, context_length=CONTEXT_LENGTH)
         model = new_model(tokenizer, recipe.seed)
+        made = time.monotonic()
         with tempfile.TemporaryDirectory() as untrained:
             save_model(model, tokenizer, Path(untrained))
             trainer = Trainer(model, tokenizer, bank, DEFECT_PHRASES, recipe)
             _train(trainer, out / "checkpoint.pt", resume, progress)
             save_model(model.eval(), tokenizer, out)
+            trained = time.monotonic()
             gates = measure_gates(out, Path(untrained), held_out)
-    report = _report(recipe, bank, gates, (time.monotonic() - started) / 60)
+    report = {
+        "training_data": [TRAINING_DATA],
+        "teacher": {"name": TEACHER_NAME, "content_hash": teacher().content_hash, "data": "ImageNet-1k"},
+        "recipe": asdict(recipe),
+        "views": {
+            "count": len(bank),
+            "pairs": len(bank.pairs),
+            "without_captions": len(bank.free),
+            "seed": views_seed,
+            "content_hash": bank.content_hash,
+            "nouns": sorted(set(bank.nouns)),
+            "defects": sorted(set(bank.defects)),
+        },
+        "gates": gates,
+        "minutes": {"views": round((made - started) / 60, 1), "training": round((trained - made) / 60, 1)},
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
     (out / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
@@ -118,23 +192,6 @@ def _train(trainer: Trainer, checkpoint: Path, resume: bool, progress: Progress)
     while trainer.step < steps:
         trainer.train(min(steps, trainer.step + CHECKPOINT_STEPS), report)
         trainer.save(checkpoint)
-
-
-def _report(recipe: Recipe, bank: PairBank, gates: dict[str, dict[str, float]], minutes: float) -> dict[str, Any]:
-    return {
-        "training_data": [TRAINING_DATA],
-        "recipe": asdict(recipe),
-        "pairs": {
-            "count": len(bank),
-            "content_hash": bank.content_hash,
-            "nouns": sorted(set(bank.nouns)),
-            "defects": sorted(set(bank.defects)),
-        },
-        "gates": gates,
-        "minutes": round(minutes, 1),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
 
 
 def _progress() -> Progress:

@@ -1,9 +1,10 @@
-"""Training of the bundled CLIP: contrastive, on rendered inspection images with captions, from scratch.
+"""Training of the bundled CLIP: its vision tower learns from an ImageNet teacher, then from captions as well.
 
-Every batch holds pairs of one scene without and with a defect. Views are the whole image, crops, and windows
-made by dropping tokens; each is compared with captions that name the part and its state. Two terms are not
-in real CLIP and are stated in the model card: patches of the whole image are told normal from abnormal by the
-mask, and an early block must be able to give back each patch's pixels.
+First every step distils the teacher's patch tokens on rendered and generic pictures. Then each batch also holds
+pairs of one rendered scene without and with a defect, whose views (the whole image, and windows made by dropping
+tokens) are compared with captions that name the part and its state. Distillation goes on beside it, since
+captions alone soon train patch features away. Nothing here tells projected patch tokens normal from abnormal: as
+in a real CLIP they are not aligned with text. That they hold what is needed is asked of heads that are thrown away.
 """
 
 from __future__ import annotations
@@ -20,17 +21,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from vlmad_core.training.alignment_losses import multi_positive_nce, reconstruction_loss, state_loss
+from vlmad_core.training.alignment_losses import multi_positive_nce, state_loss
 from vlmad_core.training.bundled_model import IMAGE_SIZE, PATCH_SIZE
 from vlmad_core.training.captions import Caption, caption_pair
-from vlmad_core.training.pair_bank import PairBank
+from vlmad_core.training.distillation import TAPS, DistillationHeads
+from vlmad_core.training.view_bank import ViewBank
 from vlmad_core.training.views import (
-    Batch,
-    augment,
     draw_windows,
     embed_windows,
     first_tokens,
-    gather_tokens,
+    normalise,
     project,
     run_blocks,
     view_states,
@@ -38,38 +38,44 @@ from vlmad_core.training.views import (
 
 DENSE_SHARE = 0.12
 """A patch counts as abnormal if at least this share of its pixels is defective."""
-RECONSTRUCTION_BLOCK = 3
-CROP = 8
-"""Side of a crop, in patches."""
+WINDOWS: Mapping[int, int] = {2: 4, 3: 4, 5: 2}
+"""Side of a window in patches -> windows of each image in a step."""
+_SAMPLE = 256
+"""Views over which mean and spread of the teacher's channels are taken."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything a training depends on beside the pairs.
+    """Everything a training depends on beside the views.
 
     Attributes:
-        steps: Optimiser steps; the first ``window_share`` of them see crops and windows only.
-        pairs_per_batch: Pairs in a batch; twice as many images.
-        window_share: Share of the steps without whole images.
+        steps: Optimiser steps.
+        distil_share: Share of the steps that distil only.
+        views_per_step: Views in a step that distils only.
+        pairs_per_step: Pairs with captions in a later step; twice as many views.
+        free_per_step: Views without captions beside them.
         learning_rate: Peak of the cosine schedule.
-        early_rate: Factor on the learning rate of the embedding and the first three blocks once whole
-            images are seen, so that patch features are not trained away.
         weight_decay: Of AdamW.
-        warmup: Steps of linear warm-up.
-        dense_weight: Weight of the patch loss.
-        reconstruction_weight: Weight of the pixel reconstruction.
-        seed: Of initialisation, batches, captions and augmentation.
+        warmup: Steps of linear warm-up, at the start and once more for the text when captions begin.
+        anchor_weight: Weight of distillation once captions are there.
+        likeness_weight: Weight of the likeness of tokens within distillation.
+        window_weight: Weight of the windows' states.
+        dense_weight: Weight of the patch loss through heads that are thrown away.
+        seed: Of initialisation, batches and captions.
     """
 
-    steps: int = 1900
-    pairs_per_batch: int = 24
-    window_share: float = 0.4
-    learning_rate: float = 1e-3
-    early_rate: float = 0.3
+    steps: int = 2300
+    distil_share: float = 0.6
+    views_per_step: int = 48
+    pairs_per_step: int = 20
+    free_per_step: int = 12
+    learning_rate: float = 1.2e-3
     weight_decay: float = 0.05
-    warmup: int = 60
-    dense_weight: float = 1.0
-    reconstruction_weight: float = 0.3
+    warmup: int = 80
+    anchor_weight: float = 1.0
+    likeness_weight: float = 1.0
+    window_weight: float = 1.0
+    dense_weight: float = 0.5
     seed: int = 0
 
 
@@ -79,7 +85,7 @@ class Trainer:
     Args:
         model: A ``CLIPModel``, trained in place.
         tokenizer: Its tokenizer.
-        bank: The pairs.
+        bank: The views.
         phrases: For each defect the phrases that name it.
         recipe: The recipe.
     """
@@ -88,21 +94,26 @@ class Trainer:
         self,
         model: Any,
         tokenizer: CLIPTokenizer,
-        bank: PairBank,
+        bank: ViewBank,
         phrases: Mapping[str, Sequence[str]],
         recipe: Recipe,
     ) -> None:
         self.model, self.tokenizer, self.bank, self.phrases, self.recipe = model, tokenizer, bank, phrases, recipe
         torch.manual_seed(recipe.seed)
         width = model.config.vision_config.hidden_size
-        self.decoder = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * PATCH_SIZE**2))
+        sample = bank.take(np.linspace(0, len(bank) - 1, min(_SAMPLE, len(bank))).astype(np.int64))[1]
+        self.heads = DistillationHeads(width, bank.channels, sample)
+        projection = model.config.projection_dim
+        self.dense = nn.ModuleDict(
+            {str(t): nn.Sequential(nn.LayerNorm(width), nn.Linear(width, projection)) for t in TAPS}
+        )
         self.state_scale = nn.Parameter(torch.tensor(2.0))
-        early = _early_parameters(model)
-        late = [p for p in model.parameters() if not any(p is q for q in early)]
+        vision = [*model.vision_model.parameters(), *self.heads.parameters()]
+        late = [p for p in model.parameters() if not any(p is q for q in vision)]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": early, "early": True},
-                {"params": [*late, *self.decoder.parameters(), self.state_scale], "early": False},
+                {"params": vision, "start": 0},
+                {"params": [*late, *self.dense.parameters(), self.state_scale], "start": self._captions_from},
             ],
             lr=recipe.learning_rate,
             betas=(0.9, 0.98),
@@ -111,9 +122,8 @@ class Trainer:
         self.step = 0
 
     @property
-    def whole_images(self) -> bool:
-        """Whether this step sees whole images, not only windows and crops."""
-        return self.step >= self.recipe.window_share * self.recipe.steps
+    def _captions_from(self) -> int:
+        return round(self.recipe.distil_share * self.recipe.steps)
 
     def train(self, until: int, report: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Train up to a step; equal calls in pieces give what one call gives."""
@@ -135,108 +145,99 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write a checkpoint whole or not at all."""
         partial = path.with_suffix(".partial")
-        content = {
-            "model": self.model.state_dict(),
-            "decoder": self.decoder.state_dict(),
-            "state_scale": self.state_scale.detach(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-        }
-        torch.save(content, partial)
+        content = {name: part.state_dict() for name, part in self._parts().items()}
+        torch.save({**content, "state_scale": self.state_scale.detach(), "step": self.step}, partial)
         partial.replace(path)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe."""
         content = torch.load(path, weights_only=True)
-        self.model.load_state_dict(content["model"])
-        self.decoder.load_state_dict(content["decoder"])
+        for name, part in self._parts().items():
+            part.load_state_dict(content[name])
         with torch.no_grad():
             self.state_scale.copy_(content["state_scale"])
-        self.optimizer.load_state_dict(content["optimizer"])
         self.step = content["step"]
+
+    def _parts(self) -> dict[str, Any]:
+        return {"model": self.model, "heads": self.heads, "dense": self.dense, "optimizer": self.optimizer}
 
     def _set_rates(self) -> None:
         recipe = self.recipe
-        warm = min(1.0, (self.step + 1) / recipe.warmup)
-        rate = recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps))
+        rate = recipe.learning_rate * max(0.01, 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps)))
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * (recipe.early_rate if group["early"] and self.whole_images else 1.0)
+            group["lr"] = rate * min(1.0, max(0, self.step + 1 - group["start"]) / recipe.warmup)
 
     def _losses(self) -> dict[str, Tensor]:
-        chance = np.random.default_rng([self.recipe.seed, self.step])
+        recipe = self.recipe
+        chance = np.random.default_rng([recipe.seed, self.step])
         generator = torch.Generator().manual_seed(int(chance.integers(2**62)))
-        rows = np.sort(chance.choice(len(self.bank), self.recipe.pairs_per_batch, replace=False))
-        batch = augment(*self.bank.take(rows), generator)
-        captions = [
-            caption
-            for row in rows
-            for caption in caption_pair(chance, self.bank.nouns[row], self.bank.defects[row], self.phrases)
-        ]
-        scene = [(self.bank.nouns[row], self.bank.defects[row]) for row in rows for _ in range(2)]
-        text = F.normalize(self._embed(captions), dim=-1)
-        tokens = first_tokens(self.model, batch.pixels)
-        if self.whole_images:
-            losses = self._whole(batch, tokens, text, captions, scene)
-            numbers = {5: 2, 3: 2, 2: 2}
-        else:
-            losses = self._crops(batch, tokens, text, captions, scene, generator)
-            numbers = {5: 2, 3: 3, 2: 3}
-        windows = []
-        for scale, number in numbers.items():
-            index, states = draw_windows(batch.defect_counts, scale, number, generator)
-            embedded = embed_windows(self.model, tokens, index).flatten(0, 1)
-            windows.append(state_loss(embedded, _direction(text), states.flatten(), self._scale()))
-        return {**losses, "windows": torch.stack(windows).mean()}
-
-    def _scale(self) -> Tensor:
-        return self.state_scale.exp().clamp(max=50.0)
-
-    def _embed(self, captions: Sequence[Caption]) -> Tensor:
-        ids = self.tokenizer([caption.text for caption in captions], padding=True, return_tensors="pt")
-        out: Tensor = self.model.get_text_features(**ids).pooler_output
-        return out
-
-    def _whole(
-        self,
-        batch: Batch,
-        tokens: Tensor,
-        text: Tensor,
-        captions: Sequence[Caption],
-        scene: Sequence[tuple[str, str]],
-    ) -> dict[str, Tensor]:
-        last, taps = run_blocks(self.model, tokens, (RECONSTRUCTION_BLOCK,))
-        images = project(self.model, last[:, 0])
-        states = view_states(batch.defect_counts, IMAGE_SIZE // PATCH_SIZE).flatten()
-        rebuilt = self.decoder(taps[RECONSTRUCTION_BLOCK][:, 1:])
+        if self.step < self._captions_from:
+            rows = chance.choice(len(self.bank), recipe.views_per_step, replace=False)
+            pictures, targets, _ = self.bank.take(rows)
+            _, taps = run_blocks(self.model, first_tokens(self.model, normalise(pictures)), tuple(TAPS))
+            return self._distilled(taps, targets, 1.0, generator)
+        drawn = chance.choice(len(self.bank.pairs), recipe.pairs_per_step, replace=False)
+        free = chance.choice(self.bank.free, recipe.free_per_step, replace=False)
+        pictures, targets, counts = self.bank.take(np.concatenate([self.bank.pairs[drawn].ravel(), free]))
+        tokens = first_tokens(self.model, normalise(pictures))
+        last, taps = run_blocks(self.model, tokens, tuple(TAPS))
+        shown = 2 * len(drawn)
+        scene = [(self.bank.nouns[row], self.bank.defects[row]) for row in drawn]
         return {
-            **self._aligned(images, states, text, captions, scene),
-            "patches": self._dense(last, batch.defect_counts.flatten(1), text),
-            "pixels": self.recipe.reconstruction_weight * reconstruction_loss(rebuilt, batch.pixels, PATCH_SIZE),
+            **(self._distilled(taps, targets, recipe.anchor_weight, generator) if recipe.anchor_weight else {}),
+            **self._described(
+                chance,
+                generator,
+                scene,
+                tokens[:shown],
+                last[:shown],
+                {t: v[:shown] for t, v in taps.items()},
+                counts[:shown],
+            ),
         }
 
-    def _crops(
+    def _distilled(
+        self, taps: Mapping[int, Tensor], targets: Tensor, weight: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        losses = self.heads.losses(taps, targets, generator)
+        return {
+            "features": weight * losses["features"],
+            "likeness": weight * self.recipe.likeness_weight * losses["likeness"],
+        }
+
+    def _described(
         self,
-        batch: Batch,
-        tokens: Tensor,
-        text: Tensor,
-        captions: Sequence[Caption],
-        scene: Sequence[tuple[str, str]],
+        chance: np.random.Generator,
         generator: torch.Generator,
+        scene: Sequence[tuple[str, str]],
+        tokens: Tensor,
+        last: Tensor,
+        taps: Mapping[int, Tensor],
+        counts: Tensor,
     ) -> dict[str, Tensor]:
-        index, states = draw_windows(batch.defect_counts, CROP, 1, generator)
-        last, _ = run_blocks(self.model, gather_tokens(tokens, index))
-        counts = batch.defect_counts.flatten(1).gather(1, index[:, 0, 1:] - 1)
+        """Losses of views with captions: whole images, windows, and patches through their own heads."""
+        captions = [c for noun, defect in scene for c in caption_pair(chance, noun, defect, self.phrases)]
+        ids = self.tokenizer([caption.text for caption in captions], padding=True, return_tensors="pt")
+        text = F.normalize(self.model.get_text_features(**ids).pooler_output, dim=-1)
+        direction = _direction(text)
+        scale = self.state_scale.exp().clamp(max=50.0)
+        windows = []
+        for side, number in WINDOWS.items():
+            index, states = draw_windows(counts, side, number, generator)
+            embedded = embed_windows(self.model, tokens, index).flatten(0, 1)
+            windows.append(state_loss(embedded, direction, states.flatten(), scale))
+        share = counts.flatten() / PATCH_SIZE**2
+        patch_states = torch.where(share >= DENSE_SHARE, 1, torch.where(share > 0, -1, 0))
+        dense = [
+            state_loss(F.normalize(self.dense[str(t)](v[:, 1:]), dim=-1).flatten(0, 1), direction, patch_states, scale)
+            for t, v in taps.items()
+        ]
+        images = project(self.model, last[:, 0])
         return {
-            **self._aligned(project(self.model, last[:, 0]), states[:, 0], text, captions, scene),
-            "patches": self._dense(last, counts, text),
+            **self._aligned(images, view_states(counts, IMAGE_SIZE // PATCH_SIZE).flatten(), text, captions, scene),
+            "windows": self.recipe.window_weight * torch.stack(windows).mean(),
+            "dense": self.recipe.dense_weight * torch.stack(dense).mean(),
         }
-
-    def _dense(self, last: Tensor, defect_counts: Tensor, text: Tensor) -> Tensor:
-        """Patches told normal from abnormal by how much of each is defective: tokens [B, 1 + P, d], [B, P]."""
-        share = defect_counts.flatten() / PATCH_SIZE**2
-        states = torch.where(share >= DENSE_SHARE, 1, torch.where(share > 0, -1, 0))
-        patches = project(self.model, last[:, 1:]).flatten(0, 1)
-        return self.recipe.dense_weight * state_loss(patches, _direction(text), states, self._scale())
 
     def _aligned(
         self,
@@ -248,18 +249,20 @@ class Trainer:
     ) -> dict[str, Tensor]:
         """Views against captions, and against the direction of each view's own pair of captions."""
         kept = states >= 0
+        shown = [part for part in scene for _ in range(2)]
         truth = torch.tensor(
             [
-                [_is_true(caption, bool(state), *shown) for caption in captions]
-                for shown, state in zip(scene, states.tolist(), strict=True)
+                [_is_true(caption, bool(state), *part) for caption in captions]
+                for part, state in zip(shown, states.tolist(), strict=True)
             ]
         )
         similarity = self.model.logit_scale.exp() * views @ text.T
         own = F.normalize(text[1::2] - text[0::2], dim=-1).repeat_interleave(2, dim=0)
+        scale = self.state_scale.exp().clamp(max=50.0)
         return {
             "captions": 0.5 * multi_positive_nce(similarity[kept], truth[kept]),
-            "states": 0.5 * state_loss(views, own, states, self._scale())
-            + 0.5 * state_loss(views, _direction(text), states, self._scale()),
+            "states": 0.5 * state_loss(views, own, states, scale)
+            + 0.5 * state_loss(views, _direction(text), states, scale),
         }
 
 
@@ -274,9 +277,3 @@ def _is_true(caption: Caption, abnormal: bool, noun: str, defect: str) -> bool:
 def _direction(text: Tensor) -> Tensor:
     """Unit vector from the mean of the normal to the mean of the abnormal captions of the batch."""
     return F.normalize(text[1::2].mean(dim=0) - text[0::2].mean(dim=0), dim=-1)
-
-
-def _early_parameters(model: Any) -> list[nn.Parameter]:
-    vision = model.vision_model
-    modules = [vision.embeddings, vision.pre_layrnorm, *list(vision.encoder.layers)[:RECONSTRUCTION_BLOCK]]
-    return [p for module in modules for p in module.parameters()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,20 @@ from vlmad_core.backbones import ClipBackbone, load_backbone
 from vlmad_core.backbones.features import Features, concatenate_features
 from vlmad_core.methods import anomaly_maps, create_method
 from vlmad_core.methods.memory import cosine_distance
+from vlmad_core.methods.patch_memory import PatchMemory, PatchMemorySettings
 from vlmad_core.metrics import image_auroc, pixel_metrics
 from vlmad_core.training.bundled_model import IMAGE_SIZE, PATCH_SIZE
 from vlmad_core.training.pair_bank import PairBank
 
-MEMORY_BLOCKS = (2, 4)
-"""Blocks whose tokens the few-shot gate compares."""
 SHOTS = 4
 BATCH = 32
 
 
 def measure_gates(folder: Path, untrained: Path, bank: PairBank) -> dict[str, dict[str, float]]:
     """Mean over held-out categories of zero-shot and 4-shot AUROC, beside what they must beat.
+
+    Zero-shot: one pair of prompts, the prompt ensemble with its patch map, WinCLIP's windows. 4-shot: the patch
+    memory on the blocks it reads by default.
 
     Args:
         folder: The trained model.
@@ -41,38 +43,42 @@ def measure_gates(folder: Path, untrained: Path, bank: PairBank) -> dict[str, di
     results = {
         name: _measure(load_backbone(str(path)), bank) for name, path in (("trained", folder), ("untrained", untrained))
     }
-    per_category = [_memory_gate(_raw_tokens(pixels), labels, masks) for _, pixels, labels, masks in _categories(bank)]
+    per_category = [
+        _memory_gate([_raw_tokens(pixels)], labels, masks) for _, pixels, labels, masks in _categories(bank)
+    ]
     return {**results, "raw_pixels": _mean(per_category)}
 
 
 def _measure(backbone: ClipBackbone, bank: PairBank) -> dict[str, float]:
-    methods = {"cpe": create_method("clip_cpe"), "winclip": create_method("winclip")}
+    methods = {name: create_method(name) for name in ("clip_ac", "clip_cpe", "winclip")}
+    memory = PatchMemory(PatchMemorySettings())
+    blocks = memory.stages(backbone.info)
+    request = memory.needs(backbone.info, SHOTS)
+    for method in methods.values():
+        request |= method.needs(backbone.info, 0)
     per_category = []
     for noun, images, labels, masks in _categories(bank):
-        request = methods["cpe"].needs(backbone.info, 0) | methods["winclip"].needs(backbone.info, 0)
-        request |= type(request)(stages=frozenset(MEMORY_BLOCKS))
         features = _features(backbone, images, request)
         figures: dict[str, float | None] = {}
         for name, method in methods.items():
             predictions = method.prepare(noun, backbone).score(features)
-            assert predictions.grids is not None
-            assert predictions.map_rule is not None
-            maps = anomaly_maps(predictions.grids, predictions.map_rule, masks.shape[1:]).numpy()
             figures[f"{name}_image_auroc"] = image_auroc(labels, predictions.image_score.numpy()).value
-            figures[f"{name}_pixel_auroc"] = pixel_metrics(maps, masks)["pixel_auroc"].value
-        tokens = torch.cat(
-            [torch.nn.functional.normalize(features.stages[b][:, 1:], dim=-1) for b in MEMORY_BLOCKS], -1
-        )
+            if predictions.grids is not None and predictions.map_rule is not None:
+                maps = anomaly_maps(predictions.grids, predictions.map_rule, masks.shape[1:]).numpy()
+                figures[f"{name}_pixel_auroc"] = pixel_metrics(maps, masks)["pixel_auroc"].value
+        tokens = [features.stages[block][:, 1:] for block in blocks]
         per_category.append({**figures, **_memory_gate(tokens, labels, masks)})
     return _mean(per_category)
 
 
-def _memory_gate(tokens: Tensor, labels: NDArray[np.int64], masks: NDArray[np.bool_]) -> dict[str, float | None]:
-    """4-shot nearest patch: the first normal images are the references and are not judged."""
+def _memory_gate(
+    stages: Sequence[Tensor], labels: NDArray[np.int64], masks: NDArray[np.bool_]
+) -> dict[str, float | None]:
+    """4-shot patch memory over tokens [N, P, d] of each stage; the first normal images are the references."""
     normal = np.flatnonzero(labels == 0)
     judged = np.setdiff1d(np.arange(len(labels)), normal[:SHOTS])
-    memory = tokens[normal[:SHOTS]].flatten(0, 1)
-    distances = cosine_distance(tokens[judged], memory)
+    nearest = [cosine_distance(tokens[judged], tokens[normal[:SHOTS]].flatten(0, 1)) for tokens in stages]
+    distances = torch.stack(nearest).mean(dim=0)
     side = round(distances.shape[1] ** 0.5)
     grids = distances.reshape(len(judged), 1, side, side)
     maps = torch.nn.functional.interpolate(grids, size=masks.shape[1:], mode="bilinear")[:, 0].numpy()

@@ -1,4 +1,4 @@
-"""Rendered training pairs on disk: made once, shard by shard, by all processors, and read while training."""
+"""Rendered pairs of held-out categories on disk: made once, shard by shard, by all processors, for the gates."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vlmad_core.datasets.synthetic.pairs import render_pair
 
 SHARD = 250
 PAIR_SIZE = 160
-"""Side of the stored pictures in pixels; larger than the model's input, so that zooming in shows detail."""
+"""Side of the stored pictures in pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +41,11 @@ class PairBank:
     def __len__(self) -> int:
         return len(self.nouns)
 
-    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Pictures [P, 2, S, S, 3] uint8 and masks [P, S, S] bool of some pairs."""
-        return torch.from_numpy(self.images[rows]), torch.from_numpy(self.masks[rows])
-
 
 def build_bank(
     folder: Path,
     pairs: int,
     seed: int,
-    validation: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PairBank:
@@ -62,16 +55,15 @@ def build_bank(
         folder: Where the shards lie; a shard that is there is used as it is.
         pairs: How many pairs; rounded up to whole shards.
         seed: Seed of the renderer; each pair depends on it and on its number only.
-        validation: Render the categories held out from training instead.
         workers: Processes; all processors if None.
         progress: Called with (shards done, shards in all).
     """
-    name = f"{'validation' if validation else 'training'}-{seed}-{PAIR_SIZE}"
+    name = f"validation-{seed}-{PAIR_SIZE}"
     count = -(-pairs // SHARD)
     paths = [folder / name / f"{number:05d}.npz" for number in range(count)]
     (folder / name).mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(count) if not paths[number].is_file()]
-    render = partial(_render_shard, folder / name, seed, validation)
+    render = partial(_render_shard, folder / name, seed)
     if missing:
         with ProcessPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
             for done, _ in enumerate(pool.map(render, missing), start=count - len(missing) + 1):
@@ -80,9 +72,9 @@ def build_bank(
     return _load(paths)
 
 
-def _render_shard(folder: Path, seed: int, validation: bool, number: int) -> None:
+def _render_shard(folder: Path, seed: int, number: int) -> None:
     rendered = [
-        render_pair(seed, index, PAIR_SIZE, validation) for index in range(number * SHARD, (number + 1) * SHARD)
+        render_pair(seed, index, PAIR_SIZE, validation=True) for index in range(number * SHARD, (number + 1) * SHARD)
     ]
     partial_path = folder / f"{number:05d}.{os.getpid()}.partial"
     with partial_path.open("wb") as file:

@@ -1,10 +1,8 @@
-"""Views of training images: augmentation, and windows and crops taken by dropping tokens, as WinCLIP does."""
+"""Views of training images: the blocks of the tower, and windows taken by dropping tokens, as WinCLIP does."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,62 +17,10 @@ DEFECT_PIXELS = 8
 """A view shows a defect if at least so many of its pixels are defective; with fewer, but some, it is left out."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Augmented images, ready for the model.
-
-    Attributes:
-        pixels: [B, 3, S, S] float32, normalised.
-        defect_counts: [B, 1, G, G] float32, defective pixels in each patch.
-    """
-
-    pixels: Tensor
-    defect_counts: Tensor
-
-
-def augment(images: Tensor, masks: Tensor, generator: torch.Generator) -> Batch:
-    """Flips, quarter turns and zoom, the same for both images of a pair; light and colour for each apart.
-
-    Args:
-        images: [P, 2, H, H, 3] uint8: normal and abnormal rendering of each scene.
-        masks: [P, H, H] bool: where the second differs.
-        generator: Source of chance.
-
-    Returns:
-        The 2P images, pair by pair, normal first.
-    """
-    pairs = len(images)
-
-    def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        return torch.rand(*shape, generator=generator) * (high - low) + low
-
-    angle = torch.randint(4, (pairs,), generator=generator) * (math.pi / 2)
-    flip = torch.where(uniform(pairs) < 0.5, -1.0, 1.0)
-    scale = torch.where(uniform(pairs) < 0.5, uniform(pairs, low=0.5, high=1.0), torch.ones(pairs))
-    shift = (1 - scale)[:, None] * uniform(pairs, 2, low=-1.0, high=1.0)
-    cos, sin = angle.cos().round() * scale, angle.sin().round() * scale
-    rows = torch.stack([cos * flip, -sin, shift[:, 0]], 1), torch.stack([sin * flip, cos, shift[:, 1]], 1)
-    grid = F.affine_grid(torch.stack(rows, 1), [pairs, 1, IMAGE_SIZE, IMAGE_SIZE], align_corners=False)
-
-    def warp(tensor: Tensor, mode: str) -> Tensor:
-        return F.grid_sample(tensor, grid, mode=mode, padding_mode="reflection", align_corners=False)
-
-    stacked = images.permute(0, 1, 4, 2, 3).flatten(1, 2).float() / 255
-    pixels = warp(stacked, "bilinear").reshape(2 * pairs, 3, IMAGE_SIZE, IMAGE_SIZE)
-    mask = warp(masks[:, None].float(), "nearest")
-    counts = F.avg_pool2d(mask, PATCH_SIZE) * PATCH_SIZE**2
-    counts = torch.stack([torch.zeros_like(counts), counts], dim=1).flatten(0, 1)
-
-    count = 2 * pairs
-    grey = (uniform(count, 1, 1, 1) < 0.25).float()
-    pixels = torch.lerp(pixels, pixels.mean(dim=1, keepdim=True).expand_as(pixels), grey)
-    gain = uniform(count, 1, 1, 1, low=0.75, high=1.25) * uniform(count, 3, 1, 1, low=0.92, high=1.08)
-    middle = pixels.mean(dim=(1, 2, 3), keepdim=True)
-    contrast = uniform(count, 1, 1, 1, low=0.7, high=1.3)
-    pixels = (((pixels - middle) * contrast + middle) * gain).clamp(0, 1)
-    noise = torch.randn(pixels.shape, generator=generator) * uniform(count, 1, 1, 1, high=0.02)
+def normalise(pictures: Tensor) -> Tensor:
+    """Pictures [B, S, S, 3] uint8 as the model reads them: [B, 3, S, S] float32."""
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (OPENAI_MEAN, OPENAI_STD))
-    return Batch(((pixels + noise).clamp(0, 1) - mean) / std, counts)
+    return (pictures.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
 def view_states(counts: Tensor, scale: int) -> Tensor:
@@ -114,10 +60,25 @@ def run_blocks(model: Any, hidden: Tensor, taps: tuple[int, ...] = ()) -> tuple[
     # Only the blocks run in bfloat16 (where it is several times faster); losses need float32.
     with torch.autocast("cpu", torch.bfloat16):
         for number, layer in enumerate(model.vision_model.encoder.layers, start=1):
-            hidden = layer(hidden, attention_mask=None)
+            hidden = _run_block(layer, hidden)
             if number in taps:
                 kept[number] = hidden.float()
     return hidden.float(), kept
+
+
+def _run_block(layer: Any, hidden: Tensor) -> Tensor:
+    """One block, with plain products instead of fused attention, whose backward pass is slow on processors."""
+    attention = layer.self_attn
+    batch, length, width = hidden.shape
+    inputs = layer.layer_norm1(hidden)
+    linears = (attention.q_proj, attention.k_proj, attention.v_proj)
+    weight, bias = torch.cat([part.weight for part in linears]), torch.cat([part.bias for part in linears])
+    heads = F.linear(inputs, weight, bias).view(batch, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+    query, key, value = heads.reshape(3, batch * attention.num_heads, length, -1)
+    weights = torch.softmax(torch.bmm(query * attention.scale, key.transpose(1, 2)), dim=-1)
+    mixed = torch.bmm(weights.to(value.dtype), value).view(batch, attention.num_heads, length, -1)
+    hidden = hidden + attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+    return hidden + layer.mlp(layer.layer_norm2(hidden))
 
 
 def project(model: Any, tokens: Tensor) -> Tensor:
