@@ -293,7 +293,7 @@ def order_pixels(maps: Maps, masks: Masks) -> PixelOrdering:
         found = values[mask].astype(dtype)
         here = slice(at_defect, at_defect + found.size)
         if packable:
-            packed[here] = (_pack(found).astype(np.uint64) << _SHIFT) | region
+            packed[here] = pack_scores(found, region)
         else:
             wide[here], owner[here] = found, region
         at_normal, at_defect = at_normal + rest.size, at_defect + found.size
@@ -320,6 +320,19 @@ def round_up(thresholds: NDArray[np.float64], dtype: np.dtype[np.floating]) -> N
     low = cuts.astype(np.float64) < thresholds
     cuts[low] = np.nextafter(cuts[low], dtype.type(np.inf))
     return cuts
+
+
+def pack_scores(scores: NDArray[np.float32], regions: NDArray[np.integer]) -> NDArray[np.uint64]:
+    """Scores of defective pixels with their regions, so that sorting the result sorts by score.
+
+    Args:
+        scores: Finite, float32 [P].
+        regions: Number of each pixel's region, below 2^32, [P].
+
+    Returns:
+        uint64 [P], as `PixelOrdering.defective` holds them once sorted.
+    """
+    return (_pack(scores).astype(np.uint64) << _SHIFT) | regions.astype(np.uint64)
 
 
 def _pack(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
