@@ -19,7 +19,7 @@ from vlmad_core.datasets.synthetic.surface import Surface
 def _inside_colour(surface: Surface, centre: tuple[float, float], frame: Frame, rng: Rng) -> Array:
     """Colour of freshly exposed matter: paler or darker than the skin, of about its hue, [3]."""
     local = around(surface, centre, frame)
-    if float(local.mean()) < 0.5 and rng.random() < 0.6:
+    if float(local.mean()) < 0.5 and rng.random() < 0.7:
         return np.clip(0.5 * local + 0.5 * float(rng.uniform(0.45, 0.75)), 0, 1).astype(np.float32)
     return (local * float(rng.uniform(0.35, 0.6))).astype(np.float32)
 
@@ -116,7 +116,7 @@ def chip(surface: Surface, frame: Frame, rng: Rng, size: float, strength: float)
     tint = _inside_colour(surface, centre, frame, rng)
     grain = np.clip(1 + 0.2 * noise(rng, frame.size, 40, 0.6), 0.5, 1.6)[..., None]
     # A fresh break keeps some of what the skin showed.
-    fresh = mix(np.clip(tint * grain, 0, 1) * np.ones_like(surface.albedo), surface.albedo, np.full_like(bite, 0.2))
+    fresh = mix(np.clip(tint * grain, 0, 1) * np.ones_like(surface.albedo), surface.albedo, np.full_like(bite, 0.4))
     edge = np.clip(blur(bite, 0.012 / frame.pixel) - bite, 0, 1) + np.clip(bite - blur(bite, 0.012 / frame.pixel), 0, 1)
     broken_off = paint(surface, bite * (0.65 + 0.35 * strength), fresh)
     lit = np.clip(broken_off.albedo * (1 + 0.7 * edge[..., None]), 0, 1).astype(np.float32)

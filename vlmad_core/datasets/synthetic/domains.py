@@ -157,7 +157,7 @@ BUNDLED_B = Domain(
         Category("granite", "texture", ("crack", "chip", "wear", "scratch"), replace(_RAKING, elevation=0.9), _LINE,
                  bundled_textures.granite, strength=(0.4, 1.0)),
         Category("cardboard", "texture", ("cut", "dent", "wear", "fibre"), _RAKING, _LINE, bundled_textures.cardboard,
-                 strength=(0.05, 0.6)),
+                 strength=(0.2, 0.8)),
         Category("tread_plate", "texture", ("corrosion", "scratch", "dent", "wear"), _RAKING, _GREY,
                  bundled_textures.tread_plate, extent=(0.15, 0.4), strength=(0.4, 1.0), reserved=True),
         Category("ball_bearing", "object", ("corrosion", "scratch", "missing_part", "contamination"), _RING,

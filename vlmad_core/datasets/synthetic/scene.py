@@ -14,7 +14,7 @@ from vlmad_core.datasets.synthetic.surface import Light, Surface, shade
 
 VISIBLE = 0.045
 """Least change of a stored value (in [0, 1], largest of the three channels) that counts as a defect."""
-PEAK = 0.16
+PEAK = 0.14
 """Change that the most changed tenth of a mask has to exceed, or nobody would notice the defect."""
 
 
