@@ -15,6 +15,7 @@ import yaml
 from vlmad_core.errors import VlmadError
 from vlmad_core.prompts.checks import PLACE, problem_of
 from vlmad_core.prompts.places import ENSEMBLE_FOLDER, list_ensembles, saved_names, saved_path
+from vlmad_core.prompts.samples import sampled_ensemble
 
 MAX_PROMPTS = 4096
 LARGEST_FILE = 1 << 20
@@ -164,7 +165,7 @@ def builtin_ensemble(name: str) -> PromptEnsemble:
 
 
 def load_ensemble(name: str) -> PromptEnsemble:
-    """Read an ensemble by name (of the program's, or saved by the user), or from a yaml file by its path.
+    """Read an ensemble by name (the program's, saved by the user, or a random part of one), or from a yaml file.
 
     Raises:
         PromptError: If there is none of that name, or the file is not well formed.
@@ -176,6 +177,9 @@ def load_ensemble(name: str) -> PromptEnsemble:
         return read_ensemble(path)
     if name in saved_names():
         return read_ensemble(saved_path(name))
+    sample = sampled_ensemble(name, load_ensemble)
+    if sample is not None:
+        return sample
     saved = f"; saved: {', '.join(saved_names())}" if saved_names() else ""
     raise PromptError(
         f"There is no prompt ensemble {name!r}.",

@@ -17,7 +17,10 @@ ANNOTATION_FOLDER = "annotations"
 TEMPORARY_PREFIX = ".tmp-"
 LOCK_FOLDER = ".locks"
 
-RESERVED = frozenset({"bundled", "reported", ANNOTATION_FOLDER})
+STUDY_FOLDER = "study"
+"""Where a store keeps the study's ablations: a store of its own, so that no leaderboard mixes them with methods."""
+
+RESERVED = frozenset({"bundled", "reported", ANNOTATION_FOLDER, STUDY_FOLDER})
 """Folders of a store's root that are not data sets: other stores, reported numbers, notes."""
 
 KNOWN_FILES = frozenset({"README.md", "plan.yaml", ".gitignore", ".DS_Store"})
