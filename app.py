@@ -18,6 +18,7 @@ VIEWS = {
         ("segmentation", "Segmentation", "texture", "PRO curves, what share of each defect is found, maps."),
         ("efficiency", "Efficiency", "speed", "Accuracy against latency and memory, with the hardware."),
         ("shots", "Shots", "exposure_plus_1", "What normal reference images add."),
+        ("transfer", "Transfer", "model_training", "What is learned on one data set, judged on another."),
     ],
     "Look closer": [
         ("failures", "Failures", "search", "Missed defects and false alarms, image by image."),

@@ -16,7 +16,14 @@ from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
 from vlmad_core.results.aggregate import leaderboard
 from vlmad_core.results.comparison import Comparison, Line, cells, comparisons
+from vlmad_core.results.groups import Groups, LineKey, line_key
+from vlmad_core.results.groups import groups as grouped
+from vlmad_core.results.kinds import category_kinds
+from vlmad_core.results.notes import LineNotes, line_notes
+from vlmad_core.results.ranks import line_names
+from vlmad_core.results.reported import load_reported
 from vlmad_core.results.store import Missing, Store, open_stores, store_signature
+from vlmad_core.results.transfer import setting
 
 CHECKOUT = Path(__file__).parents[2]
 SCALE_SIZE = (64, 64)
@@ -63,16 +70,82 @@ def all_comparisons() -> tuple[Comparison, ...]:
     return _comparisons(roots, signature(roots))
 
 
-@st.cache_data(max_entries=16, show_spinner="Averaging …")
-def _board(roots: tuple[Path, ...], mark: str, dataset: str, categories: tuple[str, ...] | None) -> pd.DataFrame:
-    return leaderboard(_store(roots, mark), dataset=dataset, categories=categories)
+@st.cache_data(max_entries=24, show_spinner="Averaging …")
+def _board(
+    roots: tuple[Path, ...], mark: str, dataset: str, categories: tuple[str, ...] | None, seed: int | None
+) -> pd.DataFrame:
+    return leaderboard(_store(roots, mark), dataset=dataset, categories=categories, seed=seed)
 
 
-def board(comparison: Comparison, categories: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """The leaderboard of a comparison, over all its categories or those given."""
+def board(comparison: Comparison, categories: tuple[str, ...] | None = None, seed: int | None = None) -> pd.DataFrame:
+    """The leaderboard of a comparison.
+
+    Args:
+        comparison: What is compared.
+        categories: The categories the means are over; all if None.
+        seed: One draw of references; the mean over all if None.
+    """
     roots = store_roots()
-    frame = _board(roots, signature(roots), comparison.dataset, categories)
+    frame = _board(roots, signature(roots), comparison.dataset, categories, seed)
     return frame[frame["conditions"] == comparison.conditions]
+
+
+@st.cache_data(max_entries=64, show_spinner="Comparing …")
+def _groups(
+    roots: tuple[Path, ...],
+    mark: str,
+    place: tuple[str, str],
+    keys: tuple[LineKey, ...],
+    metric: str,
+    categories: tuple[str, ...],
+) -> Groups:
+    one = next(c for c in _comparisons(roots, mark) if (c.dataset, c.conditions) == place)
+    by_key = {line_key(line): line for line in one.lines()}
+    return grouped(_store(roots, mark), [by_key[key] for key in keys], metric, categories)
+
+
+def groups(comparison: Comparison, keys: Sequence[LineKey], metric: str, categories: Sequence[str]) -> Groups:
+    """Which of these lines can't be told apart in a metric, over these categories."""
+    roots = store_roots()
+    place = comparison.dataset, comparison.conditions
+    return _groups(roots, signature(roots), place, tuple(keys), metric, tuple(categories))
+
+
+def kinds(comparison: Comparison) -> dict[str, str]:
+    """``object`` or ``texture`` for each category whose kind is known."""
+    return category_kinds(comparison.runs)
+
+
+def names(comparison: Comparison) -> dict[LineKey, str]:
+    """Each line in a few words."""
+    return line_names(comparison.lines())
+
+
+def seeds(comparison: Comparison) -> tuple[int, ...]:
+    """Seeds of the runs that draw references, sorted."""
+    return tuple(sorted({run.key.seed for run in comparison.runs if run.key.shots}))
+
+
+def alike(comparison: Comparison) -> tuple[Comparison, ...]:
+    """Comparisons on other data sets that are equal in everything else, this one first."""
+    own = setting(comparison.runs[0].protocol)
+    others = [one for one in all_comparisons() if one.dataset != comparison.dataset]
+    first: dict[str, Comparison] = {comparison.dataset: comparison}
+    for one in others:
+        if setting(one.runs[0].protocol) == own:
+            first.setdefault(one.dataset, one)
+    return tuple(first.values())
+
+
+@st.cache_resource(show_spinner=False)
+def reported() -> pd.DataFrame:
+    """What papers and other people's runs report, read once."""
+    return load_reported()
+
+
+def notes(comparison: Comparison) -> dict[LineKey, LineNotes]:
+    """What to know of each line."""
+    return {line_key(line): line_notes(line) for line in comparison.lines()}
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

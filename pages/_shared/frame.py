@@ -11,7 +11,9 @@ import streamlit as st
 from pages._shared import data, selection
 from vlmad_core.figures.grid import category_label
 from vlmad_core.results.comparison import Comparison, Line
+from vlmad_core.results.kinds import KINDS, of_kind
 
+ALL = "all"
 PRECOMPUTE = (
     "python -m vlmad_core precompute --dataset bundled_a --method clip_ac clip_cpe winclip --shots 0 --backbone bundled"
 )
@@ -30,16 +32,16 @@ PLOT: dict[str, Any] = {
 def head(page: Any) -> None:
     """Draw the head of a page: title, data set, backbone; and keep a place for notices."""
     found = data.all_comparisons()
-    chosen = _choice(found)
+    one = _choice(found)
     top, st.session_state["notices"] = st.container(), st.container()
     with top, st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title(page.title, anchor=False, width="content")
         if found:
             with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
-                _choosers(found, chosen, of_page=page.url_path == "live_demo")
-    if chosen is not None:
-        top.markdown(_measured_with(chosen))
-        if chosen.backbone.get("demonstration"):
+                _choosers(found, one, of_page=page.url_path == "live_demo")
+    if one is not None:
+        top.markdown(_measured_with(one))
+        if one.backbone.get("demonstration"):
             top.caption(f":material/warning: {DEMONSTRATION}")
 
 
@@ -67,11 +69,16 @@ def land() -> None:
 
 def comparison() -> Comparison:
     """The chosen comparison; ends the page with a word of help if there are no results."""
-    chosen = _choice(data.all_comparisons())
-    if chosen is None:
+    one = chosen()
+    if one is None:
         nothing_yet()
         st.stop()
-    return chosen
+    return one
+
+
+def chosen() -> Comparison | None:
+    """The chosen comparison; None if there are no results."""
+    return _choice(data.all_comparisons())
 
 
 def nothing_yet() -> None:
@@ -130,6 +137,29 @@ def choose_method(lines: tuple[Line, ...], default: str | None = None) -> Line:
 def choose_category(categories: tuple[str, ...], label: str = "Category") -> str:
     """A chooser for one category."""
     return selection.choose("category", label, list(categories), categories[0], format_func=category_label, width=180)
+
+
+def choose_parts(comparison: Comparison) -> tuple[str, ...]:
+    """A chooser for the kind of part; the categories of that kind, or all where nothing is known of them."""
+    kinds = data.kinds(comparison)
+    options = [ALL, *(kind for kind in KINDS if kind in kinds.values())]
+    if len(options) < 3:
+        selection.current("parts", [ALL, *KINDS], ALL)
+        return comparison.categories
+    picked = selection.choose(
+        "parts", "Parts like", options, ALL, segmented=True,
+        format_func=lambda kind: "All" if kind == ALL else KINDS[kind],
+        help="Objects have a shape; textures are surfaces without one.",
+    )  # fmt: skip
+    return comparison.categories if picked == ALL else of_kind(comparison.categories, kinds, picked)
+
+
+def choose_category_or_all(categories: tuple[str, ...]) -> str:
+    """A chooser for one category, or the mean over all of them (``ALL``)."""
+    return selection.choose(
+        "category", "Category", [ALL, *categories], ALL, width=210,
+        format_func=lambda name: f"All {len(categories)}, mean" if name == ALL else category_label(name),
+    )  # fmt: skip
 
 
 def shots_label(shots: str) -> str:

@@ -12,11 +12,14 @@ from typing import Literal
 
 import streamlit as st
 
-PARAMETERS = ("dataset", "conditions", "category", "method", "metric", "shots", "image", "threshold")
+PARAMETERS = (
+    "dataset", "conditions", "parts", "category", "method", "metric", "shots", "seed", "image", "threshold",
+)  # fmt: skip
 
 DEPENDENTS: Mapping[str, tuple[str, ...]] = {
-    "dataset": ("conditions", "category", "method", "shots", "image", "threshold"),
-    "conditions": ("category", "method", "shots", "image", "threshold"),
+    "dataset": ("conditions", "parts", "category", "method", "shots", "image", "threshold"),
+    "conditions": ("parts", "category", "method", "shots", "image", "threshold"),
+    "parts": ("category",),
     "category": ("image", "threshold"),
     "method": ("threshold",),
     "shots": ("threshold",),

@@ -5,42 +5,69 @@ import math
 import pandas as pd
 
 from vlmad_core.figures.colours import METHOD_STYLES
-from vlmad_core.figures.ranking import ranking_chart, ranking_data
+from vlmad_core.figures.ranking import moves_chart, moves_data, ranking_chart, ranking_data
 
 
 def board() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "method": ["clip_ac", "winclip", "musc"],
-            "preset": "canonical",
-            "shots": 0,
-            "title": ["CLIP-AC", "WinCLIP", "MuSc"],
+            "name": ["CLIP-AC", "WinCLIP", "MuSc"],
             "value": [0.7, 0.9, math.nan],
             "low": [0.6, 0.85, math.nan],
             "high": [0.8, 0.94, math.nan],
             "rank": pd.array([2, 1, None], dtype="Int64"),
+            "reason": ["", "", "It makes no map."],
+            "group": ["b", "a", ""],
         }
     )
 
 
-def test_best_first_blanks_left_out_each_in_its_colour() -> None:
+def test_best_first_each_in_its_colour_and_blanks_below_with_their_reason() -> None:
     data = ranking_data(board())
-    assert data["title"].tolist() == ["WinCLIP", "CLIP-AC"]
-    assert data["colour"].tolist() == [METHOD_STYLES["winclip"].colour, METHOD_STYLES["clip_ac"].colour]
+    assert data["name"].tolist() == ["WinCLIP", "CLIP-AC", "MuSc"]
+    assert data["colour"].tolist()[:2] == [METHOD_STYLES["winclip"].colour, METHOD_STYLES["clip_ac"].colour]
+    assert data["shown"].tolist() == ["90.0%  a", "70.0%  b", "–"]
+    assert data["note"].iloc[2] == "It makes no map."
 
 
 def test_chart_holds_intervals_and_the_chance_level() -> None:
     spec = ranking_chart(board(), "Image AUROC", chance=0.5).to_dict()
-    rules = [layer for layer in spec["layer"] if layer["mark"]["type"] == "rule"]
-    assert len(rules) == 2
-    domain = rules[0]["encoding"]["x"]["scale"]["domain"]
+    kinds = [layer["mark"]["type"] for layer in spec["layer"]]
+    assert {"tick", "rule", "point", "text", "rect"} <= set(kinds)
+    domain = spec["layer"][kinds.index("rule")]["encoding"]["x"]["scale"]["domain"]
     assert domain[0] < 0.5
     assert domain[1] > 0.94
-    assert all(layer["encoding"]["x"]["scale"]["domain"] == domain for layer in spec["layer"])
+    over_values = [layer for layer in spec["layer"] if "scale" in layer["encoding"]["x"]]
+    assert all(layer["encoding"]["x"]["scale"]["domain"] == domain for layer in over_values)
+    tips = spec["layer"][kinds.index("rect")]["encoding"]["tooltip"]
+    assert "note" in {tip["field"] for tip in tips}
 
 
-def test_missing_intervals_become_points_and_equal_titles_are_told_apart() -> None:
-    frame = board().assign(title="WinCLIP", shots=[0, 4, 8], low=math.nan, high=math.nan)
-    data = ranking_data(frame)
-    assert data["low"].tolist() == data["value"].tolist()
-    assert data["title"].is_unique
+def test_missing_intervals_become_points() -> None:
+    data = ranking_data(board().assign(low=math.nan, high=math.nan))
+    assert data["low"].tolist()[:2] == data["value"].tolist()[:2]
+    assert data["interval"].tolist()[:2] == ["none", "none"]
+
+
+def moves() -> pd.DataFrame:
+    rows = [
+        ("clip_ac", "CLIP-AC", "image_auroc", 0.9, 1, 1), ("winclip", "Win'CLIP", "image_auroc", 0.8, 2, 2),
+        ("winclip", "Win'CLIP", "image_ap", 0.9, 1, 1), ("clip_ac", "CLIP-AC", "image_ap", 0.7, 2, 2),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["method", "name", "metric", "value", "rank", "place"])
+
+
+def test_moves_are_drawn_for_each_line_and_metric_in_the_methods_colour() -> None:
+    data = moves_data(moves(), ["image_auroc", "image_ap"], {"image_ap": "Image AP"})
+    assert len(data) == 4
+    assert set(data.loc[data["method"] == "winclip", "colour"]) == {METHOD_STYLES["winclip"].colour}
+    assert data.loc[data["metric"] == "image_ap", "label"].unique().tolist() == ["Image AP"]
+
+
+def test_names_stand_at_the_places_of_the_first_metric() -> None:
+    spec = moves_chart(moves(), ["image_auroc", "image_ap"], {}).to_dict()
+    axis = spec["layer"][0]["encoding"]["y"]["axis"]
+    assert axis["labelExpr"] == "['CLIP-AC', 'Win\\'CLIP'][datum.value - 1]"
+    assert spec["layer"][0]["encoding"]["y"]["scale"]["reverse"] is True
+    assert spec["layer"][0]["encoding"]["x"]["sort"] == ["AUROC", "AP"]

@@ -1,97 +1,199 @@
-"""Methods in order of a metric, each with its interval."""
+"""Methods in order of a metric, each with its interval; and how that order changes with the metric."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import altair as alt
 import pandas as pd
 
 from vlmad_core.figures.colours import method_style
 
-ROW_HEIGHT, NARROW_ROW = 44, 30
-
-
-def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = None) -> alt.LayerChart:
-    """Draw each line's value with its interval, best first.
-
-    Args:
-        board: method, title, value, low, high, rank (of one metric, one data set, equal conditions); blanks
-            are left out: they have no place in an order.
-        label: Name of the metric.
-        chance: Value that guessing reaches, drawn as a line; None where there is no such value.
-    """
-    data = ranking_data(board)
-    names = list(data["title"])
-    low = min([*data["low"], chance if chance is not None else 1.0])
-    high = max([*data["high"], chance if chance is not None else 0.0])
-    pad = max(0.02, 0.08 * (high - low))
-    scale = alt.Scale(domain=[max(0.0, low - pad), min(1.0, high + pad)], nice=False)
-    tooltip = [
-        alt.Tooltip("title:N", title="Method"),
-        alt.Tooltip("value:Q", title=label, format=".1%"),
-        alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
-        alt.Tooltip("high:Q", title="to", format=".1%"),
-    ]
-    y = alt.Y(
-        "title:N",
-        sort=names,
-        title=None,
-        axis=alt.Axis(domain=False, ticks=False, labelLimit=190, labelFlush=False, labelBaseline="middle"),
-    )
-    colour = alt.Color("colour:N", scale=None, legend=None)
-    base = alt.Chart(data).encode(y=y, tooltip=tooltip)
-    ends = base.mark_rule(strokeWidth=3, opacity=0.45, strokeCap="round").encode(
-        x=alt.X("low:Q", title=label, scale=scale, axis=alt.Axis(format=".0%")),
-        x2="high:Q",
-        color=colour,
-    )
-    points = base.mark_point(filled=True, size=110, opacity=1).encode(
-        x=alt.X("value:Q", scale=scale), color=colour, shape=alt.Shape("shape:N", scale=None, legend=None)
-    )
-    values = base.mark_text(dy=-13, fontSize=12).encode(
-        x=alt.X("value:Q", scale=scale), text=alt.Text("value:Q", format=".1%"), color=colour
-    )
-    layers = [ends, points, values]
-    if chance is not None:
-        rule = alt.Chart(pd.DataFrame({"x": [chance], "what": ["Chance level"]}))
-        layers.insert(
-            0,
-            rule.mark_rule(strokeDash=[4, 4], color="#8a96a3").encode(
-                x=alt.X("x:Q", scale=scale), tooltip=alt.Tooltip("what:N", title="Line")
-            ),
-        )
-    row = ROW_HEIGHT if len(names) <= 6 else NARROW_ROW
-    return alt.layer(*layers).properties(height=max(2, len(names)) * row + 60)
-
+ROW_HEIGHT, NARROW_ROW = 46, 38
+STEP = 30
+QUIET = "#8a96a3"
+SHORT: Mapping[str, str] = MappingProxyType(
+    {
+        "image_auroc": "AUROC",
+        "image_ap": "AP",
+        "image_f1max": "F1-max",
+        "pixel_auroc": "AUROC",
+        "pixel_ap": "AP",
+        "pixel_f1max": "F1-max",
+        "aupro_30": "AUPRO 30%",
+        "aupro_05": "AUPRO 5%",
+        "aupro_legacy200": "AUPRO legacy",
+        "aupro_reported": "AUPRO as reported",
+    }
+)
+"""Metrics in as few letters as a narrow figure has room for; the level is said elsewhere."""
 
 _SHAPES = {"circle": "circle", "square": "square", "diamond": "diamond", "triangle-up": "triangle-up"}
 
 
+def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = None) -> alt.LayerChart:
+    """Draw each line's value with its interval, best first; lines without a value stand below with their reason.
+
+    Args:
+        board: method, name, value, low, high, rank, reason, group (letters, empty where not tested), of one
+            metric, one data set and equal conditions.
+        label: Name of the metric.
+        chance: Value that guessing reaches, drawn as a line; None where there is no such value.
+    """
+    data = ranking_data(board)
+    names = list(data["name"])
+    low = min([*data["low"].dropna(), chance if chance is not None else 1.0])
+    high = max([*data["high"].dropna(), chance if chance is not None else 0.0])
+    pad = max(0.02, 0.08 * (high - low))
+    scale = alt.Scale(domain=[max(0.0, low - pad), min(1.0, high + pad)], nice=False)
+    y = alt.Y(
+        "name:N",
+        sort=names,
+        title=None,
+        # The names stand above the intervals, so that narrow pages leave room for both.
+        axis=alt.Axis(
+            domain=False, ticks=False, grid=False, labelAlign="left", labelPadding=0, labelOffset=-14,
+            labelLimit=280, labelFlush=False, labelOverlap=False, labelFontSize=13, zindex=1,
+        ),
+    )  # fmt: skip
+    tooltip = [
+        alt.Tooltip("name:N", title="Method"),
+        alt.Tooltip("shown:N", title=label),
+        alt.Tooltip("interval:N", title="95% interval"),
+        alt.Tooltip("note:N", title="Note"),
+    ]
+    colour = alt.Color("colour:N", scale=None, legend=None)
+    base = alt.Chart(data).encode(y=y, tooltip=tooltip)
+    x_axis = alt.Axis(format=".0%", tickCount=6, grid=True)
+    rows = base.mark_rect(opacity=0).encode(x=alt.value(0), x2=alt.value("width"))
+    ends = base.mark_rule(strokeWidth=4, opacity=0.4, strokeCap="round").encode(
+        x=alt.X("low:Q", title=label, scale=scale, axis=x_axis), x2="high:Q", color=colour
+    )
+    points = base.mark_point(filled=True, size=120, opacity=1).encode(
+        x=alt.X("value:Q", scale=scale), color=colour, shape=alt.Shape("shape:N", scale=None, legend=None)
+    )
+    values = base.mark_text(dy=-14, align="right", fontSize=13, color=QUIET).encode(
+        x=alt.value("width"), text="shown:N"
+    )
+    layers: list[alt.Chart] = [ends, points, values, rows]
+    if chance is not None:
+        # A short mark in each row, not a line through all of them: a line would cross the names.
+        marks = alt.Chart(data.assign(chance=chance, what="Chance level")).mark_tick(
+            size=18, thickness=2, color=QUIET, opacity=0.8
+        )
+        layers.insert(
+            0, marks.encode(x=alt.X("chance:Q", scale=scale), y=y, tooltip=alt.Tooltip("what:N", title="Mark"))
+        )
+    row = ROW_HEIGHT if len(names) <= 8 else NARROW_ROW
+    return alt.layer(*layers).properties(height=max(2, len(names)) * row + 60)
+
+
 def ranking_data(board: pd.DataFrame) -> pd.DataFrame:
-    """What the chart draws: lines that have a value, best first, with colour and shape.
+    """What the chart draws: best first, then lines without a value; with colour, shape and texts.
 
     Args:
         board: As for ``ranking_chart``.
     """
-    kept = board[board["value"].notna()].sort_values(["rank", "title"], ignore_index=True)
-    styles = [method_style(method) for method in kept["method"]]
+    kept = board.sort_values(["rank", "name"], ignore_index=True, na_position="last")
+    value = kept["value"].astype(float)
+    styles = [method_style(str(method)) for method in kept["method"]]
+    low, high = kept["low"].astype(float).fillna(value), kept["high"].astype(float).fillna(value)
+    letters = kept["group"].fillna("")
+    shown = [
+        f"{100 * v:.1f}%" + (f"  {g}" if g else "") if v == v else "–" for v, g in zip(value, letters, strict=True)
+    ]
+    interval = [f"{100 * a:.1f} – {100 * b:.1f}" if b > a else "none" for a, b in zip(low, high, strict=True)]
+    reasons = [str(reason) if isinstance(reason, str) else "Not computed." for reason in kept["reason"]]
+    notes = [
+        reason if v != v else f"Group {letter}: shares a letter with those it can't be told from." if letter else ""
+        for v, letter, reason in zip(value, letters, reasons, strict=True)
+    ]
     return pd.DataFrame(
         {
-            "title": _unique(kept),
-            "value": kept["value"].astype(float),
-            "low": kept["low"].astype(float).fillna(kept["value"].astype(float)),
-            "high": kept["high"].astype(float).fillna(kept["value"].astype(float)),
+            "name": kept["name"],
+            "value": value,
+            "low": low,
+            "high": high,
+            "shown": shown,
+            "interval": interval,
+            "note": notes,
             "colour": [style.colour for style in styles],
             "shape": [_SHAPES.get(style.symbol, "cross") for style in styles],
         }
     )
 
 
-def _unique(board: pd.DataFrame) -> list[str]:
-    """Titles, told apart by shots and preset where a title occurs twice."""
-    titles = board["title"].tolist()
-    if len(set(titles)) == len(titles):
-        return titles
-    return [
-        f"{row['title']} · {row['shots']} ref." + ("" if row["preset"] == "canonical" else f" · {row['preset']}")
-        for row in board.to_dict("records")
+def moves_chart(frame: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> alt.LayerChart:
+    """Draw how the ranks of methods move from one metric to the next.
+
+    Args:
+        frame: method, name, metric, value, rank, place, as ``rank_moves`` gives it.
+        metrics: Names of the metrics, from left to right.
+        labels: Full names of the metrics, for the tooltips.
+    """
+    data = moves_data(frame, metrics, labels)
+    first = data[data["metric"] == metrics[0]].sort_values("place")
+    names = list(first["name"])
+    listed = "[" + ", ".join(_quoted(name) for name in names) + "]"
+    y = alt.Y(
+        "place:Q",
+        title=None,
+        scale=alt.Scale(domain=[0.6, len(names) + 0.4], reverse=True, nice=False),
+        axis=alt.Axis(
+            values=list(range(1, len(names) + 1)), labelExpr=f"{listed}[datum.value - 1]", domain=False, ticks=False,
+            grid=False, labelLimit=170, labelPadding=14, labelOverlap=False,
+        ),
+    )  # fmt: skip
+    x = alt.X(
+        "short:N",
+        sort=[_short(name) for name in metrics],
+        title=None,
+        scale=alt.Scale(type="point", padding=0.25),
+        axis=alt.Axis(
+            orient="top", labelAngle=0, domain=False, ticks=False, labelOverlap=False, labelLimit=80,
+            labelExpr="split(datum.label, ' ')", labelFontSize=11,
+        ),
+    )  # fmt: skip
+    colour = alt.Color("colour:N", scale=None, legend=None)
+    base = alt.Chart(data).encode(x=x, y=y, color=colour, detail="name:N")
+    tooltip = [
+        alt.Tooltip("name:N", title="Method"),
+        alt.Tooltip("label:N", title="Metric"),
+        alt.Tooltip("rank:Q", title="Rank"),
+        alt.Tooltip("value:Q", title="Value", format=".1%"),
     ]
+    paths = base.mark_line(strokeWidth=2.5, opacity=0.55, interpolate="monotone")
+    points = base.mark_circle(size=330, opacity=1).encode(tooltip=tooltip)
+    numbers = (
+        alt.Chart(data)
+        .mark_text(fontSize=11, fontWeight="bold", color="#ffffff")
+        .encode(x=x, y=y, text="rank:Q", tooltip=tooltip)
+    )
+    return alt.layer(paths, points, numbers).properties(height=len(names) * STEP + 56)
+
+
+def moves_data(frame: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str, str]) -> pd.DataFrame:
+    """What ``moves_chart`` draws: one row for each line and metric, with colour and short names.
+
+    Args:
+        frame: As for ``moves_chart``.
+        metrics: As for ``moves_chart``.
+        labels: As for ``moves_chart``.
+    """
+    kept = frame[frame["metric"].isin(list(metrics))]
+    return kept.assign(
+        short=[_short(name) for name in kept["metric"]],
+        label=[labels.get(name, name) for name in kept["metric"]],
+        colour=[method_style(str(method)).colour for method in kept["method"]],
+        value=kept["value"].astype(float),
+    )[["method", "name", "metric", "short", "label", "value", "rank", "place", "colour"]]
+
+
+def _short(metric: str) -> str:
+    return SHORT.get(metric, metric)
+
+
+def _quoted(text: str) -> str:
+    """A text as a string of Vega's expression language."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ") + "'"

@@ -44,7 +44,7 @@ class LineNotes:
         if not self.vision_language:
             said.append("no vision-language model")
         if self.transductive:
-            said.append("needs all test images at once")
+            said.append("all test images at once")
         if self.trained_on:
             said.append(f"trained on {', '.join(self.trained_on)}")
         return tuple(said)

@@ -1,0 +1,210 @@
+"""The parts of the leaderboard: one ranking per task, ranks across metrics and data sets, what papers report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from pages._shared import data, frame, selection
+from vlmad_core.figures.ranking import SHORT, moves_chart, ranking_chart
+from vlmad_core.metrics import METRICS
+from vlmad_core.results.claims import claims_table, published
+from vlmad_core.results.comparison import Comparison
+from vlmad_core.results.groups import LineKey
+from vlmad_core.results.ranks import across_data_sets, rank_moves, standings
+from vlmad_core.results.reported import METRIC_NAMES, reported_leaderboard
+from vlmad_core.results.tables import rank_again
+
+TASKS = {
+    "image": ("Classification", "Is the part defective? One score for each image."),
+    "pixel": ("Segmentation", "Where is the defect? One score for each pixel, held against the masks at 256 × 256."),
+}
+SEEN_HELP = (
+    "Whether this data set is among what the backbone or the method's own parameters are recorded to have been "
+    "trained on. Not recorded is not the same as no."
+)
+REPORTED_SEEN_HELP = (
+    "Whether the method's own parameters were trained on this data set, as far as the source says. What the backbone "
+    "saw is reported nowhere."
+)
+PUBLISHED = {"mvtec_ad": "MVTec AD", "visa": "VisA"}
+
+
+def metrics_of(board: pd.DataFrame, level: str) -> list[str]:
+    """Metrics of a level that occur in a leaderboard, in the usual order."""
+    return [name for name in METRICS if METRICS[name].level == level and name in set(board["metric"])]
+
+
+def show_task(
+    one: Comparison, level: str, board: pd.DataFrame, keys: Sequence[LineKey], categories: tuple[str, ...]
+) -> None:
+    """One ranking: the chosen metric as a figure, all metrics as a table, and what can't be told apart."""
+    title, question = TASKS[level]
+    st.subheader(title, anchor=level)
+    names = metrics_of(board, level)
+    if not names:
+        st.caption("No metric of this kind was computed in these runs.")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.caption(question, width="content")
+        name = selection.choose(
+            "metric", "Ranked by", names, frame.first_of(names, "aupro_30"), slot=level, known=list(METRICS),
+            format_func=lambda n: METRICS[n].label, width=260,
+        )  # fmt: skip
+    spec = METRICS[name]
+    groups = data.groups(one, keys, name, categories)
+    shown = standings(board, names, name, groups, data.notes(one))
+    letters = dict(zip(shown["name"], shown["group"], strict=True))
+    reasons = dict(zip(shown["name"], shown["reason"], strict=True))
+    rows = board[board["metric"] == name]
+    rows = rows.assign(group=rows["name"].map(letters), reason=rows["name"].map(reasons))
+    if rows["value"].notna().any():
+        st.altair_chart(
+            ranking_chart(rows, spec.label, chance=0.5 if name.endswith("auroc") else None),
+            alt=f"{spec.label} of each method with its interval, best first",
+        )
+    st.dataframe(
+        shown.drop(columns="reason"),
+        hide_index=True,
+        placeholder="–",
+        column_order=_order(name, names, shown, several=groups.tested),
+        column_config={
+            **_columns(board, names),
+            "interval": st.column_config.TextColumn("95% interval", help=f"Of {spec.label}, bootstrap over categories "
+                                                    "(over images for a single category)."),
+            "group": st.column_config.TextColumn("Group", help=groups.note),
+        },
+        alt=f"{title}: all metrics of all methods in percent",
+    )  # fmt: skip
+    st.caption(f":material/join_inner: {groups.note}")
+    for blank in shown[shown["reason"] != ""].to_dict("records"):
+        name_of, reason = selection.tidy(str(blank["name"])), selection.tidy(str(blank["reason"]), 200)
+        st.caption(f":material/remove: **{name_of}** has no place here: {reason}")
+
+
+def show_moves(board: pd.DataFrame) -> None:
+    """How ranks move from metric to metric, for each task."""
+    found = {level: metrics_of(board, level) for level in TASKS}
+    drawn = {level: rank_moves(board, names) for level, names in found.items() if len(names) > 1}
+    drawn = {level: moves for level, moves in drawn.items() if moves.frame["name"].nunique() > 1}
+    if not drawn:
+        return
+    st.subheader("How ranks move with the metric", anchor="moves")
+    st.caption("A rank that moves much rests on the choice of the metric. Equal ranks are ties.")
+    labels = {name: spec.label for name, spec in METRICS.items()}
+    with st.grid(2, min_column_width=380):
+        for level, moves in drawn.items():
+            with st.container():
+                st.markdown(f"**{TASKS[level][0]}**")
+                st.altair_chart(
+                    moves_chart(moves.frame, found[level], labels),
+                    alt=f"Ranks of the methods in {', '.join(SHORT[n] for n in found[level])}",
+                )
+                if moves.left_out:
+                    st.caption(f"Without a value in one of them: {selection.tidy(', '.join(moves.left_out), 200)}.")
+
+
+def show_data_sets(boards: Mapping[str, pd.DataFrame], metric: str) -> None:
+    """One metric on every data set measured in the same way."""
+    if len(boards) < 2:
+        return
+    st.subheader("Per data set", anchor="datasets")
+    st.caption(f"{METRICS[metric].label}, mean over the categories of each; nothing is averaged over data sets.")
+    table = across_data_sets(boards, metric)
+    st.dataframe(
+        table, hide_index=True, placeholder="–", alt=f"{METRICS[metric].label} of each method on each data set",
+        column_config={
+            "name": st.column_config.TextColumn("Method", pinned=True),
+            **{name: st.column_config.NumberColumn(selection.tidy(name), format="%.1f", alignment="left") for name in boards},
+        },
+    )  # fmt: skip
+
+
+def show_reported(one: Comparison | None, shots: str) -> None:
+    """What papers and other people's runs report, on a published data set; apart from what was measured."""
+    st.subheader(":material/menu_book: Reported by others", anchor="reported")
+    own = published(one) if one else None
+    st.markdown(
+        "Read in papers and repositories, **not measured here**: other backbones, sizes and protocols. Never ranked or "
+        "averaged together with measured numbers."
+    )
+    if not st.toggle("Show reported numbers", value=one is None, key="reported", bind="query-params"):
+        return
+    if own in PUBLISHED:
+        dataset = own
+    else:
+        if one is not None:
+            st.caption(f"No paper reports on {selection.tidy(one.dataset)}; the numbers below are of other images.")
+        dataset = st.segmented_control(
+            "Published data set", list(PUBLISHED), default="mvtec_ad", required=True,
+            format_func=PUBLISHED.__getitem__, key="published", bind="query-params",
+        )  # fmt: skip
+    claims = reported_leaderboard(data.reported(), str(dataset), shots=int(shots) if shots.isdigit() else None)
+    for level, (title, _) in TASKS.items():
+        names = [name for name in METRIC_NAMES if name.startswith(level) or (level == "pixel" and "aupro" in name)]
+        table = claims_table(claims, names)
+        st.markdown(f"**{title}** :gray[{PUBLISHED[str(dataset)]}, {len(table)} claims]")
+        st.dataframe(
+            table,
+            hide_index=True,
+            placeholder="–",
+            alt=f"Reported numbers, {title.lower()}, {PUBLISHED[str(dataset)]}",
+            column_config={
+                "name": st.column_config.TextColumn("Method", pinned=True),
+                "whose": st.column_config.TextColumn("Number is"),
+                "citation": "Source", "origin": "Whose run",
+                **{n: st.column_config.NumberColumn(SHORT[n], format="%.1f", help=_meaning(n)) for n in names},
+                "shots": "References", "trained_on": "Trained on", "variant": "Which run", "location": "Where",
+                "seen": st.column_config.TextColumn("Saw this data", help=REPORTED_SEEN_HELP),
+            },
+        )  # fmt: skip
+
+
+def reranked(board: pd.DataFrame, shots: str) -> pd.DataFrame:
+    """The lines of so many shots, ranked among themselves; all for ``all``."""
+    return rank_again(board[board["shots"] == int(shots)]) if shots.isdigit() else board
+
+
+def _order(first: str, names: Sequence[str], shown: pd.DataFrame, *, several: bool) -> list[str]:
+    """Columns of a ranking; those that say the same in every row are left out."""
+    optional = [name for name in ("n_seeds", "remarks") if len(set(shown[name])) > 1]
+    group = ["group"] if several else []
+    others = [name for name in names if name != first]
+    return ["name", "rank", first, "interval", *group, *others, "seen", *optional, "n_categories", "n", "whose"]
+
+
+def _columns(board: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    percents = {
+        name: number(SHORT[name], format="%.1f", help=f"{METRICS[name].label}: {METRICS[name].definition}"
+                     + _blanks(board, name))
+        for name in names
+    }  # fmt: skip
+    return {
+        "name": text("Method", pinned=True),
+        "rank": number("Rank", width=55),
+        "n_seeds": number("Seeds", help="Draws of the references, averaged."),
+        "n_categories": number("Categories"),
+        "n": number("Images"),
+        "seen": text("Saw this data", help=SEEN_HELP),
+        "remarks": "To know",
+        "whose": text("Number is", help="Measured by this program; reported numbers stand in a table of their own."),
+        **percents,
+    }
+
+
+def _blanks(board: pd.DataFrame, metric: str) -> str:
+    """Why values of a metric are missing, for the column's tooltip."""
+    rows = board[(board["metric"] == metric) & board["value"].isna()]
+    reasons = [
+        f"\n- {selection.tidy(str(row['name']))}: {selection.tidy(str(row['reason'] or 'not computed'), 160)}"
+        for row in rows.to_dict("records")
+    ]
+    return "\n\nBlank:" + "".join(reasons[:8]) if reasons else ""
+
+
+def _meaning(name: str) -> str:
+    return METRICS[name].definition if name in METRICS else "AUPRO by whatever code the source used; rarely said which."

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import streamlit as st
+
+from pages._shared import data, frame, selection
+from vlmad_core.figures.transfer import transfer_chart
+from vlmad_core.metrics import METRICS
+from vlmad_core.results.transfer import NOTHING, cells_frame, fill_commands, trained_methods, transfer_cells
+
+frame.begin("transfer")
+one = frame.comparison()
+together = data.alike(one)
+methods = trained_methods(together)
+st.markdown(
+    "Some methods learn parameters on one data set and are judged on another. Does what they learn carry over? "
+    "Rows: what the parameters were trained on. Columns: what they are judged on."
+)
+if not methods:
+    backbone = one.runs[0].key.backbone
+    st.info(
+        "No method with trained parameters was run under these conditions. APRIL-GAN and AnomalyCLIP are such methods; "
+        "these commands train one on a data set and judge it on it:",
+        title="Nothing to transfer yet",
+        icon=":material/model_training:",
+    )
+    st.code(
+        f"python -m vlmad_core train april_gan --data {one.dataset} --backbone {backbone} --out parameters\n"
+        f"python -m vlmad_core precompute --dataset {one.dataset} --method april_gan --backbone {backbone} "
+        f"--parameters april_gan=parameters/april_gan/{one.dataset}-{one.backbone.get('weights_hash')}.safetensors",
+        language="bash", wrap_lines=True,
+    )  # fmt: skip
+    st.stop()
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    method = selection.choose(
+        "method", "Method", list(methods), next(iter(methods)), slot="trained", width=220,
+        known=[line.id for other in together for line in other.lines()], format_func=methods.__getitem__,
+    )  # fmt: skip
+    names = [name for name in METRICS if name in data.metric_names(one)]
+    metric = selection.choose("metric", "Metric", names, names[0], format_func=lambda n: METRICS[n].label, width=240)
+    counts = sorted({str(line.shots) for other in together for line in other.lines() if line.method == method})
+    shots = counts[0]
+    if len(counts) > 1:
+        shots = selection.choose(
+            "shots", "Normal references", counts, counts[0], segmented=True, slot="trained",
+            known=[str(k) for other in together for k in other.shots], format_func=frame.shots_label,
+        )  # fmt: skip
+boards = {other.dataset: data.board(other) for other in together}
+cells = transfer_cells(together, boards, method, metric, shots=int(shots))
+table = cells_frame(cells)
+label = METRICS[metric].label
+st.altair_chart(
+    transfer_chart(table, label, dark=frame.is_dark()),
+    alt=f"{label} of {methods[method]} by what it was trained on and what it is judged on",
+)
+st.caption(
+    f"{label} in percent, mean over the categories of each data set. :orange[**Dashed frame:**] the parameters were "
+    "trained on images of the data set they are judged on; such a number shows what the method can fit, not what it "
+    "does on new parts. The last row trains nothing."
+)
+empty = [cell for cell in cells if cell.verdict is None and cell.trained_on != NOTHING]
+if empty:
+    with st.expander(f"{len(empty)} combinations were not run: commands that fill them", icon=":material/terminal:"):
+        weights, backbone = str(one.backbone.get("weights_hash")), one.runs[0].key.backbone
+        for cell in empty:
+            trained = selection.tidy(cell.trained_on)
+            st.markdown(f"Trained on **{trained}**, judged on **{selection.tidy(cell.dataset)}**")
+            st.code("\n".join(fill_commands(cell, backbone, weights)), language="bash", wrap_lines=True)
+blanks = table[table["value"].isna() & (table["verdict"] != "")]
+for blank in blanks.to_dict("records"):
+    where = f"{selection.tidy(str(blank['trained_on']))} on {selection.tidy(str(blank['dataset']))}"
+    st.caption(f":material/remove: **{where}** is blank: {selection.tidy(str(blank['reason']), 200)}")
+st.dataframe(
+    table.assign(**{name: 100 * table[name] for name in ("value", "low", "high")}),
+    hide_index=True, placeholder="–", alt="The values behind the figure",
+    column_order=["title", "trained_on", "dataset", "value", "low", "high", "categories", "seen", "reason"],
+    column_config={
+        "title": st.column_config.TextColumn("Method", pinned=True), "trained_on": "Trained on",
+        "dataset": "Judged on", "value": st.column_config.NumberColumn(label, format="%.1f"),
+        "low": st.column_config.NumberColumn("from (95%)", format="%.1f"),
+        "high": st.column_config.NumberColumn("to", format="%.1f"), "categories": "Categories",
+        "seen": "Saw this data", "reason": "Why",
+    },
+)  # fmt: skip
+st.download_button(
+    "Download as csv", table.to_csv(index=False), f"transfer-{method}-{metric}.csv", "text/csv",
+    icon=":material/download:", on_click="ignore",
+)  # fmt: skip
