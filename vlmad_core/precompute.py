@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlmad_core.backbones.feature_files import STORAGES
 from vlmad_core.benchmark.options import (
     KEEP_GRIDS,
     MODES,
@@ -45,6 +46,7 @@ GIVEN = (
         "thumbnails",
         "latency_images",
     ),
+    *("cache", "cache_dir", "cache_storage", "cache_gb"),
 )
 """Arguments that are part of a plan; those not given keep the plan file's value or the default."""
 
@@ -100,11 +102,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="also time N images per unit one by one (default 0)",
     )
+    _add_cache_arguments(parser)
     add_plugin_argument(parser)
     out = parser.add_argument_group("what to say")
     out.add_argument("--dry-run", action="store_true", help="only show what would be done")
     out.add_argument("--json", action="store_true", help="print the outcome as json")
     out.add_argument("--log", type=Path, metavar="FILE", help="append one json line per event")
+
+
+def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:
+    cache = parser.add_argument_group("features on disk, for runs with other prompts or methods later")
+    cache.add_argument(
+        "--cache",
+        action=argparse.BooleanOptionalAction,
+        help="keep features and read those that are there (default: --no-cache)",
+    )
+    cache.add_argument(
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="where; implies --cache (default: VLMAD_CACHE_DIR, or the system's folder for caches)",
+    )
+    cache.add_argument(
+        "--cache-storage",
+        choices=STORAGES,
+        help="half: directions in 16 bits, which moves scores a little and is a protocol of its own (default); full",
+    )
+    cache.add_argument(
+        "--cache-gb", type=float, metavar="N", help="room; beyond it the least recently used go (default 10)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -149,6 +175,8 @@ def run(args: argparse.Namespace) -> int:
 def options_of(args: argparse.Namespace) -> PlanOptions:
     """The plan's options from the command line, on top of a yaml file if one is named."""
     given = {name: getattr(args, name) for name in GIVEN if getattr(args, name, None) is not None}
+    if "cache_dir" in given:
+        given.setdefault("cache", True)
     if "parameters" in given:
         given["parameters"] = dict(_pair(text) for text in given["parameters"])
     options = read_plan(args.plan, given) if args.plan else make_options(given, "The command line")

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, concatenate_features
+from vlmad_core.backbones.feature_cache import FeatureCache
 from vlmad_core.benchmark.backbone import Backbone
 from vlmad_core.benchmark.plan import PlannedRun
 from vlmad_core.benchmark.profiling import Stopwatch, percentile
@@ -92,6 +94,7 @@ class CategoryScores:
         runs: By run id.
         scorers: By run id; runs that failed before scoring have none.
         passes: Images that went through the vision tower, references included.
+        computed: Test images among them; the others' features were known.
     """
 
     images: list[LoadedImage] = field(default_factory=list)
@@ -99,6 +102,7 @@ class CategoryScores:
     runs: dict[str, RunScores] = field(default_factory=dict)
     scorers: dict[str, Scorer] = field(default_factory=dict)
     passes: int = 0
+    computed: int = 0
 
     def needs(self) -> FeatureRequest | None:
         """The union of what runs need that have not failed; None if there are none left."""
@@ -137,6 +141,7 @@ def score_category(
     loader: ImageLoader,
     batch_size: int,
     on_images: Callable[[int], None] = lambda count: None,
+    cache: FeatureCache | None = None,
 ) -> CategoryScores:
     """Pass all images of a category through the backbone once and score them with all runs.
 
@@ -147,6 +152,7 @@ def score_category(
         loader: Reads images.
         batch_size: Images per pass.
         on_images: Told how many images are done after each batch.
+        cache: Where features are looked for and kept; images then pass the tower one by one.
 
     Returns:
         The scores; a run whose method fails carries the failure, and the others are not affected.
@@ -157,20 +163,29 @@ def score_category(
     """
     backbone, watch = runs[0].backbone, loader.stopwatch
     result = CategoryScores(runs={run.record.id: RunScores(run) for run in runs})
-    scorers = result.scorers = _prepare(category, result, backbone, loader)
+    union = result.needs()
+    assert union is not None
+    if cache is not None:
+        loader = dataclasses.replace(loader, **_lookup(cache, backbone, union))
+    scorers = result.scorers = _prepare(category, result, backbone, loader, cache)
     whole: dict[str, list[Features]] = {key: [] for key in scorers if result.runs[key].run.transductive}
     for batch, met in batches(ahead(samples, loader, depth=2 * batch_size), batch_size):
         needs = result.needs()
         if needs is None:
             return result
-        result.images += [dataclasses.replace(image, pixels=None) for image in met]
+        result.images += [dataclasses.replace(image, pixels=None, features=None) for image in met]
         if batch:
-            features, seconds = _extract(backbone, batch, needs, watch)
-            result.passes += len(batch)
+            if cache is None:
+                features, seconds = _extract(backbone, batch, needs, watch)
+            else:
+                features, seconds = _extract_cached(backbone, batch, union, watch, cache)
+            fresh = sum(image.pixels is not None for image in batch)
+            result.passes += fresh
+            result.computed += fresh
             result.scored += [image.sample.id for image in batch]
             for key, scorer in scorers.items():
                 scores = result.runs[key]
-                _note_shared_time(scores, batch, seconds / len(batch))
+                _note_shared_time(scores, batch, seconds / max(1, fresh))
                 if key in whole:
                     whole[key].append(restrict(features, own_needs(scores.run)))
                 else:
@@ -203,10 +218,18 @@ def restrict(features: Features, request: FeatureRequest) -> Features:
     )
 
 
-def _prepare(category: str, result: CategoryScores, backbone: Backbone, loader: ImageLoader) -> dict[str, Scorer]:
+def _lookup(cache: FeatureCache, backbone: Backbone, request: FeatureRequest) -> dict[str, Any]:
+    """What makes a loader look for known features before it decodes an image."""
+    info = backbone.info
+    return {"lookup": lambda content: cache.read(info, content, request), "wanted": frozenset(request.names())}
+
+
+def _prepare(
+    category: str, result: CategoryScores, backbone: Backbone, loader: ImageLoader, cache: FeatureCache | None
+) -> dict[str, Scorer]:
     """Scorers by run id; a run whose scorer can't be made carries the failure."""
     text = CachedText(backbone)
-    references = _references(category, result, backbone, loader)
+    references = _references(category, result, backbone, loader, cache)
     scorers: dict[str, Scorer] = {}
     for key, scores in result.runs.items():
         if scores.failure is not None:
@@ -221,7 +244,9 @@ def _prepare(category: str, result: CategoryScores, backbone: Backbone, loader: 
     return scorers
 
 
-def _references(category: str, result: CategoryScores, backbone: Backbone, loader: ImageLoader) -> dict[str, Features]:
+def _references(
+    category: str, result: CategoryScores, backbone: Backbone, loader: ImageLoader, cache: FeatureCache | None
+) -> dict[str, Features]:
     """Features of each few-shot run's references; every reference passes the tower once for all runs."""
     drawn: dict[str, tuple[Sample, ...]] = {}
     for key, scores in result.runs.items():
@@ -235,17 +260,21 @@ def _references(category: str, result: CategoryScores, backbone: Backbone, loade
     if not drawn:
         return {}
     union = reduce(or_, (own_needs(result.runs[key].run) for key in drawn))
-    plain = dataclasses.replace(loader, sizes=(), thumbnails=False)
+    found = {} if cache is None else _lookup(cache, backbone, union)
+    plain = dataclasses.replace(loader, sizes=(), thumbnails=False, **found)
     unique = {sample.id: sample for samples in drawn.values() for sample in samples}
     features: dict[str, Features] = {}
     broken: dict[str, str] = {}
     for image in ahead([unique[key] for key in sorted(unique)], plain, depth=4):
-        if image.pixels is None:
+        if not image.usable:
             broken[image.sample.id] = str(image.error)
             continue
         with loader.stopwatch.measure("references"):
-            features[image.sample.id] = backbone.encode_images(image.pixels[None], union)
-        result.passes += 1
+            if cache is not None:
+                features[image.sample.id] = _known_or_encoded(backbone, image, union, cache)
+            elif image.pixels is not None:
+                features[image.sample.id] = backbone.encode_images(image.pixels[None], union)
+        result.passes += image.pixels is not None
     chosen: dict[str, Features] = {}
     for key, samples in drawn.items():
         bad = [sample.id for sample in samples if sample.id in broken]
@@ -269,9 +298,33 @@ def _extract(
     return features, seconds
 
 
-def _note_shared_time(scores: RunScores, batch: Iterable[LoadedImage], vision: float) -> None:
+def _extract_cached(
+    backbone: Backbone, batch: Sequence[LoadedImage], needs: FeatureRequest, watch: Stopwatch, cache: FeatureCache
+) -> tuple[Features, float]:
+    """Features of a batch as the cache keeps them, and the seconds that images not known before took."""
+    seconds, parts = 0.0, []
     for image in batch:
-        scores.latency_ms[image.sample.id] = 1000 * (image.seconds + vision)
+        start = time.perf_counter()
+        parts.append(_known_or_encoded(backbone, image, needs, cache))
+        if image.pixels is not None:
+            seconds += time.perf_counter() - start
+    watch.add("vision", seconds)
+    return concatenate_features(parts), seconds
+
+
+def _known_or_encoded(backbone: Backbone, image: LoadedImage, needs: FeatureRequest, cache: FeatureCache) -> Features:
+    if image.features is not None:
+        return image.features
+    assert image.pixels is not None
+    assert image.size is not None
+    return cache.encode(backbone, image.image_hash, image.pixels, image.size, needs)
+
+
+def _note_shared_time(scores: RunScores, batch: Iterable[LoadedImage], vision: float) -> None:
+    """The time from file to features; none for images whose features were known, since nothing was computed."""
+    for image in batch:
+        if image.pixels is not None:
+            scores.latency_ms[image.sample.id] = 1000 * (image.seconds + vision)
 
 
 def _score(scores: RunScores, scorer: Scorer, features: Features, ids: Sequence[str], watch: Stopwatch) -> None:
@@ -293,7 +346,8 @@ def _score(scores: RunScores, scorer: Scorer, features: Features, ids: Sequence[
         return
     scores.scores.update(zip(ids, predictions.image_score.tolist(), strict=True))
     for image_id in ids:
-        scores.latency_ms[image_id] += 1000 * seconds / len(ids)
+        if image_id in scores.latency_ms:
+            scores.latency_ms[image_id] += 1000 * seconds / len(ids)
     if predictions.grids is not None:
         scores.grids.append(predictions.grids.numpy().astype(np.float32, copy=True))
         scores.rule = predictions.map_rule
@@ -313,7 +367,7 @@ def measure_latency(
         return {"median": None, "p95": None, "images": 0}  # it can't judge one image alone
     times: list[float] = []
     request = own_needs(run)
-    plain = dataclasses.replace(loader, sizes=(), thumbnails=False, stopwatch=Stopwatch())
+    plain = dataclasses.replace(loader, sizes=(), thumbnails=False, stopwatch=Stopwatch(), lookup=None)
     for sample in (samples[0], *samples):
         start = time.perf_counter()
         pixels = plain(sample).pixels

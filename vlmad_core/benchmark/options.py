@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import yaml
 
+from vlmad_core.backbones.feature_cache import DEFAULT_LIMIT
+from vlmad_core.backbones.feature_files import STORAGES, Storage
 from vlmad_core.backbones.info import PRECISIONS, Precision
 from vlmad_core.errors import VlmadError
 
@@ -35,10 +37,20 @@ class MethodChoice:
     Attributes:
         id: ``name`` or ``name:preset``.
         settings: Settings changed from the preset.
+        label: Stands for the preset in the store, so that changed settings are a competitor of their own.
+        shots: Numbers of references, where they differ from the plan's.
+        seeds: Draws of the references, where they differ from the plan's.
+        grids: What to keep of it, where that differs from the plan's.
+        parameters: Its trained parameters, where not those that are found by themselves are meant.
     """
 
     id: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    label: str | None = None
+    shots: tuple[int, ...] | None = None
+    seeds: int | None = None
+    grids: KeepGrids | None = None
+    parameters: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,11 @@ class PlanOptions:
         grids: Which runs keep their native grids, curves, regions and explanations.
         thumbnails: Whether to store thumbnails where the licence allows it.
         latency_images: Images per unit measured one by one, apart from the scores.
+        cache: Whether features are kept on disk and read from there.
+        cache_dir: The folder; None for the default.
+        cache_storage: At which precision features are kept; ``half`` moves scores a little and is part of a run's
+            protocol, ``full`` does not.
+        cache_gb: Room for all features together, in GiB.
     """
 
     datasets: tuple[str, ...]
@@ -87,6 +104,10 @@ class PlanOptions:
     grids: KeepGrids = "all"
     thumbnails: bool = True
     latency_images: int = 0
+    cache: bool = False
+    cache_dir: Path | None = None
+    cache_storage: Storage = "half"
+    cache_gb: float = DEFAULT_LIMIT / 2**30
 
     def __post_init__(self) -> None:
         if not self.shots:
@@ -96,6 +117,7 @@ class PlanOptions:
             ("size", tuple(SIZES)),
             ("precision", PRECISIONS),
             ("grids", KEEP_GRIDS),
+            ("cache_storage", STORAGES),
         ):
             if getattr(self, name) not in allowed:
                 raise PlanError(
@@ -110,6 +132,8 @@ class PlanOptions:
         ):
             if value is not None and (not isinstance(value, int) or value < least):
                 raise PlanError(f"The plan's {name} is {value!r}.", f"Give a whole number of at least {least}.")
+        if isinstance(self.cache_gb, bool) or not isinstance(self.cache_gb, int | float) or self.cache_gb < 0:
+            raise PlanError(f"The plan's cache_gb is {self.cache_gb!r}.", "Give a number of GiB, e.g. 10.")
         if self.mode == "as_published" and (self.image_size or self.activation):
             raise PlanError(
                 "In the mode as_published, input size and activation are those of each method's authors.",
@@ -117,11 +141,21 @@ class PlanOptions:
             )
 
 
+def own_options(options: PlanOptions, choice: MethodChoice) -> PlanOptions:
+    """The options as they hold for one of the methods."""
+    own: dict[str, Any] = {
+        name: value for name in ("shots", "seeds", "grids") if (value := getattr(choice, name)) is not None
+    }
+    if choice.parameters is not None:
+        own["parameters"] = {**options.parameters, choice.id.partition(":")[0]: choice.parameters}
+    return dataclasses.replace(options, **own)
+
+
 def read_plan(path: Path, changes: Mapping[str, Any]) -> PlanOptions:
     """Read a plan from a yaml file whose keys are the attributes of ``PlanOptions``.
 
     Args:
-        path: The file. ``methods`` is a list of identifiers, or of mappings with ``id`` and ``settings``.
+        path: The file. ``methods`` is a list of identifiers, or of mappings with the attributes of ``MethodChoice``.
         changes: Values that override the file's, e.g. from the command line.
 
     Raises:
@@ -158,8 +192,9 @@ def make_options(values: Mapping[str, Any], place: str = "the plan") -> PlanOpti
         plain["methods"] = tuple(_method(item, place) for item in plain["methods"])
     if plain.get("parameters") is not None:
         plain["parameters"] = {str(name): Path(file) for name, file in dict(plain["parameters"]).items()}
-    if "store" in plain:
-        plain["store"] = Path(plain["store"])
+    for name in ("store", "cache_dir"):
+        if plain.get(name) is not None:
+            plain[name] = Path(plain[name])
     return PlanOptions(**plain)
 
 
@@ -168,8 +203,15 @@ def _method(item: object, place: str) -> MethodChoice:
         return item
     if isinstance(item, str):
         return MethodChoice(item)
-    if isinstance(item, dict) and isinstance(item.get("id"), str) and set(item) <= {"id", "settings"}:
-        return MethodChoice(item["id"], dict(item.get("settings") or {}))
+    known = {f.name for f in dataclasses.fields(MethodChoice)}
+    if isinstance(item, dict) and isinstance(item.get("id"), str) and set(item) <= known:
+        own = {**item, "settings": dict(item.get("settings") or {})}
+        if own.get("shots") is not None:
+            own["shots"] = tuple(own["shots"]) if isinstance(own["shots"], list | tuple) else (own["shots"],)
+        if own.get("parameters") is not None:
+            own["parameters"] = Path(own["parameters"])
+        return MethodChoice(**own)
     raise PlanError(
-        f"{place} names a method as {item!r}.", "Write 'winclip:canonical', or a mapping with id and settings."
+        f"{place} names a method as {item!r}.",
+        f"Write 'winclip:canonical', or a mapping with id and, where needed, {', '.join(sorted(known - {'id'}))}.",
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from vlmad_core.backbones import BackboneInfo
 from vlmad_core.backbones.loading import VISION_ONLY_NAMES, hash_tensors
 from vlmad_core.benchmark.backbone import Backbone, BackboneSpec, Loader
-from vlmad_core.benchmark.options import SIZES, PlanError, PlanOptions
+from vlmad_core.benchmark.options import SIZES, MethodChoice, PlanError, PlanOptions, own_options
 from vlmad_core.benchmark.protocol import make_record
 from vlmad_core.datasets import Dataset, Sample, load_dataset
 from vlmad_core.errors import MethodError
@@ -91,7 +91,7 @@ class Plan:
         shared: dict[tuple[object, ...], list[PlannedRun]] = {}
         for run in self.runs:
             plan = run.record.plan
-            key = (run.dataset.name, id(run.backbone), plan["batch_size"], plan["threads"])
+            key = (run.dataset.name, id(run.backbone), plan["batch_size"], plan["threads"], plan.get("features"))
             shared.setdefault(key, []).append(run)
         for runs in shared.values():
             for category in planned_categories(runs[0].dataset, self.options):
@@ -104,7 +104,7 @@ def build_plan(options: PlanOptions, *, command: str = "", loader: Loader = Back
     Raises:
         VlmadError: If a data set, method or backbone can't be had; nothing has been written then.
     """
-    methods = [create_method(choice.id, **choice.settings) for choice in options.methods]
+    methods = [(_method(choice), own_options(options, choice)) for choice in options.methods]
     datasets = [load_dataset(source) for source in options.datasets]
     loaded: dict[BackboneSpec, Backbone] = {}
     skipped: dict[NotApplicable, None] = {}
@@ -113,26 +113,29 @@ def build_plan(options: PlanOptions, *, command: str = "", loader: Loader = Back
     for source, dataset in zip(options.datasets, datasets, strict=True):
         notes += _dataset_notes(dataset)
         planned_categories(dataset, options)
-        for method in methods:
-            backbone = _backbone_for(method, options, loaded, loader, skipped)
+        for method, own in methods:
+            backbone = _backbone_for(method, own, loaded, loader, skipped)
             if backbone is None:
                 continue
-            draws = list(_draws(method, options, skipped))
+            draws = list(_draws(method, own, skipped))
             try:
-                parameters, trained = (
-                    trained_parameters(method, backbone.info, dataset, options) if draws else (None, {})
-                )
+                parameters, trained = trained_parameters(method, backbone.info, dataset, own) if draws else (None, {})
             except MethodError as error:
-                if len(methods) == 1 or method.name in options.parameters:
+                if len(methods) == 1 or method.name in own.parameters:
                     raise
                 skipped[NotApplicable(f"{method.id} on {dataset.name}", str(error))] = None
                 continue
             for shots, seed in draws:
-                record = make_record(options, source, dataset, method, backbone.info, shots, seed, command, trained)
-                record, note = _frozen(options, record)
+                record = make_record(own, source, dataset, method, backbone.info, shots, seed, command, trained)
+                record, note = _frozen(own, record)
                 notes += [note] if note else []
                 runs[record.id] = PlannedRun(record, method, dataset, backbone, parameters)
     return Plan(options, tuple(runs.values()), tuple(skipped), tuple(dict.fromkeys(notes)))
+
+
+def _method(choice: MethodChoice) -> Method:
+    method = create_method(choice.id, **choice.settings)
+    return method if choice.label is None else type(method)(method.settings, preset=choice.label)
 
 
 def planned_categories(dataset: Dataset, options: PlanOptions) -> tuple[str, ...]:
@@ -256,8 +259,10 @@ def _frozen(options: PlanOptions, record: RunRecord) -> tuple[RunRecord, str | N
         plan = RunRecord.from_json(json.loads(file.read_text(encoding="utf-8")), record.path).plan
     except ValueError:
         return record, None  # start_run says what is wrong with it, at that run
-    asked = {"batch_size": options.batch_size, "threads": options.threads}
+    asked: dict[str, Any] = {"batch_size": options.batch_size, "threads": options.threads}
     other = {name: plan[name] for name, value in asked.items() if value is not None and value != plan[name]}
+    if record.plan.get("features") != plan.get("features"):
+        other["features"] = plan.get("features") or "passed in batches, without a cache"
     note = None
     if other:
         kept = ", ".join(f"{name} {value}" for name, value in other.items())

@@ -27,6 +27,11 @@ MAP_SIZE = 256
 """Side of the maps on which pixel metrics are compared across methods, in pixels."""
 
 
+def feature_storage(options: PlanOptions) -> dict[str, str]:
+    """What a cache does to features, where it does something: a choice that moves numbers."""
+    return {"feature_storage": "half"} if options.cache and options.cache_storage == "half" else {}
+
+
 def evaluation_sizes(info: BackboneInfo) -> tuple[int, ...]:
     """Sides of the maps on which pixel metrics are computed: the common one, and the backbone's own."""
     return tuple(dict.fromkeys((MAP_SIZE, info.image_size)))
@@ -62,7 +67,7 @@ def make_record(
     key = RunKey(dataset.name, method.name, method.preset, shots, seed, info.id)
     protocol = Protocol(
         mode=options.mode,
-        backbone=_plain(info.to_json()),
+        backbone=_plain({**info.to_json(), **feature_storage(options)}),
         method=_plain(
             {
                 "name": method.name,
@@ -123,6 +128,7 @@ def make_record(
         "threads": options.threads or torch.get_num_threads(),
         "precision": options.precision,
         "grids": options.grids,
+        **({"features": options.cache_storage} if options.cache else {}),
     }
     identifier = layout.run_id(key, protocol.hash)
     path = layout.run_folder(options.store, identifier)

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from vlmad_core.backbones.feature_cache import FeatureCache
 from vlmad_core.benchmark.evaluation import evaluate, explain_rows, image_rows, thumbnail_rows
 from vlmad_core.benchmark.extraction import CategoryScores, Failure, RunScores, measure_latency, score_category
+from vlmad_core.benchmark.options import PlanOptions
 from vlmad_core.benchmark.plan import Plan, PlannedRun, planned_images
 from vlmad_core.benchmark.profiling import Stopwatch, peak_memory, percentile
 from vlmad_core.benchmark.progress import Reporter
 from vlmad_core.benchmark.protocol import evaluation_sizes
-from vlmad_core.benchmark.reading import ImageLoader, contents_hash
+from vlmad_core.benchmark.reading import ImageLoader, contents_hash, samples_hash
 from vlmad_core.benchmark.units import UnitState, unit_state
 from vlmad_core.datasets import Sample
 from vlmad_core.errors import StoreError
 from vlmad_core.results.atomic import lock
-from vlmad_core.results.layout import folder_name
+from vlmad_core.results.layout import folder_name, thumbnail_file
 from vlmad_core.results.schema import RunRecord
 from vlmad_core.results.writer import (
     UnitContents,
@@ -92,6 +95,7 @@ class CategoryJob:
     runs: tuple[PlannedRun, ...]
     thumbnails: bool
     latency_images: int
+    cache: FeatureCache | None = None
 
     @property
     def lock_name(self) -> str:
@@ -111,7 +115,8 @@ def run_plan(plan: Plan, reporter: Reporter) -> Summary:
     summary = Summary()
     started, threads = time.perf_counter(), torch.get_num_threads()
     try:
-        later = [job for job in jobs_of(plan) if not _do_job(job, summary, reporter, wait=False)]
+        jobs = jobs_of(plan, lambda text: reporter.say(text, event="cache"))
+        later = [job for job in jobs if not _do_job(job, summary, reporter, wait=False)]
         for job in later:
             reporter.say(f"{job.category}: waiting for another process that is at it")
             _do_job(job, summary, reporter, wait=True)
@@ -122,16 +127,45 @@ def run_plan(plan: Plan, reporter: Reporter) -> Summary:
     return summary
 
 
-def jobs_of(plan: Plan) -> list[CategoryJob]:
-    """The work of a plan in order; categories without test images have none."""
+def jobs_of(plan: Plan, say: Callable[[str], None] | None = None) -> list[CategoryJob]:
+    """The work of a plan in order; categories without test images have none.
+
+    Args:
+        plan: The plan.
+        say: Told by feature caches what is wrong with them.
+    """
     jobs = []
+    caches: dict[str, FeatureCache] = {}
     for category, runs in plan.groups():
         samples = planned_images(runs[0].dataset, category, plan.options.size)
         if samples:
             thumbnails = plan.options.thumbnails and runs[0].dataset.redistributable
-            job = CategoryJob(plan.options.store, category, samples, runs, thumbnails, plan.options.latency_images)
+            job = CategoryJob(
+                plan.options.store,
+                category,
+                samples,
+                runs,
+                thumbnails,
+                plan.options.latency_images,
+                _cache_for(runs[0].record.plan.get("features"), plan.options, caches, say),
+            )
             jobs.append(job)
     return jobs
+
+
+def _cache_for(
+    storage: Any, options: PlanOptions, caches: dict[str, FeatureCache], say: Callable[[str], None] | None
+) -> FeatureCache | None:
+    """The cache for runs that keep features in a form; without room, where none is wanted now.
+
+    Runs that were started with a cache go on with the numbers it gives, though nothing is kept.
+    """
+    if storage is None:
+        return None
+    if storage not in caches:
+        limit = int(options.cache_gb * 2**30) if options.cache else 0
+        caches[storage] = FeatureCache(options.cache_dir, limit, storage, say)
+    return caches[storage]
 
 
 def _do_job(job: CategoryJob, summary: Summary, reporter: Reporter, *, wait: bool) -> bool:
@@ -179,12 +213,12 @@ def _compute(
     reporter.stage(f"{dataset}/{job.category} ({len(pending)} runs)")
     watch = Stopwatch()
     sizes = evaluation_sizes(first.backbone.info)
-    loader = ImageLoader(first.backbone.preprocess, sizes, job.thumbnails, watch)
+    loader = ImageLoader(first.backbone.preprocess, sizes, _thumbnails_wanted(job), watch)
     batch_size = int(first.record.plan["batch_size"])
     try:
         torch.set_num_threads(int(first.record.plan["threads"]))
-        scored = score_category(job.category, job.samples, pending, loader, batch_size, reporter.advance)
-        thumbnails = _thumbnails(job, scored)
+        scored = score_category(job.category, job.samples, pending, loader, batch_size, reporter.advance, job.cache)
+        thumbnails = _thumbnails(job, scored, loader.thumbnails)
     except Exception as error:  # a category that can't be done must not stop the others
         for run in pending:
             _fail(job, run.record.id, Failure.of(error), summary, reporter)
@@ -220,7 +254,9 @@ def _start_runs(
     for run in pending:
         try:
             record = start_run(job.store, run.record)
-            if any(record.plan[name] != run.record.plan[name] for name in ("batch_size", "threads")):
+            if any(
+                record.plan.get(name) != run.record.plan.get(name) for name in ("batch_size", "threads", "features")
+            ):
                 raise StoreError(
                     f"Another process started {record.id} with other settings just now.", "Start the command again."
                 )
@@ -252,11 +288,14 @@ def _contents(
         "seconds": {**seconds, "scoring": round(scores.scoring_seconds, 6), **own.seconds()},
         "shared_by": len(scored.runs),
         "images": len(scores.scores),
-        "images_per_second_vision": _rate(len(scored.scored), seconds.get("vision")),
+        "images_per_second_vision": _rate(scored.computed, seconds.get("vision")),
         "latency_ms": {"median": percentile(times, 0.5), "p95": percentile(times, 0.95)},
         "latency_alone_ms": alone,
         "peak_rss_bytes": peak_memory(),
     }
+    if job.cache is not None:
+        known = len(scored.scored) - scored.computed
+        profile["cache"] = {"storage": job.cache.storage, "hits": known, "computed": scored.computed}
     return UnitContents(
         images=image_rows(scored, scores),
         metrics=evaluation.metrics,
@@ -274,13 +313,29 @@ def _contents(
     )
 
 
-def _thumbnails(job: CategoryJob, scored: CategoryScores) -> str | None:
-    """Write the category's thumbnails where that is allowed, and give the file's name."""
+def _thumbnails_wanted(job: CategoryJob) -> bool:
+    """Whether thumbnails must be made; where there are some of the category, the files say whether they are these."""
+    if not job.thumbnails:
+        return False
+    dataset = job.runs[0].dataset.name
+    folder = thumbnail_file(job.store, dataset, "").parent
+    if not any(folder.glob(f"{glob.escape(folder_name(job.category))}-*.parquet")):
+        return True
+    return not thumbnail_file(job.store, dataset, _thumbnail_name(job, samples_hash(job.samples))).exists()
+
+
+def _thumbnail_name(job: CategoryJob, content: str) -> str:
+    return f"{folder_name(job.category)}-{content[:8]}.parquet"
+
+
+def _thumbnails(job: CategoryJob, scored: CategoryScores, made: bool) -> str | None:
+    """Write the category's thumbnails where that is allowed and they were made, and give the file's name."""
     if not job.thumbnails or not scored.images:
         return None
-    name = f"{folder_name(job.category)}-{contents_hash(scored.images)[:8]}.parquet"
-    write_thumbnails(job.store, job.runs[0].dataset.name, name, thumbnail_rows(scored.images))
-    return name
+    name = _thumbnail_name(job, contents_hash(scored.images))
+    if made:
+        write_thumbnails(job.store, job.runs[0].dataset.name, name, thumbnail_rows(scored.images))
+    return name if thumbnail_file(job.store, job.runs[0].dataset.name, name).exists() else None
 
 
 def _why_no_thumbnails(run: PlannedRun) -> str:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from vlmad_core.datasets.sample import Sample
 
+UNREADABLE = "unreadable"
+"""What stands for the hash of a file that can't be read."""
+
 _THREADS = 2
 
 
@@ -18,7 +21,7 @@ def file_hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        return "unreadable"
+        return UNREADABLE
 
 
 def dataset_fingerprint(samples: Iterable[Sample]) -> str:
