@@ -14,7 +14,6 @@ from vlmad_core.benchmark.progress import Reporter
 from vlmad_core.benchmark.runner import Summary, run_plan
 from vlmad_core.results.store import open_store
 
-
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
