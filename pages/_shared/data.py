@@ -128,11 +128,11 @@ def seeds(comparison: Comparison) -> tuple[int, ...]:
 
 def alike(comparison: Comparison) -> tuple[Comparison, ...]:
     """Comparisons on other data sets that are equal in everything else, this one first."""
-    own = setting(comparison.runs[0].protocol)
+    own = setting(comparison)
     others = [one for one in all_comparisons() if one.dataset != comparison.dataset]
     first: dict[str, Comparison] = {comparison.dataset: comparison}
     for one in others:
-        if setting(one.runs[0].protocol) == own:
+        if setting(one) == own:
             first.setdefault(one.dataset, one)
     return tuple(first.values())
 

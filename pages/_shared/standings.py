@@ -118,7 +118,10 @@ def show_data_sets(boards: Mapping[str, pd.DataFrame], metric: str) -> None:
         table, hide_index=True, placeholder="–", alt=f"{METRICS[metric].label} of each method on each data set",
         column_config={
             "name": st.column_config.TextColumn("Method", pinned=True),
-            **{name: st.column_config.NumberColumn(selection.tidy(name), format="%.1f", alignment="left") for name in boards},
+            **{
+                name: st.column_config.NumberColumn(selection.tidy(name), format="%.1f", alignment="left")
+                for name in boards
+            },
         },
     )  # fmt: skip
 

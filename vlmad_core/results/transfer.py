@@ -14,7 +14,7 @@ from vlmad_core.errors import VlmadError
 from vlmad_core.results.comparison import Comparison, Line, training_data
 from vlmad_core.results.groups import line_key
 from vlmad_core.results.notes import SEEN, line_notes
-from vlmad_core.results.schema import Protocol, RunRecord, short_hash
+from vlmad_core.results.schema import RunRecord, short_hash
 
 NOTHING = "nothing"
 """What the row of the method without training is called among the training sets."""
@@ -49,11 +49,12 @@ class Cell:
     reason: str
 
 
-def setting(protocol: Protocol) -> str:
+def setting(comparison: Comparison) -> str:
     """Eight hex digits over all but the method and the data: equal where only these two differ."""
+    protocol = comparison.runs[0].protocol
     parts = {"mode": protocol.mode, "reading": protocol.reading, "evaluation": protocol.evaluation}
-    backbone = {key: protocol.backbone.get(key) for key in ("weights_hash", "activation", "image_size", "precision")}
-    return short_hash({**parts, "backbone": backbone, "position_rule": protocol.backbone.get("position_rule")})
+    names = ("weights_hash", "activation", "image_size", "precision", "position_rule")
+    return short_hash({**parts, "backbone": {name: protocol.backbone.get(name) for name in names}})
 
 
 def trained_methods(comparisons: Sequence[Comparison]) -> dict[str, str]:
