@@ -1,108 +1,127 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import pandas as pd
 import streamlit as st
 
-from pages._shared import data, frame, image_panel, selection
-from pages._shared.threshold import choose_threshold
+from pages._shared import data, filters, frame, image_panel, judging, selection, taking_along
+from pages._shared.threshold import Chosen, choose_name, choose_threshold
+from vlmad_core.figures.agreement import SELECTION, pair_grid
 from vlmad_core.figures.curves import score_histogram
 from vlmad_core.figures.grid import category_label
-from vlmad_core.results.agreement import COMPANY_LABELS, judged_by_others, keep_company
-from vlmad_core.results.verdicts import VERDICT_LABELS, counts, image_thresholds, judge, ranked
+from vlmad_core.results.agreement import pairs, shared_by
+from vlmad_core.results.comparison import Comparison, Line
+from vlmad_core.results.verdicts import VERDICT_LABELS, StoredThreshold, counts, image_thresholds, ranked
 
 PER_PAGE = 12
-KINDS = {
-    "missed": ("Missed defects", ":material/visibility_off:"),
-    "false_alarm": ("False alarms", ":material/notifications_active:"),
-    "found": ("Defects found", ":material/check:"),
-    "passed": ("Passed as normal", ":material/done_all:"),
-}
+ALL = frame.ALL
 
 
-def pick_kind(verdicts: dict[str, str], number: dict[str, int], cell: str) -> str:
-    """Which list is shown: that of the image in the link, else the one chosen, else the first mistakes."""
-    opened = selection.current("image", list(verdicts), "")
-    first = next((kind for kind in ("missed", "false_alarm") if number[kind]), "found")
-    key = f"kind-{cell}"
-    st.session_state[key] = verdicts.get(opened) or st.session_state.get(key) or first
-    st.segmented_control(
-        "Show", list(KINDS), key=key, required=True, on_change=selection.forget, args=("image",),
-        format_func=lambda kind: f"{KINDS[kind][1]} {KINDS[kind][0]} ({number[kind]})", label_visibility="collapsed",
+def choose_category(categories: tuple[str, ...]) -> tuple[str, ...]:
+    """One category, or all of them together."""
+    picked = selection.choose(
+        "category", "Category", [ALL, *categories], categories[0], width=180,
+        format_func=lambda name: f"All {len(categories)}" if name == ALL else category_label(name),
     )  # fmt: skip
-    return str(st.session_state[key])
+    return categories if picked == ALL else (picked,)
 
 
-def narrowed(images: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The images that the filter leaves: by defect type, and by whom else judges them wrongly."""
-    types = sorted(set(images["defect_type"]))
-    with st.popover("Filter", icon=":material/filter_list:"):
-        kept = st.pills(
-            "Defect type", types, selection_mode="multi", key="filter_type", wrap=True,
-            format_func=lambda name: selection.tidy(category_label(name)),
-        )  # fmt: skip
-        company = st.radio(
-            "At the threshold of the same name", list(COMPANY_LABELS), key="filter_company",
-            format_func=lambda name: COMPANY_LABELS[name], disabled=not others,
-        )  # fmt: skip
-    shown = images[images["defect_type"].isin(kept)] if kept else images
-    return keep_company(shown, others, company)
+def choose(line: Line, categories: tuple[str, ...]) -> Chosen | None:
+    """The threshold: by name or by hand for one category, by name for several."""
+    first = next((name for name in categories if line.run_with(name)), None)
+    run = line.run_with(first) if first else None
+    if run is None or first is None:
+        return None
+    images = data.store().images(run.id, first)
+    stored: dict[str, StoredThreshold] = image_thresholds(run, first, images)
+    if len(categories) == 1:
+        return choose_threshold(images, stored)
+    name = choose_name(stored)
+    return Chosen(0.0, stored[name].label, "each category at its own value", name) if name else None
+
+
+def nothing(one: Comparison, line: Line, shots: int) -> None:
+    """Say what is missing and what would make it."""
+    title = selection.tidy(line.title)
+    st.info(f"{title} has no scores for this category yet. This computes them:", icon=":material/hourglass_empty:")
+    st.code(frame.precompute_command(one, line.id, shots), language="bash", wrap_lines=True)
+    st.stop()
 
 
 frame.begin("failures")
 one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    category = frame.choose_category(one.categories)
+    categories = choose_category(one.categories)
     shots = frame.choose_shots(one)
-    line = frame.choose_method(one.lines(shots))
-    run = line.run_with(category)
-    if run is None:
-        images, stored = None, {}
-    else:
-        images = data.store().images(run.id, category)
-        stored = image_thresholds(run, category, images)
-if images is not None:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        threshold = choose_threshold(images, stored)
-title = selection.tidy(line.title)
-if images is None or run is None or threshold is None:
-    st.info(f"{title} has no scores for this category yet. This computes them:", icon=":material/hourglass_empty:")
-    st.code(frame.precompute_command(one, line.id, shots), language="bash", wrap_lines=True)
+    lines = one.lines(shots)
+    line = frame.choose_method(lines)
+    threshold = choose(line, categories)
+if threshold is None:
+    nothing(one, line, shots)
     st.stop()
 
-judged = judge(images, threshold.value)
+by_hand = threshold.value if threshold.name is None else None
+judged = judging.judged(line, categories, threshold.name, by_hand)
+others = judging.others(one, shots, line, categories, threshold.name)
+marked = judging.notes(one.dataset, line)
 number = counts(judged)
+title, several = selection.tidy(line.title), len(categories) > 1
+where = f"{len(categories)} categories" if several else selection.tidy(category_label(categories[0]))
 defective, normal = number["missed"] + number["found"], number["false_alarm"] + number["passed"]
+at = f"at “{threshold.label}”, each at its own value" if several else f"at {threshold.value:.4g} ({threshold.origin})"
 st.caption(
-    f"{title} on {selection.tidy(category_label(category))} at {threshold.value:.4g} ({threshold.origin}): misses "
-    f"**{number['missed']} of {defective}** defective, flags **{number['false_alarm']} of {normal}** normal images."
+    f"{title} on {where} {at}: misses **{number['missed']} of {defective}** defective, "
+    f"flags **{number['false_alarm']} of {normal}** normal images."
 )
-in_view = (data.store(), one.lines(shots), line, category)
-verdicts = dict(zip(judged["image_id"], judged["verdict"], strict=True))
+titles = {other.id: other.title for other in lines}
 with st.container(horizontal=True, vertical_alignment="center"):
-    kind = pick_kind(verdicts, number, f"{one.dataset}-{category}-{line.id}-{shots}")
-    listed = ranked(narrowed(judged[judged["verdict"] == kind], judged_by_others(*in_view, threshold.name)), [kind])
-if listed.empty and number[kind]:
+    place = st.container(width="content")
+    scope = f"{one.dataset}-{'-'.join(categories)}"
+    chosen = filters.choose_filters(scope, judged, {name: titles[name] for name in others}, marked)
+    passing = chosen.apply(judged, others, marked)
+    with place:
+        kind = filters.choose_list(judged, passing)
+listed = ranked(passing, [kind])
+
+if listed.empty and chosen.number:
     st.info("No image of this list passes the filter.", icon=":material/filter_list:")
 elif listed.empty:
     st.success(f"No image here: {VERDICT_LABELS[kind]} does not occur at this threshold.", icon=":material/check:")
 else:
     ids = listed["image_id"].tolist()
     opened = selection.current("image", ids, ids[0], quiet=True)
-    image_panel.show(one, shots, line, category, listed, opened, threshold)
-    image_panel.show_list(run.id, category, listed, opened, PER_PAGE)
+    image_panel.show(one, lines, line, listed, opened, others)
+    if several:
+        st.caption("In the order of how far a score lies from its threshold, in standard deviations of its category.")
+    runs = {name: run.id for name in categories if (run := line.run_with(name))}
+    image_panel.show_list(runs, listed, opened, marked, PER_PAGE)
+taking_along.buttons(one, line, listed, marked, f"{kind}-{one.dataset}-{'all' if several else categories[0]}-{line.id}")
 
-st.subheader("Scores and threshold", anchor=False)
-st.plotly_chart(
-    score_histogram(judged, threshold.value), config=frame.PLOT,
-    alt=f"Scores of {normal} normal and {defective} defective images, with the threshold at {threshold.value:.4g}",
-)  # fmt: skip
-unreadable = images[images["error"].notna()]
-if len(unreadable):
-    with st.expander(f"{len(unreadable)} images could not be read", icon=":material/broken_image:"):
-        st.dataframe(unreadable[["image_id", "error"]], hide_index=True, alt="Images that could not be read")
-st.download_button(
-    "Download this list as csv", listed.to_csv(index=False), f"{kind}-{one.dataset}-{category}-{line.method}.csv",
-    "text/csv", icon=":material/download:", on_click="ignore",
-)  # fmt: skip
+scores, agreement = st.tabs(["Scores and threshold", "Agreement between methods"], on_change="rerun", key="below")
+if scores.open and not several:
+    with scores:
+        st.plotly_chart(
+            score_histogram(judged, threshold.value), config=frame.PLOT,
+            alt=f"Scores of {normal} normal and {defective} defective images, with the threshold at "
+            f"{threshold.value:.4g}",
+        )  # fmt: skip
+elif scores.open:
+    scores.caption("Scores of different categories have no common scale. Choose one category to see them.")
+if agreement.open:
+    with agreement:
+        everyone = {**others, line.id: judged}
+        together = {name: everyone[name] for name in titles if name in everyone}
+        wrong = shared_by(together)["n"].tolist()
+        st.caption(
+            f"Of {sum(wrong)} images {wrong[0]} are judged rightly by all {len(together)} methods and {wrong[-1]} "
+            "wrongly by all. Choose a cell to see the images it counts; the diagonal holds all mistakes of a method."
+        )
+        st.altair_chart(
+            pair_grid(pairs(together), titles, dark=frame.is_dark()), on_select=filters.open_pair,
+            selection_mode=SELECTION, key="pairs",
+            alt="For each pair of methods, how many images one judges wrongly and the other rightly",
+        )  # fmt: skip
+unreadable = [data.store().images(run.id, name) for name in categories if (run := line.run_with(name))]
+broken = [frame_of[frame_of["error"].notna()][["image_id", "error"]] for frame_of in unreadable]
+if any(map(len, broken)):
+    with st.expander(f"{sum(map(len, broken))} images could not be read", icon=":material/broken_image:"):
+        for table in filter(len, broken):
+            st.dataframe(table, hide_index=True, alt="Images that could not be read")

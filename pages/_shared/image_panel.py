@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, pictures, selection
+from pages._shared import data, notes, pictures, reasons, selection
 from pages._shared.pictures import Picture, Tile
-from pages._shared.threshold import Chosen
+from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import OPACITY
 from vlmad_core.figures.scale import ColourScale
+from vlmad_core.results.annotations import Annotation
 from vlmad_core.results.comparison import Comparison, Line
 from vlmad_core.results.store import Missing
-from vlmad_core.results.verdicts import VERDICT_LABELS, image_thresholds, judge
+from vlmad_core.results.verdicts import VERDICT_LABELS, image_thresholds
 
 BADGES = {"missed": "red", "false_alarm": "orange", "found": "green", "passed": "green"}
 MAP_SIZE = (256, 256)
@@ -27,41 +29,69 @@ SCALE_HELP = (
 
 
 def show(
-    one: Comparison, shots: int, line: Line, category: str, listed: pd.DataFrame, opened: str, threshold: Chosen
+    one: Comparison,
+    lines: Sequence[Line],
+    line: Line,
+    listed: pd.DataFrame,
+    opened: str,
+    others: Mapping[str, pd.DataFrame],
 ) -> None:
-    """The opened image: original, truth and each method's map side by side; scores against thresholds."""
+    """The opened image: original, truth and each method's map side by side; scores against thresholds; why.
+
+    Args:
+        one: What is compared.
+        lines: The methods.
+        line: The method whose list this is.
+        listed: The list, as ``verdicts.ranked`` gives it.
+        opened: The image; one of the list.
+        others: What the other methods say of the images, by line.
+    """
     ids = listed["image_id"].tolist()
-    row = listed.iloc[ids.index(opened)]
+    row: dict[Any, Any] = listed.iloc[ids.index(opened)].to_dict()
+    category = str(row["category"])
+    run = line.run_with(category)
+    titles = {other.id: other.title for other in lines}
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            verdict = f":{BADGES[row['verdict']]}-badge[{VERDICT_LABELS[row['verdict']]}]"
-            st.markdown(f"**{short_name(opened)}** {verdict} :gray[{row['rank']} of {len(ids)}]", width="content")
+            st.markdown(f"{_headline(row)} :gray[{row['rank']} of {len(ids)}]", width="content")
             with st.container(horizontal=True, width="content"):
                 opacity, with_outline, shared_raw = _display_options()
+                notes.editor(one.dataset, line, run.id if run else "", row)
                 _step("Previous", ids, opened, -1, ":material/chevron_left:", "P")
                 _step("Next", ids, opened, +1, ":material/chevron_right:", "N")
-        lines = one.lines(shots)
-        own_run = line.run_with(category)
-        picture = pictures.picture(own_run.id if own_run else "", category, opened)
+        notes.show_others(one.dataset, line, opened, titles)
+        picture = pictures.picture(run.id if run else "", category, opened)
         tiles, scale = _tiles(lines, category, opened, picture, opacity, with_outline, shared_raw)
         pictures.show_tiles(tiles)
         if scale is not None:
             pictures.show_colour_bar(scale, opacity)
-        _scores(lines, line, category, opened, threshold)
-        _reasons(line, category, opened)
+        _scores(lines, line, row, others)
+        reasons.show(line, category, opened, picture)
 
 
-def show_list(run_id: str, category: str, listed: pd.DataFrame, opened: str, per_page: int) -> None:
-    """Small pictures of the listed images, clearest mistake first; a button opens each."""
+def show_list(
+    run_ids: Mapping[str, str], listed: pd.DataFrame, opened: str, marked: Mapping[str, Annotation], per_page: int
+) -> None:
+    """Small pictures of the listed images, clearest mistake first; a button opens each.
+
+    Args:
+        run_ids: The run of each category.
+        listed: The list.
+        opened: The image that is open.
+        marked: Images with a note.
+        per_page: How many are shown at once.
+    """
     ids = listed["image_id"].tolist()
     last = -(-len(ids) // per_page)
-    if st.session_state.get("list_of") != opened:
-        st.session_state["list_of"] = opened
+    if st.session_state.get("list_of") != (opened, len(ids)):
+        st.session_state["list_of"] = opened, len(ids)
         st.session_state["list_page"] = ids.index(opened) // per_page + 1
     st.session_state["list_page"] = min(st.session_state.get("list_page", 1), last)
     page = st.session_state["list_page"]
     part = listed.iloc[(page - 1) * per_page : page * per_page]
-    small = pictures.thumbnails(run_id, category, part["image_id"].tolist())
+    small: dict[str, bytes] = {}
+    for category, group in part.groupby("category", sort=False):
+        small |= pictures.thumbnails(run_ids[str(category)], str(category), group["image_id"].tolist())
     grid = st.grid("auto", min_column_width=104, gap="xsmall")
     for row in part.to_dict("records"):
         image_id = row["image_id"]
@@ -71,6 +101,7 @@ def show_list(run_id: str, category: str, listed: pd.DataFrame, opened: str, per
             st.button(
                 f"{row['rank']} · {row['margin']:+.2g}",
                 key=f"open-{image_id}",
+                icon=":material/edit_note:" if image_id in marked else None,
                 type="primary" if image_id == opened else "secondary",
                 on_click=selection.remember,
                 args=("image", image_id),
@@ -79,6 +110,15 @@ def show_list(run_id: str, category: str, listed: pd.DataFrame, opened: str, per
             )
     if last > 1:
         st.pagination(last, key="list_page")
+
+
+def _headline(row: Mapping[Any, Any]) -> str:
+    """Name, verdict, and what is known of the defect."""
+    badge = f":{BADGES[row['verdict']]}-badge[{VERDICT_LABELS[row['verdict']]}]"
+    area = row["defect_area"]
+    share = f", {100 * area:.2g} % of the image" if row["label"] == 1 and pd.notna(area) else ""
+    where = selection.tidy(category_label(str(row["category"])))
+    return f"**{short_name(str(row['image_id']))}** {badge} :gray[{where}{share}]"
 
 
 def _display_options() -> tuple[float, bool, bool]:
@@ -103,7 +143,7 @@ def _step(label: str, ids: list[str], opened: str, by: int, icon: str, shortcut:
 
 
 def _tiles(
-    lines: tuple[Line, ...],
+    lines: Sequence[Line],
     category: str,
     image_id: str,
     picture: Picture,
@@ -137,50 +177,39 @@ def _tiles(
     return tiles, shown
 
 
-def _scores(lines: tuple[Line, ...], chosen: Line, category: str, image_id: str, threshold: Chosen) -> None:
+def _scores(lines: Sequence[Line], chosen: Line, row: Mapping[Any, Any], others: Mapping[str, pd.DataFrame]) -> None:
     """Score, threshold and verdict of each method as a table."""
     rows: list[dict[str, Any]] = []
     for line in lines:
-        run, title = line.run_with(category), selection.tidy(line.title)
-        if run is None:
-            continue
-        images = data.store().images(run.id, category)
-        own = images[(images["image_id"] == image_id) & images["score"].notna()]
-        stored = image_thresholds(run, category, images)
-        at: Any = (
-            threshold if line.same_as(chosen) else stored.get(threshold.name or "", next(iter(stored.values()), None))
-        )
-        if own.empty or at is None:
+        title = selection.tidy(line.title)
+        if line.same_as(chosen):
+            judged: Mapping[Any, Any] | None = row
+        else:
+            frame = others.get(line.id)
+            own = frame[frame["image_id"] == row["image_id"]] if frame is not None else pd.DataFrame()
+            judged = own.iloc[0].to_dict() if len(own) else None
+        if judged is None:
             rows.append({"Method": title, "Verdict": "–", "Score": "–", "Threshold": "–", "From": "no score"})
             continue
-        judged = judge(own, at.value).iloc[0]
         rows.append(
             {
                 "Method": f"**{title}**" if line.same_as(chosen) else title,
                 "Verdict": f":{BADGES[judged['verdict']]}-badge[{VERDICT_LABELS[judged['verdict']]}]",
                 "Score": f"{judged['score']:.4g}",
-                "Threshold": f"{at.value:.4g}",
-                "From": f":gray[{at.label}]",
+                "Threshold": f"{judged['threshold']:.4g}",
+                "From": f":gray[{_origin(line, judged)}]",
             }
         )
     st.table(pd.DataFrame(rows).set_index("Method"), border="horizontal", alt="Scores against thresholds by method")
 
 
-def _reasons(line: Line, category: str, image_id: str) -> None:
-    """What moved the score, where the run kept it."""
+def _origin(line: Line, judged: Mapping[Any, Any]) -> str:
+    """Which of the stored thresholds an image was judged at."""
+    category = str(judged["category"])
     run = line.run_with(category)
-    reasons = data.store().explain(run.id, category) if run else pd.DataFrame()
-    if reasons.empty:
-        return
-    own = reasons[reasons["image_id"] == image_id]
-    if own.empty:
-        return
-    with st.expander(f"Why: what moved the score of {line.title}", icon=":material/psychology:"):
-        columns = [name for name in ("kind", "towards", "text", "value") if name in own.columns]
-        st.dataframe(
-            own[columns], hide_index=True, alt=f"Prompts and places that moved the score of {line.title}",
-            column_config={"value": st.column_config.NumberColumn("Strength", format="%.3f"), "text": "What"},
-        )  # fmt: skip
+    stored = image_thresholds(run, category, data.store().images(run.id, category)) if run else {}
+    same = (one.label for one in stored.values() if one.value == judged["threshold"])
+    return selection.tidy(next(same, "set by hand"))
 
 
 def short_name(image_id: str) -> str:

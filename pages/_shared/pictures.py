@@ -13,6 +13,7 @@ from pages._shared import data
 from vlmad_core.datasets import Sample, load_dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
+from vlmad_core.datasets.references import draw_references
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.overlay import colour_bar, decode, decode_mask, encode, enlarge, mask_picture, outline, overlay
 from vlmad_core.figures.scale import ColourScale
@@ -119,6 +120,22 @@ def _picture(mark: str, run_id: str, category: str, image_id: str) -> Picture:
     small, mask = store.thumbnail(run_id, category, image_id), store.mask(run_id, category, image_id)
     pixels = small if isinstance(small, Missing) else decode(small)
     return Picture(pixels, mask if isinstance(mask, Missing) else decode_mask(mask))
+
+
+def reference(run_id: str, category: str, number: int) -> Pixels | Missing:
+    """One of the normal references a run has seen, counted from 0; drawn again as the run drew it."""
+    return _reference(data.signature(data.store_roots()), run_id, category, number)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _reference(mark: str, run_id: str, category: str, number: int) -> Pixels | Missing:
+    run = data.store().run(run_id)
+    samples = _samples(str(run.provenance.data.get("source", "")))
+    try:
+        drawn = draw_references((s for s in samples.values() if s.category == category), run.key.shots, run.key.seed)
+        return _original(drawn[number]).pixels
+    except (VlmadError, IndexError):
+        return Missing("References are read from the data set, which is not on this machine.")
 
 
 def thumbnails(run_id: str, category: str, image_ids: Sequence[str]) -> dict[str, bytes]:

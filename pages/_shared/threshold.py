@@ -32,6 +32,29 @@ class Chosen:
     name: str | None
 
 
+def choose_name(stored: Mapping[str, StoredThreshold]) -> str | None:
+    """A chooser for a threshold by its name, where every category has its own value; None if there is none.
+
+    Args:
+        stored: Thresholds of one of the categories; the first is the default.
+    """
+    given = st.query_params.get("threshold") or st.session_state.get("selection", {}).get("threshold", "")
+    if given and given not in stored:
+        if _number(given) is None:
+            selection.notice(f"This link asks for threshold `{selection.tidy(given)}`, which is not here.")
+        selection.forget("threshold")
+        given = ""
+    chosen = given or next(iter(stored), None)
+    if chosen is None:
+        return None
+    st.session_state["threshold_name"] = chosen
+    st.selectbox(
+        "Threshold", list(stored), key="threshold_name", on_change=_named, width=190,
+        format_func=lambda name: stored[name].label, help="Each category is judged at its own value.",
+    )  # fmt: skip
+    return chosen
+
+
 def choose_threshold(images: pd.DataFrame, stored: Mapping[str, StoredThreshold]) -> Chosen | None:
     """Choosers for the threshold: stored ones by name, and a slider; None if the images have no scores.
 

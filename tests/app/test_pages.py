@@ -202,11 +202,11 @@ def test_moving_the_threshold_turns_misses_into_found(open_app, measured: Path) 
 
 def test_every_verdict_can_be_listed(open_app, measured: Path) -> None:
     app = open_app(measured, "failures", {"category": "bolt", "method": "winclip", "shots": "0"})
-    key = "kind-gadgets-bolt-winclip-0"
     for kind in ("missed", "false_alarm", "found", "passed"):
-        app.segmented_control(key=key).set_value(kind).run()
+        app.segmented_control(key="list").set_value(kind).run()
         assert not app.exception
-        assert app.segmented_control(key=key).value == kind
+        assert app.segmented_control(key="list").value == kind
+        assert app.query_params["list"] == kind
 
 
 def test_a_method_without_results_says_which_command_makes_them(open_app, measured: Path) -> None:

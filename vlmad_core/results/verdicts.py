@@ -91,20 +91,19 @@ def judge(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def ranked(judged: pd.DataFrame, verdicts: Iterable[str]) -> pd.DataFrame:
-    """Images with one of the verdicts, the clearest mistake (largest distance from the threshold) first.
+    """Images with one of the verdicts, the clearest (farthest from the threshold) first.
 
     Args:
-        judged: As ``judge`` gives them.
+        judged: As ``judge`` gives them; a column ``distance`` orders them where there is one, else the margin.
         verdicts: Which to keep.
 
     Returns:
         The rows with ``rank`` from 1; ties in the order of image ids.
     """
     kept = judged[judged["verdict"].isin(list(verdicts))]
-    order = kept.assign(distance=kept["margin"].abs()).sort_values(
-        ["distance", "image_id"], ascending=[False, True], ignore_index=True
-    )
-    return order.drop(columns="distance").assign(rank=range(1, len(order) + 1))
+    far = kept["distance"] if "distance" in kept.columns else kept["margin"].abs()
+    order = kept.assign(_far=far).sort_values(["_far", "image_id"], ascending=[False, True], ignore_index=True)
+    return order.drop(columns="_far").assign(rank=range(1, len(order) + 1))
 
 
 def counts(judged: pd.DataFrame) -> dict[str, int]:

@@ -1,0 +1,167 @@
+"""Filters of the failures page; like every choice they are kept in the address and checked on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from pages._shared import selection
+from vlmad_core.figures.agreement import SELECTION
+from vlmad_core.figures.grid import category_label
+from vlmad_core.results.agreement import ANY, COMPANY_LABELS, keep_company
+from vlmad_core.results.annotations import Annotation
+from vlmad_core.results.failures import areas_of, narrow
+from vlmad_core.results.verdicts import counts
+
+LISTS = {
+    "missed": ("Missed defects", ":material/visibility_off:"),
+    "false_alarm": ("False alarms", ":material/notifications_active:"),
+    "found": ("Defects found", ":material/check:"),
+    "passed": ("Passed as normal", ":material/done_all:"),
+}
+NAMES = ("type", "area", "tag", "shared")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the visitor wants to see of a list.
+
+    Attributes:
+        types: Defect types; all if empty.
+        areas: Bins of defect area; all if empty.
+        tags: Tags; all images, tagged or not, if empty.
+        company: Whom a mistake is shared with, as ``keep_company`` takes it.
+    """
+
+    types: tuple[str, ...]
+    areas: tuple[str, ...]
+    tags: tuple[str, ...]
+    company: str
+
+    @property
+    def number(self) -> int:
+        """How many filters are set."""
+        return sum(map(bool, (self.types, self.areas, self.tags))) + (self.company != ANY)
+
+    def apply(
+        self, judged: pd.DataFrame, others: Mapping[str, pd.DataFrame], notes: Mapping[str, Annotation]
+    ) -> pd.DataFrame:
+        """The images that are left."""
+        return keep_company(narrow(judged, self.types, self.areas, self.tags, notes), others, self.company)
+
+
+def choose_list(judged: pd.DataFrame, passing: pd.DataFrame) -> str:
+    """Which list is shown: that of the image in the link, else the one chosen, else the first with images.
+
+    Args:
+        judged: All images, as ``judge_line`` gives them.
+        passing: Those that the filters leave; their numbers are shown.
+    """
+    number = counts(passing)
+    opened = selection.current("image", judged["image_id"].tolist(), "")
+    own = passing.loc[passing["image_id"] == opened, "verdict"].tolist()
+    first = next((kind for kind in LISTS if number[kind]), "missed")
+    kind = str(own[0]) if own else selection.current("list", list(LISTS), first)
+    st.session_state["list"] = kind
+    st.segmented_control(
+        "Show", list(LISTS), key="list", required=True, on_change=_other_list, label_visibility="collapsed",
+        format_func=lambda name: f"{LISTS[name][1]} {LISTS[name][0]} ({number[name]})",
+    )  # fmt: skip
+    return kind
+
+
+def choose_filters(
+    scope: str, judged: pd.DataFrame, others: Mapping[str, str], notes: Mapping[str, Annotation]
+) -> Filters:
+    """Choosers for the filters, behind one button.
+
+    Args:
+        scope: What the list is of; when it changes, values that do not exist there are dropped without a notice.
+        judged: Images that may be listed.
+        others: Titles of the other methods by id.
+        notes: Notes by image.
+    """
+    moved = st.session_state.get("filters_of", scope) != scope
+    st.session_state["filters_of"] = scope
+    types = tuple(sorted(set(judged["defect_type"])))
+    tags = tuple(sorted({tag for one in notes.values() for tag in one.tags}))
+    companies = {**COMPANY_LABELS, **{line: f"Other opinion than {title}" for line, title in others.items()}}
+    set_now = sum(bool(st.query_params.get(name)) for name in NAMES)
+    with st.popover(f"Filter ({set_now})" if set_now else "Filter", icon=":material/filter_list:"):
+        chosen = Filters(
+            _several("type", "Defect type", types, moved, lambda name: selection.tidy(category_label(name))),
+            _several("area", "Area of the defect, share of the image", areas_of(judged), moved, str),
+            _several("tag", "Tag", tags, moved, selection.tidy),
+            _company(companies, moved),
+        )
+        st.button("Clear filters", icon=":material/filter_list_off:", on_click=_clear, disabled=not chosen.number)
+    return chosen
+
+
+def _several(
+    name: str, label: str, options: Sequence[str], quiet: bool, format_func: Callable[[str], str]
+) -> tuple[str, ...]:
+    given = st.query_params.get_all(name)
+    known = [value for value in given if value in options]
+    if len(known) < len(given):
+        wrong = next(value for value in given if value not in options)
+        if not quiet:
+            selection.notice(f"This link asks for {name} `{selection.tidy(wrong)}`, which is not here.")
+        _write(name, known)
+    key = f"filter_{name}"
+    st.session_state[key] = known
+    if options:
+        st.pills(
+            label, options, selection_mode="multi", key=key, wrap=True, format_func=format_func,
+            on_change=_several_changed, args=(name, key),
+        )  # fmt: skip
+    return tuple(known)
+
+
+def _company(options: Mapping[str, str], quiet: bool) -> str:
+    value = selection.current("shared", list(options), ANY, quiet=quiet)
+    st.session_state["filter_shared"] = value
+    st.selectbox(
+        "At the threshold of the same name", list(options), key="filter_shared", on_change=_company_changed,
+        format_func=lambda name: selection.tidy(options[name], 80),
+    )  # fmt: skip
+    return value
+
+
+def open_pair() -> None:
+    """Show the images behind the clicked cell of the grid of pairs."""
+    state = st.session_state["pairs"]
+    threshold = st.query_params.get("threshold", "")
+    for pair in state.selection.get(SELECTION, []):
+        selection.remember("method", str(pair["wrong"]))
+        selection.remember("shared", ANY if pair["wrong"] == pair["right"] else str(pair["right"]))
+        selection.forget("image", "list", "type", "area", "tag")
+        if threshold and not threshold.replace(".", "").replace("-", "").isdigit():
+            selection.remember("threshold", threshold)  # a value set by hand was on the scale of another method
+
+
+def _other_list() -> None:
+    selection.forget("image")
+    selection.remember("list", st.session_state["list"])
+
+
+def _several_changed(name: str, key: str) -> None:
+    _write(name, st.session_state[key])
+
+
+def _company_changed() -> None:
+    selection.remember("shared", st.session_state["filter_shared"])
+
+
+def _clear() -> None:
+    selection.forget(*NAMES)
+
+
+def _write(name: str, values: Sequence[str]) -> None:
+    if values:
+        st.query_params[name] = list(values)
+    elif name in st.query_params:
+        del st.query_params[name]

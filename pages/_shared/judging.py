@@ -1,0 +1,58 @@
+"""What methods say of images, read and judged once for all visitors; and notes on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from pages._shared import data
+from vlmad_core.results.agreement import judge_others
+from vlmad_core.results.annotations import Annotation, annotations_signature, read_annotations
+from vlmad_core.results.comparison import Comparison, Line
+from vlmad_core.results.failures import judge_line
+
+
+def judged(line: Line, categories: Sequence[str], name: str | None, value: float | None) -> pd.DataFrame:
+    """The images of some categories as a line judges them; not to be changed by the caller.
+
+    Args:
+        line: The competitor.
+        categories: The categories.
+        name: Name of the threshold.
+        value: A threshold set by hand instead.
+    """
+    return judge_line(data.store(), line, categories, name, value)
+
+
+def others(
+    one: Comparison, shots: int, line: Line, categories: Sequence[str], name: str | None
+) -> dict[str, pd.DataFrame]:
+    """The same for all other lines, each at its own thresholds of that name; not to be changed by the caller."""
+    mark = data.signature(data.store_roots())
+    return _others(one, shots, line, tuple(categories), name, (mark, one.dataset, one.conditions, line.id))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _others(
+    _one: Comparison, shots: int, _line: Line, categories: tuple[str, ...], name: str | None, key: tuple[str, ...]
+) -> dict[str, pd.DataFrame]:
+    return judge_others(data.store(), _one.lines(shots), _line, categories, name)
+
+
+def notes(dataset: str, line: Line) -> dict[str, Annotation]:
+    """Notes on the images of a data set as a line judged them, by image."""
+    return {one.image_id: one for one in all_notes(dataset) if (one.method, one.shots) == (line.id, line.shots)}
+
+
+def all_notes(dataset: str) -> tuple[Annotation, ...]:
+    """All notes on a data set; files that can't be read are left out."""
+    root = data.store_root()
+    return _notes(root, annotations_signature(root), dataset)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _notes(root: Path, mark: str, dataset: str) -> tuple[Annotation, ...]:
+    return read_annotations(root, dataset).items

@@ -1,0 +1,86 @@
+"""The dashboard as a process of its own, and a browser to look at it with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from vlmad_core.errors import VlmadError
+
+APP = Path(__file__).parents[2] / "app.py"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PATIENCE = 120.0
+"""Seconds; a machine that trains a model beside it is slow."""
+
+
+def find_browser() -> Path | None:
+    """Where Chromium is installed, or None."""
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    return Path(found) if found else None
+
+
+def start_server(store: Path | None, extra: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[bytes], str]:
+    """Serve the dashboard on a free port and wait until it answers.
+
+    Args:
+        store: The results to show; None for those of the checkout.
+        extra: Further environment variables.
+
+    Returns:
+        The process, which the caller ends with ``stop_server``, and the address.
+
+    Raises:
+        VlmadError: If there is no dashboard beside the package, or it does not answer.
+    """
+    if not APP.is_file():
+        raise VlmadError(f"There is no dashboard at {APP}.", "Run this from a checkout, not from an installed package.")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
+    command += ["--server.headless", "true", "--server.fileWatcherType", "none", "--server.address", "127.0.0.1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(extra or {})}
+    environment |= {"VLMAD_STORE": str(store)} if store else {}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=APP.parent
+    )
+    address = f"http://127.0.0.1:{port}"
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
+                return process, address
+        except OSError:
+            time.sleep(0.1)
+    stop_server(process)
+    raise VlmadError(f"The dashboard did not answer at {address}.", f"See what it says: streamlit run {APP}.")
+
+
+def stop_server(process: subprocess.Popen[bytes]) -> None:
+    """End a server that ``start_server`` started."""
+    process.terminate()
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def peak_memory_of(pid: int) -> int | None:
+    """Largest resident memory of a process so far, in bytes; None where the system does not say."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
