@@ -12,7 +12,7 @@ from vlmad_core.results.comparison import Comparison, Line
 from vlmad_core.results.verdicts import VERDICT_LABELS, StoredThreshold, counts, image_thresholds, ranked
 
 PER_PAGE = 12
-ALL = frame.ALL
+ALL = "all"
 
 
 def choose_category(categories: tuple[str, ...]) -> tuple[str, ...]:
