@@ -23,7 +23,11 @@ def show_card(name: str, card: MethodCard) -> None:
     able = [text for key, text in CAPABILITIES.items() if getattr(method.capabilities, key)]
     also = f" :gray[with references: {card.few_shot_title}]" if card.few_shot_title else ""
     st.subheader(card.title, anchor=name)
+    if not method.capabilities.vision_language:
+        able.insert(0, "not a vision-language model")
     st.markdown(" ".join(f":gray-badge[{text}]" for text in able) + also)
+    if lacking := method.why_not_here():
+        st.caption(f":material/info: {lacking}")
     st.markdown(card.summary)
     st.markdown(f":gray[{card.paper}]  [:material/open_in_new: paper]({card.url})")
     trained = card.trained_on or "nothing: no parameters of its own are trained"

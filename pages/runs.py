@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import data, frame, selection
+from vlmad_core.results.conditions import ranked_together
 from vlmad_core.results.protocols import flat, protocol_differences, runs_table
 
 KINDS = {
@@ -78,7 +79,7 @@ else:
             st.selectbox("Compared with", others, format_func=lambda run_id: titles[run_id], key="other_run")
         )
         differences = protocol_differences(chosen.protocol, other.protocol)
-        fair = chosen.protocol.conditions == other.protocol.conditions
+        fair = ranked_together(chosen, other)
         if fair:
             st.success("Equal conditions: these two may be ranked together.", icon=":material/balance:")
         else:

@@ -65,7 +65,7 @@ def write_made_up_store(
         without_masks: Categories whose pixel metrics are blank.
         unfinished: Pairs (method, category) that failed instead.
         thumbnails: Whether the data set's licence allows thumbnails.
-        backbone: Identifier of the backbone.
+        backbone: Identifier of the backbone; ``teacher`` for one that knows images only.
         mode: ``matched`` or ``as_published``.
 
     Returns:
@@ -113,11 +113,16 @@ def _record(dataset: str, method: str, shots: int, seed: int, backbone: str, mod
             "position_rule": "native",
             "precision": "float32",
             "demonstration": True,
+            **({"text_depth": 0} if backbone == "teacher" else {}),
         },
         method={"name": method, "preset": "canonical", "settings": {}},
         data={"dataset": dataset, "listing": "0" * 16, "size": "full"},
         reading={"resize": "square bicubic"},
-        evaluation={"map_size": 256, "native_size": 64, "bootstrap": {"resamples": 200, "confidence": 0.95}},
+        evaluation={
+            "map_size": 256,
+            "native_size": 320 if backbone == "teacher" else 64,
+            "bootstrap": {"resamples": 200, "confidence": 0.95},
+        },
     )
     provenance = Provenance(
         code_version="0.1.0",

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         check_memory,
         lambda: check_disk(Path.cwd()),
         check_backbone,
+        check_teacher,
         check_cached_weights,
         lambda: [] if args.offline else check_hub(),
         check_data,
@@ -160,6 +161,16 @@ def check_backbone() -> list[Finding]:
     info = backbone.info
     found = f"{info.parameters / 1e6:.1f} million weights, {info.image_size} pixels, {info.weights_hash}"
     return [Finding("bundled backbone", "ok", found)]
+
+
+def check_teacher() -> list[Finding]:
+    """Whether the network of the reference without language is there; nothing else needs it."""
+    from vlmad_core.backbones.teacher import load_teacher
+
+    try:
+        return [Finding("ImageNet teacher", "ok", f"for teacher_memory; {load_teacher().content_hash}")]
+    except VlmadError as error:
+        return [Finding("ImageNet teacher", "note", f"{error.problem} Only teacher_memory is missing.", error.fix)]
 
 
 def check_cached_weights() -> list[Finding]:

@@ -33,7 +33,9 @@ def run(args: argparse.Namespace) -> int:
         print(_card_text(described[0]))
     else:
         for item in described:
-            print(f"{item['name']:<14}{item['title']:<26}{item['year']}  presets: {', '.join(item['presets'])}")
+            print(f"{item['name']:<15}{item['title']:<32}{item['year']}  presets: {', '.join(item['presets'])}")
+            if item["lacking"]:
+                print(f"{'':<15}{item['lacking']}")
     return 0
 
 
@@ -46,6 +48,8 @@ def describe(name: str) -> dict[str, Any]:
         "presets": {preset: dict(settings) for preset, settings in cls.presets.items()},
         "defaults": method.settings.to_json(),
         "capabilities": dataclasses.asdict(method.capabilities),
+        "own_backbone": cls.own_backbone,
+        "lacking": cls.why_not_here(),
     }
 
 
@@ -59,6 +63,9 @@ def _card_text(item: dict[str, Any]) -> str:
         f"needs: {', '.join(item['needs']) or 'nothing'}",
         f"trained on: {item['trained_on'] or 'nothing is trained'}",
         f"can: {', '.join(name for name, value in item['capabilities'].items() if value)}",
+        f"runs on: {item['own_backbone'] or 'any CLIP model'}"
+        + ("" if item["capabilities"]["vision_language"] else "; not a vision-language method"),
+        *([f"not here: {item['lacking']}"] if item["lacking"] else []),
         "settings:",
     ]
     explained = dict(item["settings"])

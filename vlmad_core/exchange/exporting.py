@@ -102,7 +102,8 @@ def leaderboard_text(
         return csv_text(board)
     parts = []
     for (name, conditions), part in board.groupby(["dataset", "conditions"], sort=True):
-        record = store.run(part["run_ids"].iloc[0][0])
+        records = [store.run(ids[0]) for ids in part["run_ids"]]
+        record = next((one for one in records if one.protocol.conditions == conditions), records[0])
         backbone = record.protocol.backbone.get("title") or record.key.backbone
         heading = f"{name}, {backbone}, {record.mode}, conditions {conditions}"
         parts.append(f"% {heading}\n{latex_table(part)}" if form == "latex" else markdown_table(part, heading))

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from vlmad_core.results.conditions import shown_under
 from vlmad_core.results.store import Store
 
 RESAMPLES = 2000
@@ -133,15 +134,16 @@ def leaderboard(
         frame = frame[(frame["shots"] == 0) | (frame["seed"] == seed)]
     if eval_size is not None:
         frame = frame[frame["eval_size"].isna() | (frame["eval_size"] == eval_size)]
-    frame = frame.assign(conditions=frame["run_id"].map(lambda i: store.run(i).protocol.conditions))
+    places = shown_under(run for run in store.runs if run.units)
+    frame = frame.assign(conditions=frame["run_id"].map(places)).explode("conditions")
     parts = []
-    for _, group in frame.groupby(["dataset", "conditions"], sort=True):
+    for (_, conditions), group in frame.groupby(["dataset", "conditions"], sort=True):
         wanted = sorted(set(group["category"])) if categories is None else categories
-        parts.append(mean_over_categories(group, wanted, blank=blank))
-    means = pd.concat(parts, ignore_index=True) if parts else mean_over_categories(frame)
+        parts.append(mean_over_categories(group, wanted, blank=blank).assign(conditions=str(conditions)))
+    empty = mean_over_categories(frame).assign(conditions="")
+    means = pd.concat(parts, ignore_index=True) if parts else empty
     records = {run.id: run for run in store.runs}
     means["protocol"] = [records[i].protocol.hash for i in means["run_id"]]
-    means["conditions"] = [records[i].protocol.conditions for i in means["run_id"]]
     means["title"] = [records[i].title for i in means["run_id"]]
     board = mean_over_seeds(means)
     board["value"] = board["value"].astype("float64")

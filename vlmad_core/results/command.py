@@ -13,6 +13,7 @@ import pandas as pd
 
 from vlmad_core.errors import StoreError
 from vlmad_core.results.aggregate import mean_over_categories
+from vlmad_core.results.conditions import ranked_together
 from vlmad_core.results.schema import RunRecord
 from vlmad_core.results.store import Store, open_store
 from vlmad_core.results.tidying import find_leftovers, remove
@@ -157,7 +158,7 @@ def _diff(store: Store, first: RunRecord, second: RunRecord) -> Answer:
         joined["value_first"].isna() & joined["value_second"].isna()
     )
     parts["metrics"] = _records(joined[~same])
-    parts["rankable_together"] = first.protocol.conditions == second.protocol.conditions
+    parts["rankable_together"] = ranked_together(first, second)
     lines = [
         f"{name} {key}: {a!r} -> {b!r}"
         for name in ("protocol", "provenance", "plan")

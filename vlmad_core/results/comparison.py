@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vlmad_core.results.aggregate import mean_over_seeds
+from vlmad_core.results.conditions import is_guest, shown_under
 from vlmad_core.results.schema import RunRecord
 from vlmad_core.results.store import Store
 
@@ -56,7 +57,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs that may be ranked together: one data set, and equal in all but the method.
+    """Runs that may be ranked together: one data set, and equal in all but the method; and vision-only guests.
 
     Attributes:
         dataset: Name of the data set.
@@ -145,9 +146,11 @@ def comparisons(store: Store, dataset: str | None = None) -> tuple[Comparison, .
         Per data set, those with the most methods and then the most finished units first.
     """
     groups: dict[tuple[str, str], list[RunRecord]] = {}
-    for run in store.runs:
-        if run.units and dataset in (None, run.key.dataset):
-            groups.setdefault((run.key.dataset, run.protocol.conditions), []).append(run)
+    chosen = [run for run in store.runs if run.units and dataset in (None, run.key.dataset)]
+    places = shown_under(chosen)
+    for run in sorted(chosen, key=is_guest):  # guests last: the first run speaks for its comparison
+        for conditions in places[run.id]:
+            groups.setdefault((run.key.dataset, conditions), []).append(run)
     found = [Comparison(name, conditions, tuple(runs)) for (name, conditions), runs in groups.items()]
 
     def order(one: Comparison) -> tuple[Any, ...]:
