@@ -14,7 +14,7 @@ from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.preprocess import Preprocessing
 from vlmad_core.backbones.text import Tokenizer, embed_learned_prompts, embed_prompts
-from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, extract_features
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, Clock, extract_features
 from vlmad_core.errors import BackboneError
 
 
@@ -40,14 +40,15 @@ class ClipBackbone:
         """Preprocess N images: [N, 3, S, S] float32."""
         return torch.stack([self.preprocess(image) for image in images])
 
-    def encode_images(self, pixel_values: Tensor, request: FeatureRequest) -> Features:
+    def encode_images(self, pixel_values: Tensor, request: FeatureRequest, clock: Clock | None = None) -> Features:
         """One pass over a batch for everything the request names; see ``extract_features``.
 
         Args:
             pixel_values: [N, 3, S, S] float32, preprocessed.
             request: The union of what is wanted.
+            clock: Told the seconds that ``vision`` and ``windows`` took.
         """
-        return extract_features(self.model, pixel_values, request, self.token_budget)
+        return extract_features(self.model, pixel_values, request, self.token_budget, clock)
 
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Embed prompts: [n, e] float32, not normalised.

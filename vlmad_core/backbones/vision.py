@@ -7,6 +7,8 @@ everything before and after them in float32.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +18,9 @@ from torch.nn import functional as F
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.errors import BackboneError
+
+Clock = Callable[[str, float], None]
+"""Told the name of a stage and the seconds it took."""
 
 DEFAULT_TOKEN_BUDGET = 65_536
 """Most tokens of windows that go through the tower at once. At ViT-B/16+ width (MLP 3584) the largest
@@ -48,7 +53,11 @@ def window_indices(grid: tuple[int, int], scale: int) -> Tensor:
 
 
 def extract_features(
-    model: Any, pixel_values: Tensor, request: FeatureRequest, token_budget: int = DEFAULT_TOKEN_BUDGET
+    model: Any,
+    pixel_values: Tensor,
+    request: FeatureRequest,
+    token_budget: int = DEFAULT_TOKEN_BUDGET,
+    clock: Clock | None = None,
 ) -> Features:
     """Run the vision tower once over a batch and read off all that is asked for.
 
@@ -57,6 +66,7 @@ def extract_features(
         pixel_values: [N, 3, S, S], float32, preprocessed.
         request: What to return.
         token_budget: Most window tokens that go through the tower at once; bounds the memory.
+        clock: Told the seconds that ``vision`` (whole images) and ``windows`` took.
 
     Returns:
         The features asked for, float32.
@@ -74,13 +84,20 @@ def extract_features(
         )
     _check_blocks(request, len(layers))
     grid = (size // vision.embeddings.patch_size,) * 2
+    start = time.perf_counter()
     with torch.no_grad():
         tokens = vision.pre_layrnorm(vision.embeddings(pixel_values.float()))
+        embedded = time.perf_counter()
         windows = {k: _window_embeddings(model, tokens, grid, k, token_budget) for k in sorted(request.windows)}
+        done = time.perf_counter()
+        if clock is not None and windows:
+            clock("windows", done - embedded)
         if not _needs_full_image(request):
+            if clock is not None:
+                clock("vision", embedded - start)
             return Features(grid=grid, windows=windows)
         stages, value_paths, last = _run_blocks(model, tokens, request)
-        return Features(
+        features = Features(
             grid=grid,
             image_embedding=_project(model, last[:, 0]) if request.image_embedding else None,
             class_projection=model.visual_projection(last[:, 0]) if request.class_projection else None,
@@ -90,6 +107,9 @@ def extract_features(
             windows=windows,
             value_paths=value_paths,
         )
+    if clock is not None:
+        clock("vision", time.perf_counter() - done + embedded - start)
+    return features
 
 
 def _needs_full_image(request: FeatureRequest) -> bool:
