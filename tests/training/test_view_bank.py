@@ -16,6 +16,8 @@ def test_pairs_come_before_what_has_no_captions_in_each_shard(few_views: ViewBan
     assert len(few_views) == 8 * 3 + 8
     assert few_views.pairs.shape == (8, 2)
     assert len(few_views.nouns) == len(few_views.defects) == 8
+    assert few_views.generic == 8
+    assert list(few_views.free[:8]) == list(range(8))
     assert sorted([*few_views.pairs.ravel(), *few_views.free]) == list(range(32))
     pictures, targets, counts = few_views.take(few_views.pairs.ravel())
     assert pictures.shape == (16, IMAGE_SIZE, IMAGE_SIZE, 3)

@@ -46,8 +46,8 @@ class Collection:
         validation: Pairs of held-out categories, for the gates.
     """
 
-    pairs: int = 10_000
-    generic: int = 12_000
+    pairs: int = 5_760
+    generic: int = 9_216
     validation: int = 500
 
 

@@ -38,10 +38,10 @@ from vlmad_core.training.views import (
 
 DENSE_SHARE = 0.12
 """A patch counts as abnormal if at least this share of its pixels is defective."""
-WINDOWS: Mapping[int, int] = {2: 4, 3: 4, 5: 2}
+WINDOWS: Mapping[int, int] = {2: 3, 3: 3, 5: 1, 8: 1}
 """Side of a window in patches -> windows of each image in a step."""
 _SAMPLE = 256
-"""Views over which mean and spread of the teacher's channels are taken."""
+"""Views, the first, over which mean and spread of the teacher's channels are taken."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ class Recipe:
 
     Attributes:
         steps: Optimiser steps.
-        distil_share: Share of the steps that distil only.
+        distil_share: Share of the steps, the first, that distil only, on generic pictures.
         views_per_step: Views in a step that distils only.
         pairs_per_step: Pairs with captions in a later step; twice as many views.
         free_per_step: Views without captions beside them.
-        learning_rate: Peak of the cosine schedule.
+        learning_rate: Of all parameters, until it falls; Muon's is scaled to AdamW's.
+        decay_share: Share of the steps, the last, over which the rate falls linearly to zero.
         weight_decay: Of AdamW.
         warmup: Steps of linear warm-up, at the start and once more for the text when captions begin.
         anchor_weight: Weight of distillation once captions are there.
@@ -64,14 +65,15 @@ class Recipe:
         seed: Of initialisation, batches and captions.
     """
 
-    steps: int = 2300
-    distil_share: float = 0.6
-    views_per_step: int = 48
-    pairs_per_step: int = 20
-    free_per_step: int = 12
-    learning_rate: float = 1.2e-3
+    steps: int = 3200
+    distil_share: float = 0.44
+    views_per_step: int = 16
+    pairs_per_step: int = 11
+    free_per_step: int = 6
+    learning_rate: float = 3e-3
+    decay_share: float = 0.5
     weight_decay: float = 0.05
-    warmup: int = 80
+    warmup: int = 100
     anchor_weight: float = 1.0
     likeness_weight: float = 1.0
     window_weight: float = 1.0
@@ -101,24 +103,14 @@ class Trainer:
         self.model, self.tokenizer, self.bank, self.phrases, self.recipe = model, tokenizer, bank, phrases, recipe
         torch.manual_seed(recipe.seed)
         width = model.config.vision_config.hidden_size
-        sample = bank.take(np.linspace(0, len(bank) - 1, min(_SAMPLE, len(bank))).astype(np.int64))[1]
+        sample = bank.take(range(min(_SAMPLE, len(bank))))[1]
         self.heads = DistillationHeads(width, bank.channels, sample)
         projection = model.config.projection_dim
         self.dense = nn.ModuleDict(
             {str(t): nn.Sequential(nn.LayerNorm(width), nn.Linear(width, projection)) for t in TAPS}
         )
         self.state_scale = nn.Parameter(torch.tensor(2.0))
-        vision = [*model.vision_model.parameters(), *self.heads.parameters()]
-        late = [p for p in model.parameters() if not any(p is q for q in vision)]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": vision, "start": 0},
-                {"params": [*late, *self.dense.parameters(), self.state_scale], "start": self._captions_from},
-            ],
-            lr=recipe.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=recipe.weight_decay,
-        )
+        self.optimizers = self._optimizers()
         self.step = 0
 
     @property
@@ -132,10 +124,12 @@ class Trainer:
             losses = self._losses()
             total = torch.stack(list(losses.values())).sum()
             self._set_rates()
-            self.optimizer.zero_grad(set_to_none=True)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
             total.backward()
-            nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
-            self.optimizer.step()
+            nn.utils.clip_grad_norm_([p for o in self.optimizers for g in o.param_groups for p in g["params"]], 1.0)
+            for optimizer in self.optimizers:
+                optimizer.step()
             with torch.no_grad():
                 self.model.logit_scale.clamp_(max=math.log(100))
             self.step += 1
@@ -159,20 +153,51 @@ class Trainer:
         self.step = content["step"]
 
     def _parts(self) -> dict[str, Any]:
-        return {"model": self.model, "heads": self.heads, "dense": self.dense, "optimizer": self.optimizer}
+        muon, adamw = self.optimizers
+        return {"model": self.model, "heads": self.heads, "dense": self.dense, "muon": muon, "adamw": adamw}
 
     def _set_rates(self) -> None:
         recipe = self.recipe
-        rate = recipe.learning_rate * max(0.01, 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * min(1.0, max(0, self.step + 1 - group["start"]) / recipe.warmup)
+        left = 1 - self.step / max(1, recipe.steps)
+        rate = recipe.learning_rate * min(1.0, left / recipe.decay_share)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1.0, max(0, self.step + 1 - group["start"]) / recipe.warmup)
+
+    def _optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+        """Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for the rest."""
+        recipe, model = self.recipe, self.model
+        vision = [p for p in model.vision_model.encoder.parameters() if p.ndim == 2]
+        text = [p for p in model.text_model.encoder.parameters() if p.ndim == 2]
+        matrices = {id(p) for p in (*vision, *text)}
+        seeing = [*model.vision_model.parameters(), *self.heads.parameters()]
+        early = {id(p) for p in seeing}
+        reading = [p for p in model.parameters() if id(p) not in early]
+        reading += [*self.dense.parameters(), self.state_scale]
+        late = self._captions_from
+        muon = torch.optim.Muon(
+            [{"params": vision, "start": 0}, {"params": text, "start": late}],
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        adamw = torch.optim.AdamW(
+            [
+                {"params": [p for p in seeing if id(p) not in matrices], "start": 0},
+                {"params": [p for p in reading if id(p) not in matrices], "start": late},
+            ],
+            lr=recipe.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=recipe.weight_decay,
+        )
+        return muon, adamw
 
     def _losses(self) -> dict[str, Tensor]:
         recipe = self.recipe
         chance = np.random.default_rng([recipe.seed, self.step])
         generator = torch.Generator().manual_seed(int(chance.integers(2**62)))
         if self.step < self._captions_from:
-            rows = chance.choice(len(self.bank), recipe.views_per_step, replace=False)
+            rows = chance.choice(self.bank.generic, recipe.views_per_step, replace=False)
             pictures, targets, _ = self.bank.take(rows)
             _, taps = run_blocks(self.model, first_tokens(self.model, normalise(pictures)), tuple(TAPS))
             return self._distilled(taps, targets, 1.0, generator)

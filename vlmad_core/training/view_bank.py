@@ -73,7 +73,8 @@ class ViewBank:
         pairs: [p, 2] rows of the views with captions, without and with the defect.
         nouns: What each pair shows.
         defects: The defect of each pair.
-        free: [f] rows of the views without captions.
+        free: [f] rows of the views without captions; generic pictures come first.
+        generic: How many of the views, the first, are generic pictures.
         content_hash: SHA-256 over all pictures and targets, 16 hex digits.
     """
 
@@ -85,6 +86,7 @@ class ViewBank:
     nouns: tuple[str, ...]
     defects: tuple[str, ...]
     free: NDArray[np.int64]
+    generic: int
     content_hash: str
 
     def __len__(self) -> int:
@@ -245,5 +247,6 @@ def _open(folder: Path, shards: Sequence[tuple[str, int]]) -> ViewBank:
         nouns=tuple(noun for record in records for noun in record["nouns"]),
         defects=tuple(defect for record in records for defect in record["defects"]),
         free=np.concatenate(free),
+        generic=sum(len(shown) for (kind, _), shown in zip(shards, arrays[0], strict=True) if kind == "generic"),
         content_hash=digest.hexdigest()[:16],
     )
