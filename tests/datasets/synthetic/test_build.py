@@ -105,6 +105,13 @@ def test_building_a_small_set(tmp_path: Path) -> None:
         assert pixel_hash(image) == expected
 
 
+def test_building_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    first, second = (build_bundled(tmp_path / k, "bundled_a", 2, Counts(1, 0, 1), 80) for k in ("one", "two"))
+    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert len(files) == 1 + sum(1 + 2 * len(c.defects) for c in DOMAINS["bundled_a"].categories)
+    assert all((first / path).read_bytes() == (second / path).read_bytes() for path in files)
+
+
 @pytest.mark.parametrize("fault", STRUCTURAL)
 def test_structural_faults_change_nothing_else(fault: str) -> None:
     for domain in DOMAINS.values():
