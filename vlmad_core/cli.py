@@ -44,7 +44,7 @@ class Command:
 
 COMMANDS: Mapping[str, Command] = {
     "precompute": Command("run methods on data sets and store the results", "vlmad_core.precompute"),
-    "predict": Command("judge single images", "vlmad_core.predict"),
+    "predict": Command("judge single images with several methods", "vlmad_core.live.command"),
     "results": Command("list, show, verify, compare and tidy stored results", "vlmad_core.results.command"),
     "datasets": Command("list data sets, check one", "vlmad_core.datasets.check"),
     "methods": Command("list methods and their cards", "vlmad_core.methods_command"),
@@ -58,6 +58,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "import": Command("import results of other programs", "vlmad_core.exchange.importing"),
     "export": Command("leaderboards as tables, a run as maps", "vlmad_core.exchange.exporting"),
+    "study": Command("run all ablations and answer the six questions", "vlmad_core.study.command"),
     "report": Command("write a report", "vlmad_core.report.cli"),
     "bench": Command(
         "measure speed",

@@ -7,7 +7,7 @@ how they were made. Training (``vlmad_core.training``) writes them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,29 @@ def find_parameters(
     """
     judged = None if dataset is None else canonical_name(dataset)
     best: tuple[int, Path] | None = None
+    for path, data in _fitting(method, backbone, folders):
+        if judged not in data and (best is None or len(data) > best[0]):
+            best = (len(data), path)
+    return best[1] if best else None
+
+
+def find_parameters_trained_on(
+    method: str, backbone: BackboneInfo, dataset: str, folders: Iterable[Path] = ()
+) -> Path | None:
+    """The parameters trained on a data set and nothing else: contaminated if judged there, and only of use to show it.
+
+    Args:
+        method: Name of the method.
+        backbone: The backbone of the run.
+        dataset: Name of the data set (``Dataset.official``, else its name).
+        folders: As for ``find_parameters``.
+    """
+    only = (canonical_name(dataset),)
+    return next((path for path, data in _fitting(method, backbone, folders) if data == only), None)
+
+
+def _fitting(method: str, backbone: BackboneInfo, folders: Iterable[Path]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Parameters for a method, backbone and activation whose training data is recorded, with that data."""
     for folder in (*folders, SHIPPED):
         for path in sorted((folder / method).glob("*.safetensors")):
             try:
@@ -148,11 +171,8 @@ def find_parameters(
                 continue  # a damaged or half-copied file of one's own must not hide the others
             known, data = record.backbone or {}, record.training_data
             fits = (known.get("weights_hash"), known.get("activation")) == (backbone.weights_hash, backbone.activation)
-            if not fits or data is None or judged in data or record.method != method:
-                continue
-            if best is None or len(data) > best[0]:
-                best = (len(data), path)
-    return best[1] if best else None
+            if fits and data is not None and record.method == method:
+                yield path, tuple(data)
 
 
 def read_authors_checkpoint(path: Path, method: str) -> dict[str, Tensor]:

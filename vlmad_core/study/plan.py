@@ -160,12 +160,14 @@ class StudyPlan:
         questions: In order.
         shots: Numbers of references at which few-shot methods are run.
         seeds: Draws of the references.
+        maps: For which methods maps are kept, with how many references.
     """
 
     variants: Mapping[str, Variant]
     questions: tuple[Question, ...]
     shots: tuple[int, ...]
     seeds: int
+    maps: Mapping[str, tuple[int, ...]]
 
 
 @cache
@@ -182,7 +184,8 @@ def study_plan(path: Path = PLAN) -> StudyPlan:
         variants = {name: Variant(name=name, **entry) for name, entry in raw["variants"].items()}
         variants |= _samples(samples, sizes)
         questions = tuple(_question(entry, sizes) for entry in raw["questions"])
-        plan = StudyPlan(variants, questions, tuple(raw["shots"]), int(raw["seeds"]))
+        maps = {str(method): tuple(shots) for method, shots in raw["maps"].items()}
+        plan = StudyPlan(variants, questions, tuple(raw["shots"]), int(raw["seeds"]), maps)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(
             f"The study's plan {path} can't be read: {type(error).__name__} {error}.", "Compare it with the original."
