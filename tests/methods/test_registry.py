@@ -10,7 +10,10 @@ from vlmad_core.methods.card import CARD_FOLDER
 from vlmad_core.methods.registry import DISPLAY_ORDER
 from vlmad_core.prompts.places import TAKEN, list_ensembles
 
-BUILT_IN = ("clip_ac", "clip_cpe", "winclip", "april_gan", "anomaly_clip", "patch_memory", "musc")
+BUILT_IN = (
+    *("clip_ac", "clip_cpe", "winclip", "april_gan", "anomaly_clip", "patch_memory"),
+    *("teacher_memory", "musc"),
+)
 
 
 def test_list_is_in_display_order():
@@ -57,7 +60,9 @@ def test_aliases():
 def test_titles():
     assert create_method("winclip").title() == "WinCLIP"
     assert create_method("winclip").title(4) == "WinCLIP+"
-    assert create_method("april_gan").title(4) == "AprilLab (APRIL-GAN)"
+    assert create_method("april_gan").title(0) == "AprilLab (APRIL-GAN)"
+    assert create_method("april_gan").title(4) == "AprilLab (APRIL-GAN), non-transductive"
+    assert create_method("april_gan", image_fusion="calibrated").title(4) == "AprilLab (APRIL-GAN), calibrated"
     assert create_method("april_gan:authors").title(0) == "AprilLab (APRIL-GAN)"
     assert create_method("april_gan:authors").title(4) == "AprilLab (APRIL-GAN), transductive"
     assert "transductive" in create_method("musc").title()
@@ -87,6 +92,13 @@ def test_titles():
         ("musc", {"neighbours": (0,)}, "'neighbours'"),
         ("musc", {"fraction": 0}, "'fraction'"),
         ("patch_memory", {"image_score": "mean"}, "maximum"),
+        ("winclip", {"temperature": "warm"}, "'temperature' of winclip is 'warm'. Give a number."),
+        ("winclip", {"temperature": True}, "Give a number"),
+        ("winclip", {"scales": 3}, "'scales' of winclip is 3. Give a list of whole numbers."),
+        ("winclip", {"scales": (2.5,)}, "Give a list of whole numbers"),
+        ("april_gan", {"stages": "6,12"}, "Give a list of whole numbers; or leave it out."),
+        ("clip_cpe", {"name_table": "pretty"}, "Choose one of: spaced, raw, pad, aa, object."),
+        ("clip_cpe", {"patch_map": "yes"}, "Give a true or false value."),
     ],
 )
 def test_wrong_use_names_the_fix(identifier, settings, message):
@@ -101,6 +113,21 @@ def test_published_setups():
     assert (acl.image_size, acl.activation, acl.position_rule) == (518, "quick_gelu", "bilinear")
     assert april.backbone == acl.backbone == "openai/clip-vit-large-patch14-336"
     assert method_class("patch_memory").published is None
+
+
+@pytest.mark.parametrize(
+    ("backbone", "activation"),
+    [
+        ("openai/clip-vit-large-patch14-336", "gelu"),
+        ("/models/clip-vit-large-patch14-336/", "gelu"),
+        ("timm/vit_large_patch14_clip_336.openai", "gelu"),
+        ("laion/CLIP-ViT-L-14-laion2B-s32B-b82K", None),
+        ("./my-model", None),
+    ],
+)
+def test_an_activation_is_forced_on_openais_weights_only(backbone, activation):
+    assert method_class("april_gan").published.activation_for(backbone) == activation
+    assert method_class("winclip").published.activation_for(backbone) is None
 
 
 def test_a_name_is_given_once(monkeypatch):

@@ -99,7 +99,7 @@ def load_backbone(
     return ClipBackbone(
         model=model,
         info=info,
-        preprocess=Preprocessing(vision.image_size, mean, std),
+        preprocess=Preprocessing(vision.image_size, mean, std, vision.patch_size),
         tokenize=tokenizer if callable(tokenizer) else _lazy_tokenizer(folder, tokenizer),
         token_budget=token_budget,
     )

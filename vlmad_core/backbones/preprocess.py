@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlmad_core.errors import DatasetError
+
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -26,11 +28,13 @@ class Preprocessing:
         image_size: Side of the square, in pixels.
         mean: Subtracted per channel, red first.
         std: Divided by, per channel.
+        patch_size: Side of a patch in pixels; a smaller image has nothing in it to compare.
     """
 
     image_size: int
     mean: tuple[float, float, float] = OPENAI_MEAN
     std: tuple[float, float, float] = OPENAI_STD
+    patch_size: int = 1
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Make one image ready.
@@ -40,7 +44,16 @@ class Preprocessing:
 
         Returns:
             [3, image_size, image_size], float32.
+
+        Raises:
+            DatasetError: If a side is shorter than a patch.
         """
+        if min(image.size) < self.patch_size:
+            raise DatasetError(
+                f"An image of {image.width} x {image.height} pixels is smaller than a patch of {self.patch_size} x "
+                f"{self.patch_size}.",
+                "Give the image at its full resolution, or use a backbone with smaller patches.",
+            )
         side = self.image_size
         resized = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
         pixels = np.asarray(resized, dtype=np.float32) / np.float32(255)

@@ -111,7 +111,11 @@ class ImageLoader:
                 self.stopwatch.add("read", time.perf_counter() - start)
                 return LoadedImage(sample, None, nothing, None, str(error), content, None, None, 0.0)
         read = time.perf_counter()
-        pixels = self.preprocess(image) if known is None and image is not None else None
+        try:
+            pixels = self.preprocess(image) if known is None and image is not None else None
+        except VlmadError as error:
+            reason = f"{sample.image_path.name}: {error}"
+            return LoadedImage(sample, None, nothing, None, reason, content, None, None, 0.0)
         ready = time.perf_counter()
         size = known.size if known is not None else None if image is None else (image.height, image.width)
         mask, problem = _truth(sample, size)

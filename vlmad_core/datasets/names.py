@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Literal, get_args
 
 import yaml
 
 from vlmad_core.errors import DatasetError
 
-NAME_TABLES = ("spaced", "raw", "pad", "aa", "object")
+NameTable = Literal["spaced", "raw", "pad", "aa", "object"]
+NAME_TABLES: tuple[NameTable, ...] = get_args(NameTable)
 """The tables there are; ``spaced`` is the default, ``raw`` what APRIL-GAN was trained and tested with."""
 
 

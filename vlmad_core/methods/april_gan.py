@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -36,6 +37,12 @@ ImageFusion = Literal["bounded", "calibrated", "transductive"]
 ``bounded``: q divided by the number of maps it sums, its bound for any likely image; needs nothing else.
 ``calibrated``: q rescaled by its range over further normal images.
 ``transductive``: q rescaled by its range over all test images of the category, as in the authors' code."""
+
+_FUSIONS: Mapping[str, str] = MappingProxyType(
+    {"bounded": "non-transductive", "calibrated": "calibrated", "transductive": "transductive"}
+)
+CALIBRATION_IMAGES = 8
+"""Normal images beside the references over which ``calibrated`` takes the range; enough for a rough one."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +191,12 @@ class AprilGan(Method):
         return shots > 0 and self.capabilities.transductive
 
     def title(self, shots: int = 0) -> str:
-        """The card's title; a transductive score says so."""
-        return super().title(shots) + (", transductive" if self.is_transductive(shots) else "")
+        """The card's title; with references it says how the image score was fused."""
+        return super().title(shots) + (f", {_FUSIONS[self.settings.image_fusion]}" if shots else "")
+
+    def calibration_images(self, shots: int) -> int:
+        """Some, for the fusion ``calibrated``."""
+        return CALIBRATION_IMAGES if shots and self.settings.image_fusion == "calibrated" else 0
 
     @cached_property
     def ensemble(self) -> PromptEnsemble:

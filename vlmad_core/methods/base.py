@@ -17,6 +17,7 @@ from torch import Tensor
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, PositionRule
 from vlmad_core.backbones.tower import TextTower
+from vlmad_core.datasets.names import NameTable
 from vlmad_core.methods.card import MethodCard, load_card
 from vlmad_core.methods.predictions import Predictions
 
@@ -28,7 +29,7 @@ class PublishedSetup:
     Attributes:
         backbone: Hub id of the backbone.
         image_size: Side of the square input, in pixels.
-        activation: Set where the authors' code ran the weights with another activation than they were trained
+        activation: Set where the authors' code ran OpenAI's weights with another activation than they were trained
             with; None for the checkpoint's own.
         position_rule: How the authors' code resamples the position table.
     """
@@ -37,6 +38,16 @@ class PublishedSetup:
     image_size: int
     activation: Literal["gelu", "quick_gelu"] | None
     position_rule: PositionRule
+
+    def activation_for(self, backbone: str) -> Literal["gelu", "quick_gelu"] | None:
+        """The activation to be forced on a backbone: on OpenAI's weights only, all others keep their own.
+
+        Args:
+            backbone: Hub id or folder; OpenAI's weights are known by the last part of it.
+        """
+        last = backbone.rstrip("/").rpartition("/")[2]
+        same = last == self.backbone.rpartition("/")[2] or last.endswith(".openai")
+        return self.activation if same else None
 
     def to_json(self) -> dict[str, Any]:
         """As plain json values."""
@@ -145,7 +156,7 @@ class MethodSettings:
         name_table: How category folders become words in prompts: ``spaced`` (``metal nut``), ``raw``, ...
     """
 
-    name_table: str = "spaced"
+    name_table: NameTable = "spaced"
 
     def to_json(self) -> dict[str, Any]:
         """As plain json values."""
@@ -213,6 +224,10 @@ class Method(ABC):
         if self.own_backbone is None and backbone.vision_only:
             return f"{self.name} needs a vision-language backbone; {backbone.title} knows images only."
         return None
+
+    def calibration_images(self, shots: int) -> int:
+        """How many normal images beside the references ``prepare`` wants for calibration."""
+        return 0
 
     @classmethod
     def why_not_here(cls) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import Method
 from vlmad_core.methods.card import add_card, load_card
+from vlmad_core.methods.settings import check_types
 from vlmad_core.prompts.saved import ensemble_label, ensemble_of_label
 
 MethodType = TypeVar("MethodType", bound=type[Method])
@@ -127,6 +128,7 @@ def create_method(identifier: str, **settings: Any) -> Method:
             f"The method {cls.name!r} has no setting {unknown[0]!r}.",
             f"Its settings are: {', '.join(known) or 'none'}.",
         )
+    check_types(cls.name, cls.settings_type, settings)
     plain = cls.settings_type(**cls.presets[preset])
     chosen = cls.settings_type(**{**cls.presets[preset], **settings})
     if getattr(chosen, "ensemble", None) != getattr(plain, "ensemble", None):

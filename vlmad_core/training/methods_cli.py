@@ -209,7 +209,7 @@ def _load_backbone(args: argparse.Namespace, method: str) -> ClipBackbone:
     return load_backbone(
         args.backbone or published.backbone,
         image_size=published.image_size,
-        activation=published.activation,
+        activation=published.activation_for(args.backbone or published.backbone),
         position_rule=published.position_rule,
         **options,
     )
