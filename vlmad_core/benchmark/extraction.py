@@ -238,10 +238,18 @@ def _prepare(
         with loader.stopwatch.measure("text"):
             try:
                 noun = category_noun(category, method.settings.name_table)
-                scorers[key] = method.prepare(noun, text, references.get(key), scores.run.parameters)
+                known, calibration = _parted(references.get(key), scores.run.record.key.shots)
+                scorers[key] = method.prepare(noun, text, known, scores.run.parameters, calibration)
             except Exception as error:  # whatever a method does, the others go on
                 scores.failure = Failure.of(error)
     return scorers
+
+
+def _parted(drawn: Features | None, shots: int) -> tuple[Features | None, Features | None]:
+    """What was drawn as references and, behind them, images for calibration; None where there are none."""
+    if drawn is None or len(drawn) == shots:
+        return drawn, None
+    return drawn.select(slice(shots)), drawn.select(slice(shots, None))
 
 
 def _references(
@@ -253,10 +261,12 @@ def _references(
         run = scores.run.record.key
         if run.shots:
             candidates = scores.run.dataset.select(category, "train")
+            further = scores.run.method.calibration_images(run.shots)
             try:
-                drawn[key] = draw_references(candidates, run.shots, run.seed)
+                drawn[key] = draw_references(candidates, run.shots + further, run.seed)
             except VlmadError as error:
-                scores.failure = Failure.of(error)
+                note = f" ({further} of them are for calibration.)" if further else ""
+                scores.failure = Failure(f"{error}{note}")
     if not drawn:
         return {}
     union = reduce(or_, (own_needs(result.runs[key].run) for key in drawn))

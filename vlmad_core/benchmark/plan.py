@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from vlmad_core.backbones import BackboneInfo
+from vlmad_core.backbones import BackboneInfo, ClipBackbone
 from vlmad_core.backbones.loading import VISION_ONLY_NAMES, hash_tensors
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.benchmark.backbone import Backbone, BackboneSpec, Loader
 from vlmad_core.benchmark.options import SIZES, MethodChoice, PlanError, PlanOptions, own_options
 from vlmad_core.benchmark.protocol import make_record
@@ -110,11 +111,12 @@ def build_plan(options: PlanOptions, *, command: str = "", loader: Loader = Back
     skipped: dict[NotApplicable, None] = {}
     notes: list[str] = []
     runs: dict[str, PlannedRun] = {}
+    budgets: dict[tuple[int, int], Backbone] = {}
     for source, dataset in zip(options.datasets, datasets, strict=True):
         notes += _dataset_notes(dataset)
         planned_categories(dataset, options)
         for method, own in methods:
-            backbone = _backbone_for(method, own, loaded, loader, skipped)
+            backbone = _backbone_for(method, own, loaded, loader, skipped, notes)
             if backbone is None:
                 continue
             draws = list(_draws(method, own, skipped))
@@ -129,7 +131,8 @@ def build_plan(options: PlanOptions, *, command: str = "", loader: Loader = Back
                 record = make_record(own, source, dataset, method, backbone.info, shots, seed, command, trained)
                 record, note = _frozen(own, record)
                 notes += [note] if note else []
-                runs[record.id] = PlannedRun(record, method, dataset, backbone, parameters)
+                bounded = _bounded(backbone, int(record.plan.get("window_tokens", DEFAULT_TOKEN_BUDGET)), budgets)
+                runs[record.id] = PlannedRun(record, method, dataset, bounded, parameters)
     return Plan(options, tuple(runs.values()), tuple(skipped), tuple(dict.fromkeys(notes)))
 
 
@@ -204,6 +207,7 @@ def _backbone_for(
     loaded: dict[BackboneSpec, Backbone],
     loader: Loader,
     skipped: dict[NotApplicable, None],
+    notes: list[str],
 ) -> Backbone | None:
     spec = BackboneSpec(
         options.backbone or "bundled",
@@ -228,16 +232,28 @@ def _backbone_for(
             spec,
             name=options.backbone or published.backbone,
             image_size=published.image_size,
-            activation=published.activation,
+            activation=published.activation_for(options.backbone or published.backbone),
             position_rule=published.position_rule,
         )
     if spec not in loaded:
         loaded[spec] = loader(spec)
+    if spec.activation is not None and options.mode == "as_published":
+        notes.append(f"{method.id}: {spec.name} runs with {spec.activation}, as in its authors' code.")
     reason = method.why_not_on(loaded[spec].info)
     if reason is not None:
         skipped[NotApplicable(method.id, reason)] = None
         return None
     return loaded[spec]
+
+
+def _bounded(backbone: Backbone, window_tokens: int, made: dict[tuple[int, int], Backbone]) -> Backbone:
+    """The same backbone with another bound on memory; the same object for the same bound, so that runs share it."""
+    if not isinstance(backbone, ClipBackbone) or backbone.token_budget == window_tokens:
+        return backbone
+    key = id(backbone), window_tokens
+    if key not in made:
+        made[key] = dataclasses.replace(backbone, token_budget=window_tokens)
+    return made[key]
 
 
 def _draws(method: Method, options: PlanOptions, skipped: dict[NotApplicable, None]) -> Iterator[tuple[int, int]]:
@@ -259,14 +275,15 @@ def _frozen(options: PlanOptions, record: RunRecord) -> tuple[RunRecord, str | N
         plan = RunRecord.from_json(json.loads(file.read_text(encoding="utf-8")), record.path).plan
     except ValueError:
         return record, None  # start_run says what is wrong with it, at that run
-    asked: dict[str, Any] = {"batch_size": options.batch_size, "threads": options.threads}
-    other = {name: plan[name] for name, value in asked.items() if value is not None and value != plan[name]}
+    asked: dict[str, Any] = {name: getattr(options, name) for name in ("batch_size", "threads", "window_tokens")}
+    kept = {"window_tokens": DEFAULT_TOKEN_BUDGET, **plan}
+    other = {name: kept[name] for name, value in asked.items() if value is not None and value != kept[name]}
     if record.plan.get("features") != plan.get("features"):
         other["features"] = plan.get("features") or "passed in batches, without a cache"
     note = None
     if other:
-        kept = ", ".join(f"{name} {value}" for name, value in other.items())
-        note = f"{record.id} goes on as it was started: {kept}."
+        before = ", ".join(f"{name} {value}" for name, value in other.items())
+        note = f"{record.id} goes on as it was started: {before}."
     return dataclasses.replace(record, plan=plan), note
 
 

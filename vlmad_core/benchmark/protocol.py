@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from vlmad_core.backbones import BackboneInfo
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.benchmark.backbone import default_batch_size
 from vlmad_core.benchmark.options import SIZES, PlanError, PlanOptions
 from vlmad_core.benchmark.provenance import code_version, hardware, package_versions
@@ -128,6 +129,7 @@ def make_record(
         "threads": options.threads or torch.get_num_threads(),
         "precision": options.precision,
         "grids": options.grids,
+        "window_tokens": options.window_tokens or DEFAULT_TOKEN_BUDGET,
         **({"features": options.cache_storage} if options.cache else {}),
     }
     identifier = layout.run_id(key, protocol.hash)
