@@ -27,6 +27,7 @@ def test_it_is_the_ordering_of_order_pixels(size):
     np.testing.assert_array_equal(found.normal, expected.normal)
     np.testing.assert_array_equal(found.defective, expected.defective)
     assert found.regions == expected.regions
+    np.testing.assert_array_equal(np.stack(prepared.unpacked()), MASKS)
     assert found.n_images == expected.n_images
     assert evaluate_pixels(found, curves=False).values == evaluate_pixels(expected, curves=False).values
 

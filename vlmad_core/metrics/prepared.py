@@ -48,6 +48,11 @@ class PreparedMasks:
         """Number of images."""
         return len(self.truths)
 
+    def unpacked(self) -> list[Mask]:
+        """The masks again, boolean [H, W] each."""
+        nothing = np.zeros(self.shape, np.bool_)
+        return [nothing if truth is None else ~truth.normal.reshape(self.shape) for truth in self.truths]
+
     def order(self, parts: Iterable[NDArray[np.float32]]) -> PixelOrdering:
         """Order all pixel scores, as `order_pixels` does.
 
