@@ -19,6 +19,8 @@ from vlmad_core.methods.winclip import WinClipScorer
 from vlmad_core.results import writer
 from vlmad_core.results.store import open_store
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
 
 @pytest.fixture
 def data(tmp_path: Path, tiny_dataset: Callable[..., Path]) -> Path:
@@ -35,6 +37,7 @@ def plan_for(tiny_clip: Path, data: Path, tmp_path: Path) -> Callable[..., Plan]
             "store": tmp_path / store,
             "batch_size": 4,
             "threads": 1,
+            "latency_images": 0,
         }
         return build_plan(make_options({**values, **changes}), loader=loader)
 
@@ -311,9 +314,26 @@ def test_grids_of_the_first_seed_only(plan_for):
     assert store.metrics([second.id])["value"].notna().sum() == store.metrics([first.id])["value"].notna().sum()
 
 
-def test_latency_of_one_method_alone(plan_for):
+def test_speed_is_measured_once_per_run(plan_for):
+    do(plan_for(methods=["winclip"], shots=[1], seeds=2, latency_images=3))
+    runs = open_store(plan_for().options.store).runs
+    speeds = {
+        (run.key.seed, category): unit.profile.get("speed") for run in runs for category, unit in run.units.items()
+    }
+    assert [place for place, speed in speeds.items() if speed] == [(0, "bolt")]
+    profile = runs[0].units["bolt"].profile
+    assert profile["latency_alone_ms"]["images"] == profile["speed"]["batch_1"]["images"] == 3
+    assert 0 < profile["latency_alone_ms"]["median"] <= profile["latency_alone_ms"]["p95"]
+    assert {"vision", "windows", "text", "references", "scoring", "upsampling"} <= set(profile["seconds"])
+
+
+def test_what_can_not_be_timed_costs_no_scores(plan_for, monkeypatch):
+    def fail(*args: Any, **more: Any) -> Any:
+        raise MemoryError("made up")
+
+    monkeypatch.setattr("vlmad_core.benchmark.contents.measure_speed", fail)
     plan = plan_for(methods=["clip_ac"], latency_images=2, categories=["bolt"])
-    do(plan)
-    alone = open_store(plan.options.store).runs[0].units["bolt"].profile["latency_alone_ms"]
-    assert alone["images"] == 2
-    assert 0 < alone["median"] <= alone["p95"]
+    assert do(plan).exit_code == 0
+    profile = open_store(plan.options.store).runs[0].units["bolt"].profile
+    assert profile["speed"] == {"reason": "It could not be measured: made up"}
+    assert profile["latency_alone_ms"] is None

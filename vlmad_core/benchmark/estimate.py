@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from vlmad_core.benchmark.jobs import CategoryJob, jobs_of
 from vlmad_core.benchmark.plan import Plan
 from vlmad_core.benchmark.profiling import peak_memory
 from vlmad_core.benchmark.protocol import evaluation_sizes
-from vlmad_core.benchmark.runner import CategoryJob, jobs_of
 from vlmad_core.results.store import open_store
 
 BYTES_PER_UNIT = 40_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 
 from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, concatenate_features
-from vlmad_core.backbones.feature_cache import FeatureCache
+from vlmad_core.backbones.feature_cache import Encoder, FeatureCache
 from vlmad_core.benchmark.backbone import Backbone
 from vlmad_core.benchmark.plan import PlannedRun
-from vlmad_core.benchmark.profiling import Stopwatch, percentile
+from vlmad_core.benchmark.profiling import Stopwatch
 from vlmad_core.benchmark.reading import ImageLoader, LoadedImage, ahead, batches
+from vlmad_core.benchmark.timing import TimedBackbone, timed_encode
 from vlmad_core.datasets import Sample
 from vlmad_core.datasets.names import category_noun
 from vlmad_core.datasets.references import draw_references
@@ -93,6 +94,7 @@ class CategoryScores:
         scored: Ids of those that went through the model, in order.
         runs: By run id.
         scorers: By run id; runs that failed before scoring have none.
+        references: Features of the references, by run id; zero-shot runs have none.
         passes: Images that went through the vision tower, references included.
         computed: Test images among them; the others' features were known.
     """
@@ -101,6 +103,7 @@ class CategoryScores:
     scored: list[str] = field(default_factory=list)
     runs: dict[str, RunScores] = field(default_factory=dict)
     scorers: dict[str, Scorer] = field(default_factory=dict)
+    references: dict[str, Features] = field(default_factory=dict)
     passes: int = 0
     computed: int = 0
 
@@ -229,7 +232,7 @@ def _prepare(
 ) -> dict[str, Scorer]:
     """Scorers by run id; a run whose scorer can't be made carries the failure."""
     text = CachedText(backbone)
-    references = _references(category, result, backbone, loader, cache)
+    references = result.references = _references(category, result, backbone, loader, cache)
     scorers: dict[str, Scorer] = {}
     for key, scores in result.runs.items():
         if scores.failure is not None:
@@ -302,27 +305,21 @@ def _extract(
     """Features of a batch, and the seconds they took."""
     start = time.perf_counter()
     pixels = torch.stack([image.pixels for image in batch if image.pixels is not None])
-    features = backbone.encode_images(pixels, needs)
-    seconds = time.perf_counter() - start
-    watch.add("vision", seconds)
-    return features, seconds
+    features = timed_encode(backbone, pixels, needs, watch)
+    return features, time.perf_counter() - start
 
 
 def _extract_cached(
     backbone: Backbone, batch: Sequence[LoadedImage], needs: FeatureRequest, watch: Stopwatch, cache: FeatureCache
 ) -> tuple[Features, float]:
     """Features of a batch as the cache keeps them, and the seconds that images not known before took."""
-    seconds, parts = 0.0, []
-    for image in batch:
-        start = time.perf_counter()
-        parts.append(_known_or_encoded(backbone, image, needs, cache))
-        if image.pixels is not None:
-            seconds += time.perf_counter() - start
-    watch.add("vision", seconds)
-    return concatenate_features(parts), seconds
+    start = time.perf_counter()
+    parts = [_known_or_encoded(TimedBackbone(backbone, watch), image, needs, cache) for image in batch]
+    fresh = any(image.pixels is not None for image in batch)
+    return concatenate_features(parts), time.perf_counter() - start if fresh else 0.0
 
 
-def _known_or_encoded(backbone: Backbone, image: LoadedImage, needs: FeatureRequest, cache: FeatureCache) -> Features:
+def _known_or_encoded(backbone: Encoder, image: LoadedImage, needs: FeatureRequest, cache: FeatureCache) -> Features:
     if image.features is not None:
         return image.features
     assert image.pixels is not None
@@ -367,22 +364,3 @@ def _check(predictions: Predictions, count: int, run: PlannedRun) -> None:
     grids = predictions.grids
     if predictions.image_score.shape != (count,) or (grids is not None and len(grids) != count):
         raise RuntimeError(f"{run.method.id} gave {tuple(predictions.image_score.shape)} scores for {count} images.")
-
-
-def measure_latency(
-    run: PlannedRun, scorer: Scorer, samples: Sequence[Sample], loader: ImageLoader
-) -> Mapping[str, float | int | None]:
-    """Time of one run alone, image by image, after one image of warm-up: from file to score."""
-    if run.transductive:
-        return {"median": None, "p95": None, "images": 0}  # it can't judge one image alone
-    times: list[float] = []
-    request = own_needs(run)
-    plain = dataclasses.replace(loader, sizes=(), thumbnails=False, stopwatch=Stopwatch(), lookup=None)
-    for sample in (samples[0], *samples):
-        start = time.perf_counter()
-        pixels = plain(sample).pixels
-        if pixels is not None:
-            scorer.score(run.backbone.encode_images(pixels[None], request))
-            times.append(1000 * (time.perf_counter() - start))
-    alone = times[1:]
-    return {"median": percentile(alone, 0.5), "p95": percentile(alone, 0.95), "images": len(alone)}

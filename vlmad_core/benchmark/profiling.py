@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class Stopwatch:
@@ -44,6 +46,55 @@ def peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+class PeakSampler:
+    """Watches this process's resident memory while a block runs, without touching the process's own record.
+
+    Attributes:
+        peak: Largest resident memory that was seen, in bytes; None where the system does not say.
+        extra: How much that is above the memory before; None likewise.
+    """
+
+    def __init__(self, every: float = 0.005) -> None:
+        """Look every so many seconds."""
+        self.peak: int | None = None
+        self.extra: int | None = None
+        self._every = every
+        self._before = resident_memory()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="vlmad-memory", daemon=True)
+
+    def __enter__(self) -> PeakSampler:
+        """Start looking."""
+        if self._before is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop looking."""
+        self._done.set()
+        if self._before is not None:
+            self._thread.join()
+            self._look()
+
+    def _watch(self) -> None:
+        while not self._done.wait(self._every):
+            self._look()
+
+    def _look(self) -> None:
+        now = resident_memory()
+        if now is not None and self._before is not None and (self.peak is None or now > self.peak):
+            self.peak, self.extra = now, max(0, now - self._before)
+
+
+def resident_memory() -> int | None:
+    """Resident memory of this process now, in bytes; None where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
 
 
 def percentile(values: list[float], share: float) -> float | None:

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from vlmad_core.backbones.feature_cache import FeatureCache
-from vlmad_core.benchmark.evaluation import evaluate, explain_rows, image_rows, thumbnail_rows
-from vlmad_core.benchmark.extraction import CategoryScores, Failure, RunScores, measure_latency, score_category
-from vlmad_core.benchmark.options import PlanOptions
-from vlmad_core.benchmark.plan import Plan, PlannedRun, planned_images
-from vlmad_core.benchmark.profiling import Stopwatch, peak_memory, percentile
+from vlmad_core.benchmark.contents import keep_thumbnails, thumbnails_wanted, unit_contents
+from vlmad_core.benchmark.extraction import CategoryScores, Failure, score_category
+from vlmad_core.benchmark.jobs import CategoryJob, jobs_of
+from vlmad_core.benchmark.plan import Plan, PlannedRun
+from vlmad_core.benchmark.profiling import Stopwatch, peak_memory
 from vlmad_core.benchmark.progress import Reporter
 from vlmad_core.benchmark.protocol import evaluation_sizes
-from vlmad_core.benchmark.reading import ImageLoader, contents_hash, samples_hash
-from vlmad_core.benchmark.units import UnitState, unit_state
-from vlmad_core.datasets import Sample
+from vlmad_core.benchmark.reading import ImageLoader
+from vlmad_core.benchmark.units import UnitState
 from vlmad_core.errors import StoreError
 from vlmad_core.results.atomic import lock
-from vlmad_core.results.layout import folder_name, thumbnail_file
 from vlmad_core.results.schema import RunRecord
 from vlmad_core.results.writer import (
     UnitContents,
     clear_failure,
     record_failure,
     start_run,
-    write_thumbnails,
     write_unit,
 )
 
@@ -85,28 +78,6 @@ class Summary:
         return sum(unit.outcome == outcome for unit in self.units)
 
 
-@dataclass(frozen=True)
-class CategoryJob:
-    """Runs to be done on one category in shared passes."""
-
-    store: Path
-    category: str
-    samples: tuple[Sample, ...]
-    runs: tuple[PlannedRun, ...]
-    thumbnails: bool
-    latency_images: int
-    cache: FeatureCache | None = None
-
-    @property
-    def lock_name(self) -> str:
-        """What keeps two processes from doing the same."""
-        return f"{self.runs[0].dataset.name}\n{self.category}\n{self.runs[0].backbone.info.weights_hash}"
-
-    def states(self) -> dict[str, UnitState]:
-        """Where each run's unit stands, by run id."""
-        return {run.record.id: unit_state(run, self.category, self.samples) for run in self.runs}
-
-
 def run_plan(plan: Plan, reporter: Reporter) -> Summary:
     """Do all units of a plan that are not done yet.
 
@@ -125,47 +96,6 @@ def run_plan(plan: Plan, reporter: Reporter) -> Summary:
     summary.seconds = time.perf_counter() - started
     summary.peak_bytes = peak_memory()
     return summary
-
-
-def jobs_of(plan: Plan, say: Callable[[str], None] | None = None) -> list[CategoryJob]:
-    """The work of a plan in order; categories without test images have none.
-
-    Args:
-        plan: The plan.
-        say: Told by feature caches what is wrong with them.
-    """
-    jobs = []
-    caches: dict[str, FeatureCache] = {}
-    for category, runs in plan.groups():
-        samples = planned_images(runs[0].dataset, category, plan.options.size)
-        if samples:
-            thumbnails = plan.options.thumbnails and runs[0].dataset.redistributable
-            job = CategoryJob(
-                plan.options.store,
-                category,
-                samples,
-                runs,
-                thumbnails,
-                plan.options.latency_images,
-                _cache_for(runs[0].record.plan.get("features"), plan.options, caches, say),
-            )
-            jobs.append(job)
-    return jobs
-
-
-def _cache_for(
-    storage: Any, options: PlanOptions, caches: dict[str, FeatureCache], say: Callable[[str], None] | None
-) -> FeatureCache | None:
-    """The cache for runs that keep features in a form; without room, where none is wanted now.
-
-    Runs that were started with a cache go on with the numbers it gives, though nothing is kept.
-    """
-    if storage is None:
-        return None
-    if storage not in caches:
-        limit = int(options.cache_gb * 2**30) if options.cache else 0
-        caches[storage] = FeatureCache(options.cache_dir, limit, storage, say)
-    return caches[storage]
 
 
 def _do_job(job: CategoryJob, summary: Summary, reporter: Reporter, *, wait: bool) -> bool:
@@ -213,12 +143,12 @@ def _compute(
     reporter.stage(f"{dataset}/{job.category} ({len(pending)} runs)")
     watch = Stopwatch()
     sizes = evaluation_sizes(first.backbone.info)
-    loader = ImageLoader(first.backbone.preprocess, sizes, _thumbnails_wanted(job), watch)
+    loader = ImageLoader(first.backbone.preprocess, sizes, thumbnails_wanted(job), watch)
     batch_size = int(first.record.plan["batch_size"])
     try:
         torch.set_num_threads(int(first.record.plan["threads"]))
         scored = score_category(job.category, job.samples, pending, loader, batch_size, reporter.advance, job.cache)
-        thumbnails = _thumbnails(job, scored, loader.thumbnails)
+        thumbnails = keep_thumbnails(job, scored, loader.thumbnails)
     except Exception as error:  # a category that can't be done must not stop the others
         for run in pending:
             _fail(job, run.record.id, Failure.of(error), summary, reporter)
@@ -230,7 +160,7 @@ def _compute(
             continue
         reporter.stage(f"{dataset}/{job.category}: measuring {scores.run.record.title}")
         try:
-            contents = _contents(job, scored, scores, sizes, watch, loader, thumbnails)
+            contents = unit_contents(job, scored, scores, sizes, watch, thumbnails)
             record = write_unit(job.store, records[run_id], job.category, contents, replace=states[run_id].replaces)
             clear_failure(job.store, run_id, job.category)
         except Exception as error:  # e.g. a full disk
@@ -266,85 +196,6 @@ def _start_runs(
     return records
 
 
-def _contents(
-    job: CategoryJob,
-    scored: CategoryScores,
-    scores: RunScores,
-    sizes: Sequence[int],
-    shared: Stopwatch,
-    loader: ImageLoader,
-    thumbnails: str | None,
-) -> UnitContents:
-    own = Stopwatch()
-    evaluation = evaluate(scored, scores, sizes, own)
-    details = scores.run.keeps_details
-    alone = None
-    if job.latency_images:
-        chosen = [sample for sample in job.samples if sample.id in scores.scores][: job.latency_images]
-        alone = measure_latency(scores.run, scored.scorers[scores.run.record.id], chosen, loader)
-    times = list(scores.latency_ms.values())
-    seconds = shared.seconds()
-    profile: dict[str, Any] = {
-        "seconds": {**seconds, "scoring": round(scores.scoring_seconds, 6), **own.seconds()},
-        "shared_by": len(scored.runs),
-        "images": len(scores.scores),
-        "images_per_second_vision": _rate(scored.computed, seconds.get("vision")),
-        "latency_ms": {"median": percentile(times, 0.5), "p95": percentile(times, 0.95)},
-        "latency_alone_ms": alone,
-        "peak_rss_bytes": peak_memory(),
-    }
-    if job.cache is not None:
-        known = len(scored.scored) - scored.computed
-        profile["cache"] = {"storage": job.cache.storage, "hits": known, "computed": scored.computed}
-    return UnitContents(
-        images=image_rows(scored, scores),
-        metrics=evaluation.metrics,
-        data_hash=contents_hash(scored.images),
-        grid_ids=list(scores.scores) if details else (),
-        grids=scores.all_grids() if details else None,
-        rule=scores.rule if details else None,
-        curves=evaluation.curves if details else None,
-        regions=evaluation.regions if details else (),
-        explain=explain_rows(scores) if details else (),
-        thresholds=evaluation.thresholds,
-        profile=profile,
-        thumbnails=thumbnails,
-        thumbnails_reason=None if thumbnails else _why_no_thumbnails(scores.run),
-    )
-
-
-def _thumbnails_wanted(job: CategoryJob) -> bool:
-    """Whether thumbnails must be made; where there are some of the category, the files say whether they are these."""
-    if not job.thumbnails:
-        return False
-    dataset = job.runs[0].dataset.name
-    folder = thumbnail_file(job.store, dataset, "").parent
-    if not any(folder.glob(f"{glob.escape(folder_name(job.category))}-*.parquet")):
-        return True
-    return not thumbnail_file(job.store, dataset, _thumbnail_name(job, samples_hash(job.samples))).exists()
-
-
-def _thumbnail_name(job: CategoryJob, content: str) -> str:
-    return f"{folder_name(job.category)}-{content[:8]}.parquet"
-
-
-def _thumbnails(job: CategoryJob, scored: CategoryScores, made: bool) -> str | None:
-    """Write the category's thumbnails where that is allowed and they were made, and give the file's name."""
-    if not job.thumbnails or not scored.images:
-        return None
-    name = _thumbnail_name(job, contents_hash(scored.images))
-    if made:
-        write_thumbnails(job.store, job.runs[0].dataset.name, name, thumbnail_rows(scored.images))
-    return name if thumbnail_file(job.store, job.runs[0].dataset.name, name).exists() else None
-
-
-def _why_no_thumbnails(run: PlannedRun) -> str:
-    dataset = run.dataset
-    if not dataset.redistributable:
-        return f"The licence of {dataset.name} ({dataset.licence or 'unknown'}) does not allow copies of its images."
-    return "No thumbnails were asked for."
-
-
 def _fail(job: CategoryJob, run_id: str, failure: Failure, summary: Summary, reporter: Reporter) -> None:
     summary.units.append(UnitReport(run_id, job.category, "failed", failure.reason))
     reporter.say(f"FAILED {run_id} {job.category}: {failure.reason}", event="failed", run=run_id)
@@ -367,7 +218,3 @@ def _say_done(job: CategoryJob, record: RunRecord, contents: UnitContents, repor
     key = record.key
     line = f"{key.dataset}/{job.category}  {record.title}, {key.shots} shots, seed {key.seed}: {', '.join(shown)}"
     reporter.say(line, event="unit", run=record.id, category=job.category)
-
-
-def _rate(count: int, seconds: float | None) -> float | None:
-    return round(count / seconds, 3) if seconds else None

@@ -1,0 +1,60 @@
+"""Counting arithmetic, and how much of it this machine can do.
+
+Operations are those of matrix products and convolutions, two for each multiply-add. On CPUs the fused attention
+kernels are invisible to the counter and would count as nothing, so counting runs them in their plain form
+(``SDPBackend.MATH``); the time is measured apart, with whatever kernel is quickest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from vlmad_core.backbones.info import Precision
+
+PRODUCT_SIDE = 1024
+"""Side of the matrices whose product is timed: large enough to fill the caches and the units."""
+
+PRODUCT_SECONDS = 0.5
+"""Time after which no further product is started."""
+
+
+def count_flops(work: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products and convolutions that ``work`` does."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        work()
+    return int(counter.get_total_flops())
+
+
+def product_speed(precision: Precision, side: int = PRODUCT_SIDE, seconds: float = PRODUCT_SECONDS) -> float:
+    """Floating-point operations per second of the quickest of several products of square matrices.
+
+    Measured once per process for the same arguments and number of threads.
+
+    Args:
+        precision: Of both factors.
+        side: Of the matrices.
+        seconds: How long to try; at least three products are timed, after one that is not.
+    """
+    return _product_speed(precision, side, seconds, torch.get_num_threads())
+
+
+@cache
+def _product_speed(precision: Precision, side: int, seconds: float, threads: int) -> float:
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(side, side, generator=generator).to(dtype) for _ in range(2))
+    torch.mm(left, right)
+    quickest, began, count = float("inf"), time.perf_counter(), 0
+    while count < 3 or time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        torch.mm(left, right)
+        quickest = min(quickest, time.perf_counter() - start)
+        count += 1
+    return 2.0 * side**3 / quickest
