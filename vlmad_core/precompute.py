@@ -7,8 +7,11 @@ import dataclasses
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from vlmad_core.backbones.feature_files import STORAGES
 from vlmad_core.benchmark.options import (
@@ -45,6 +48,7 @@ GIVEN = (
         "grids",
         "thumbnails",
         "latency_images",
+        "window_tokens",
     ),
     *("cache", "cache_dir", "cache_storage", "cache_gb"),
 )
@@ -69,6 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="prompt ensemble of clip_cpe and winclip: a saved one's name, or a yaml file (default: each method's own)",
     )
+    plan.add_argument(
+        "--set",
+        dest="changes",
+        nargs="+",
+        metavar="METHOD.SETTING=VALUE",
+        help="change settings, e.g. winclip.temperature=0.01 winclip.scales=[2,3,4]; see 'methods NAME'",
+    )
     plan.add_argument("--shots", nargs="+", type=int, metavar="K", help="numbers of normal references (default 0)")
     plan.add_argument("--seeds", type=int, metavar="N", help="draws of the references, seeds 0..N-1 (default 1)")
     plan.add_argument(
@@ -85,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how to compute")
     how.add_argument("--store", type=Path, metavar="DIR", help="results folder (default results)")
     how.add_argument("--batch-size", type=int, metavar="N", help="images per pass (default: by the backbone's size)")
+    how.add_argument(
+        "--window-tokens",
+        type=int,
+        metavar="N",
+        help="bound on memory: most tokens of WinCLIP's windows at once (default 65536, 0.9 GB with ViT-B/16+)",
+    )
     how.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: all)")
     how.add_argument("--precision", choices=PRECISIONS, help="arithmetic of the backbone (default float32)")
     how.add_argument("--image-size", type=int, metavar="S", help="side of the input (default: the backbone's own)")
@@ -181,7 +198,38 @@ def options_of(args: argparse.Namespace) -> PlanOptions:
     if "parameters" in given:
         given["parameters"] = dict(_pair(text) for text in given["parameters"])
     options = read_plan(args.plan, given) if args.plan else make_options(given, "The command line")
+    if getattr(args, "changes", None):
+        options = with_settings(options, args.changes)
     return with_prompts(options, args.prompts) if getattr(args, "prompts", None) else options
+
+
+def with_settings(options: PlanOptions, changes: Sequence[str]) -> PlanOptions:
+    """The same plan with settings of its methods changed.
+
+    Args:
+        options: The plan.
+        changes: ``METHOD.SETTING=VALUE``, the value as in yaml; the method by the name it has in the plan.
+
+    Raises:
+        PlanError: If one is not of that form, or names a method that is not in the plan.
+    """
+    methods = list(options.methods)
+    for change in changes:
+        target, equals, text = change.partition("=")
+        name, dot, setting = target.rpartition(".")
+        mine = [i for i, choice in enumerate(methods) if name in (choice.id, choice.id.partition(":")[0])]
+        if not (equals and dot and setting) or not mine:
+            raise PlanError(
+                f"--set was given {change!r}, which changes no setting of {', '.join(m.id for m in methods)}.",
+                "Write METHOD.SETTING=VALUE, e.g. winclip.temperature=0.01.",
+            )
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise PlanError(f"--set was given {change!r}: {error}.", "Write the value as in yaml.") from error
+        for i in mine:
+            methods[i] = dataclasses.replace(methods[i], settings={**methods[i].settings, setting: value})
+    return dataclasses.replace(options, methods=tuple(methods))
 
 
 def with_prompts(options: PlanOptions, ensemble: str) -> PlanOptions:

@@ -78,6 +78,8 @@ class PlanOptions:
         grids: Which runs keep their native grids, curves, regions and explanations.
         thumbnails: Whether to store thumbnails where the licence allows it.
         latency_images: Images that are timed one by one in a run's first unit, apart from the scores; 0 for none.
+        window_tokens: Most tokens of windows that go through the tower at once, WinCLIP's bound on memory; None for
+            the default.
         cache: Whether features are kept on disk and read from there.
         cache_dir: The folder; None for the default.
         cache_storage: At which precision features are kept; ``half`` moves scores a little and is part of a run's
@@ -104,6 +106,7 @@ class PlanOptions:
     grids: KeepGrids = "all"
     thumbnails: bool = True
     latency_images: int = 8
+    window_tokens: int | None = None
     cache: bool = False
     cache_dir: Path | None = None
     cache_storage: Storage = "half"
@@ -129,6 +132,7 @@ class PlanOptions:
             ("batch_size", self.batch_size, 1),
             ("threads", self.threads, 1),
             ("latency_images", self.latency_images, 0),
+            ("window_tokens", self.window_tokens, 1),
         ):
             if value is not None and (not isinstance(value, int) or value < least):
                 raise PlanError(f"The plan's {name} is {value!r}.", f"Give a whole number of at least {least}.")
