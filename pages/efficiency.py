@@ -3,43 +3,50 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._shared import data, frame, selection
-from vlmad_core.figures.efficiency import COSTS, cost_figure, stage_figure
+from vlmad_core.figures.efficiency import COSTS, cost_figure, stage_figure, throughput_figure
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.speed import cost_table, pareto, stage_table
+from vlmad_core.results.speed import cost_table, pareto, stage_table, throughput_table
+
+SHORT = {"latency_ms": "Latency", "peak_gb": "Memory", "parameters": "Parameters", "gflops": "Arithmetic"}
+KEY = ["method", "preset", "shots", "protocol"]
 
 frame.begin("efficiency")
 one = frame.comparison()
 board = data.board(one)
+costs = cost_table(one.lines())
 with st.container(horizontal=True, vertical_alignment="bottom"):
     names = [name for name in METRICS if name in set(board["metric"])]
     metric = selection.choose(
-        "metric", "Accuracy as", names, names[0], format_func=lambda n: METRICS[n].label, width=260
+        "metric", "Accuracy as", names, names[0], format_func=lambda n: METRICS[n].label, width=240
     )
-    cost = st.segmented_control(
-        "Cost as", list(COSTS), default="latency_ms", required=True, key="cost",
-        format_func=lambda name: {"latency_ms": "Latency", "peak_gb": "Memory", "parameters": "Weights"}[name],
-    )  # fmt: skip
+    known_costs = [name for name in COSTS if costs[name].notna().any()] or ["latency_ms"]
+    cost = selection.choose(
+        "cost", "Cost as", known_costs, known_costs[0], known=list(COSTS), segmented=True, format_func=SHORT.__getitem__
+    )
     shots = frame.choose_shots(one)
-lines = one.lines(shots)
-costs = cost_table(lines)
-values = board[board["metric"] == metric][["method", "preset", "shots", "value", "low", "high"]]
-ids = {line.id: (line.method, line.preset) for line in lines}
-costs["preset"] = [ids[line][1] for line in costs["line"]]
-points = costs.merge(values, on=["method", "preset", "shots"], how="left")
-machines = points["hardware_id"].unique()
+values = board[board["metric"] == metric][[*KEY, "value", "low", "high"]]
+points = costs[costs["shots"] == shots].merge(values, on=KEY, how="left")
+machines = list(dict.fromkeys(points["hardware_id"]))
 if len(machines) > 1:
     st.warning(
-        "These runs come from different machines; their speeds can't be compared. Only one machine is shown at a time.",
+        "These runs come from different machines; their speeds can't be compared. One machine is shown at a time.",
         icon=":material/memory:",
     )
-    machine = st.selectbox(
-        "Machine", list(machines), key="machine",
+    machine = selection.choose(
+        "machine", "Machine", machines, machines[0], width=320,
         format_func=lambda key: selection.tidy(str(points.loc[points["hardware_id"] == key, "processor"].iloc[0])),
     )  # fmt: skip
     points = points[points["hardware_id"] == machine]
+if points.empty:
+    st.caption("No run with so many references.")
+    st.stop()
 row = points.iloc[0]
-st.caption(
-    f"Measured on {selection.tidy(str(row['processor']), 80)}, {row['precision']}. Elsewhere the order may differ."
+cores = f", {row['cores']:.0f} cores" if row["cores"] == row["cores"] else ""
+threads = f", {row['threads']:.0f} threads" if row["threads"] == row["threads"] else ""
+precisions = ", ".join(sorted(set(points["precision"])))
+st.markdown(
+    f":material/memory: Measured on **{selection.tidy(str(row['processor']), 80)}**{cores}{threads}, "
+    f"**{selection.tidy(precisions)}**. On another machine the numbers differ, and the order may."
 )
 known = points.dropna(subset=[cost, "value"])
 if known.empty:
@@ -49,36 +56,66 @@ else:
     known = known.assign(low=known["low"].fillna(known["value"]), high=known["high"].fillna(known["value"]))
     st.plotly_chart(
         cost_figure(known, cost, METRICS[metric].label), config=frame.PLOT,
-        alt=f"{METRICS[metric].label} of each method over its {cost.replace('_', ' ')}",
+        alt=f"{METRICS[metric].label} of each method over its {SHORT[cost].lower()}",
     )  # fmt: skip
-    shared = known[known["shared"]]["title"].tolist()
+    front = ", ".join(known[known["front"]].sort_values(cost)["name"])
+    st.caption(f"On the Pareto front (no other method is both cheaper and better): {selection.tidy(front, 240)}.")
+    shared = known[known["shared"]]["name"].tolist()
     if shared and cost == "latency_ms":
         st.caption(f"{selection.tidy(', '.join(shared), 200)}: share of a batch, since one image alone was not timed.")
+with st.expander("At what speed on my hardware?", icon=":material/speed:", expanded=True):
+    st.markdown("This command times every method on the machine it is started on, and prints the same figures:")
+    st.code(f"python -m vlmad_core bench methods --backbone {one.runs[0].key.backbone}", language="bash")
+    st.markdown("The live demo shows the latency of each verdict on the machine that serves this page.")
+    st.page_link("pages/live_demo.py", label="Try it in the live demo", icon=":material/photo_camera:")
+
+lines = [line for line in one.lines(shots) if line.id in set(points["line"])]
 st.subheader("Where the time goes", anchor=False)
 stages = stage_table(lines)
-stages = stages[stages["line"].isin(points["line"])]
+for alone, text in (
+    (True, "The method by itself, one image at a time."),
+    (False, "As run in batches with other methods: reading and vision tower are spent once for all of them; "
+            "evaluation is no inference."),
+):  # fmt: skip
+    part = stages[stages["alone"].astype(bool) == alone]
+    if len(part):
+        st.caption(text)
+        st.plotly_chart(
+            stage_figure(part, alone=alone), config=frame.PLOT, key=f"stages-{alone}",
+            alt=f"Milliseconds per image by stage for each method. {text}",
+        )  # fmt: skip
 if stages.empty:
     st.caption("These runs kept no times by stage.")
+st.subheader("Throughput by batch size", anchor=False)
+throughput = throughput_table(lines)
+if throughput.empty:
+    st.caption("Throughput was not measured in these runs: no method was timed by itself at several batch sizes.")
 else:
-    st.plotly_chart(stage_figure(stages), config=frame.PLOT, alt="Milliseconds per image by stage for each method")
-    st.caption("Reading and vision tower are spent once for all methods of a plan; evaluation is no inference.")
-table = points[["title", "shots", "latency_ms", "p95_ms", "images_per_second", "peak_gb", "parameters"]]
+    st.plotly_chart(throughput_figure(throughput), config=frame.PLOT, alt="Images per second by batch size")
+    st.caption("One at a time: from file to score. Batches: without reading.")
+st.subheader("All figures", anchor=False)
+columns = [
+    "name", "latency_ms", "p95_ms", "images_per_second", "batch", "peak_gb", "peak_scope", "parameters", "gflops",
+    "processor", "threads", "precision", "reason",
+]  # fmt: skip
+number = st.column_config.NumberColumn
 st.dataframe(
-    table, hide_index=True, placeholder="–", alt="Cost of each method",
+    points[columns].assign(parameters=points["parameters"] / 1e6), hide_index=True, placeholder="–",
+    alt="Cost of each method",
     column_config={
-        "title": "Method", "shots": "References",
-        "latency_ms": st.column_config.NumberColumn("Latency, median (ms)", format="%.1f"),
-        "p95_ms": st.column_config.NumberColumn("Latency, 95% (ms)", format="%.1f"),
-        "images_per_second": st.column_config.NumberColumn("Images/s, vision, batched", format="%.1f"),
-        "peak_gb": st.column_config.NumberColumn("Peak memory (GB)", format="%.2f"),
-        "parameters": st.column_config.NumberColumn("Weights", format="compact"),
+        "name": st.column_config.TextColumn("Method", pinned=True),
+        "latency_ms": number("Latency, median (ms)", format="%.1f"),
+        "p95_ms": number("Latency, 95% (ms)", format="%.1f"),
+        "images_per_second": number("Images/s, batched", format="%.1f"), "batch": number("Batch", format="%d"),
+        "peak_gb": number("Peak memory (GB)", format="%.2f"),
+        "peak_scope": st.column_config.TextColumn("Memory of", help="The method alone, or all that ran with it."),
+        "parameters": number("Parameters (M)", format="%.1f"),
+        "gflops": number("GFLOP per image", format="%.2f", help="Two for each multiply-add, attention counted."),
+        "processor": "Machine", "threads": number("Threads", format="%d"), "precision": "Precision",
+        "reason": "Why blank or shared",
     },
 )  # fmt: skip
 st.download_button(
-    "Download as csv",
-    points.to_csv(index=False),
-    f"efficiency-{one.dataset}.csv",
-    "text/csv",
-    icon=":material/download:",
-    on_click="ignore",
-)
+    "Download as csv", points.to_csv(index=False), f"efficiency-{one.dataset}.csv", "text/csv",
+    icon=":material/download:", on_click="ignore",
+)  # fmt: skip

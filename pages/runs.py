@@ -5,8 +5,10 @@ from dataclasses import asdict
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, frame, selection
+from pages._shared import answers, data, frame, selection
 from vlmad_core.results.conditions import ranked_together
+from vlmad_core.results.contamination import run_contamination
+from vlmad_core.results.notes import SEEN
 from vlmad_core.results.protocols import flat, protocol_differences, runs_table
 
 KINDS = {
@@ -17,17 +19,28 @@ KINDS = {
     "foreign": "not a result",
 }
 
+
+def _chosen() -> None:
+    """A row was clicked: its run goes into the address."""
+    rows = st.session_state["runs_table"]["selection"]["rows"]
+    every = runs_table(data.store())["id"].tolist()
+    if rows and rows[0] < len(every):
+        selection.remember("run", every[rows[0]])
+
+
 frame.begin("runs")
 store = data.store()
 if not store.runs:
     frame.nothing_yet()
 else:
     table = runs_table(store)
+    ids = table["id"].tolist()
     st.caption(f"{len(table)} runs, each of one data set, method, number of references, seed and backbone. Choose one.")
-    event = st.dataframe(
+    st.dataframe(
         table.drop(columns=["id", "conditions"]),
         hide_index=True,
-        on_select="rerun",
+        on_select=_chosen,
+        selection_default={"selection": {"rows": [ids.index(selection.current("run", ids, ids[0]))]}},
         selection_mode="single-row",
         key="runs_table",
         column_config={
@@ -40,15 +53,16 @@ else:
         },
         alt="All runs with what they are of, how far they are and where they were computed",
     )  # fmt: skip
-    ids = table["id"].tolist()
     titles = {
         row["id"]: f"{row['dataset']} · {row['title']} · {row['shots']} references · seed {row['seed']}"
         for row in table.to_dict("records")
     }
-    chosen = store.run(ids[event.selection.rows[0]] if event.selection.rows else ids[0])
+    chosen = store.run(selection.current("run", ids, ids[0]))
 
     st.subheader("Provenance", anchor=False)
-    st.markdown(f"**{selection.tidy(titles[chosen.id], 200)}**")
+    verdict = run_contamination(chosen)
+    st.markdown(f"**{selection.tidy(titles[chosen.id], 200)}** &ensp; {answers.SEEN[SEEN[verdict.verdict]]}")
+    st.caption(selection.tidy(verdict.reason, 200))
     made = {
         "Command": chosen.provenance.command,
         "Code": chosen.provenance.code_version,
@@ -76,7 +90,9 @@ else:
         st.caption("There is only one run.")
     else:
         other = store.run(
-            st.selectbox("Compared with", others, format_func=lambda run_id: titles[run_id], key="other_run")
+            selection.choose(
+                "against", "Compared with", others, others[0], known=ids, format_func=lambda run_id: titles[run_id]
+            )
         )
         differences = protocol_differences(chosen.protocol, other.protocol)
         fair = ranked_together(chosen, other)

@@ -2,22 +2,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import data, frame, selection
+from pages._shared import data, frame, references, selection
 from vlmad_core.figures.bars import shots_figure
-from vlmad_core.figures.grid import category_label
 from vlmad_core.metrics import METRICS
-
-ALL = "all"
+from vlmad_core.results.ranks import line_names, named
 
 frame.begin("shots")
 one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     names = [name for name in METRICS if name in data.metric_names(one)]
-    metric = selection.choose("metric", "Metric", names, names[0], format_func=lambda n: METRICS[n].label, width=260)
-    category = selection.choose(
-        "category", "Category", [ALL, *one.categories], ALL, width=230,
-        format_func=lambda c: "All, mean over categories" if c == ALL else category_label(c),
-    )  # fmt: skip
+    metric = selection.choose("metric", "Metric", names, names[0], format_func=lambda n: METRICS[n].label, width=240)
+    categories = frame.choose_parts(one)
+    category = frame.choose_category_or_all(categories)
 if one.shots == (0,):
     st.info(
         "Every run here is zero-shot: no method was given normal reference images. "
@@ -27,32 +23,45 @@ if one.shots == (0,):
     )
     st.code(
         frame.precompute_command(one, "winclip", 0).replace("--shots 0", "--shots 1 2 4 --seeds 3"),
-        language="bash",
-        wrap_lines=True,
-    )
-board = data.board(one, None if category == ALL else (category,))
-rows = board[board["metric"] == metric]
-if one.shots == (0,):
-    st.caption("Until then, the zero-shot values:")
-elif rows["value"].notna().any():
-    st.plotly_chart(
-        shots_figure(rows, METRICS[metric].label), config=frame.PLOT,
-        alt=f"{METRICS[metric].label} over the number of normal references, for each method",
+        language="bash", wrap_lines=True,
     )  # fmt: skip
-    st.caption("Mean over categories and seeds; bars: standard deviation between seeds.")
+names_of = line_names(line for line in one.lines() if not line.variant)
+board = named(data.board(one, categories if category == frame.ALL else (category,)), names_of)
+rows = board[board["metric"] == metric]
+label = METRICS[metric].label
+if rows["value"].notna().any():
+    st.plotly_chart(
+        shots_figure(rows, label), config=frame.PLOT,
+        alt=f"{label} over the number of normal references, for each method",
+    )  # fmt: skip
+    st.caption(
+        "Mean over categories and draws of references; bars: standard deviation between draws (seeds). A method with "
+        "one number of references only is a single point."
+    )
     single = rows[(rows["n_seeds"] == 1) & (rows["shots"] > 0)]
     if len(single):
-        st.caption("Points without bars rest on a single draw of references.")
+        st.caption(
+            f":material/info: {len(single)} of {int((rows['shots'] > 0).sum())} few-shot points rest on a single draw "
+            "of references; they have no bar, which does not mean no spread. `--seeds 3` draws three times."
+        )
 else:
     st.caption("No method has a value in this metric.")
 st.dataframe(
-    rows.assign(value=100 * rows["value"], sd=100 * rows["sd"]),
-    column_order=["title", "preset", "shots", "value", "sd", "n_seeds", "n_categories"],
+    rows.assign(value=100 * rows["value"], sd=100 * rows["sd"]).sort_values(["title", "preset", "shots"]),
+    column_order=["title", "shots", "value", "sd", "n_seeds", "n_categories", "preset", "reason"],
     hide_index=True, placeholder="–", alt="The values behind the figure",
     column_config={
-        "title": "Method", "preset": "Preset", "shots": "References",
-        "value": st.column_config.NumberColumn(METRICS[metric].label, format="%.1f"),
-        "sd": st.column_config.NumberColumn("Between seeds (sd)", format="%.1f"),
-        "n_seeds": "Seeds", "n_categories": "Categories",
+        "title": st.column_config.TextColumn("Method", pinned=True), "preset": "Preset", "shots": "References",
+        "value": st.column_config.NumberColumn(label, format="%.1f"),
+        "sd": st.column_config.NumberColumn("Between draws (sd)", format="%.1f"),
+        "n_seeds": "Draws", "n_categories": "Categories", "reason": "Why blank",
     },
 )  # fmt: skip
+st.download_button(
+    "Download as csv", rows.drop(columns="run_ids").to_csv(index=False), f"shots-{one.dataset}-{metric}.csv",
+    "text/csv", icon=":material/download:", on_click="ignore",
+)  # fmt: skip
+if one.shots != (0,):
+    references.show_references(one, categories[0] if category == frame.ALL else category)
+    if category == frame.ALL:
+        st.caption("Choose a category above to see its references.")

@@ -1,4 +1,4 @@
-"""Accuracy against cost, and where the time goes."""
+"""Accuracy against cost, where the time goes, and throughput by batch size."""
 
 from __future__ import annotations
 
@@ -10,17 +10,30 @@ from vlmad_core.figures.layout import calm
 
 COSTS = {
     "latency_ms": "Median latency (ms, logarithmic)",
-    "peak_gb": "Peak memory of the process (GB)",
-    "parameters": "Weights of the backbone",
+    "peak_gb": "Peak memory (GB)",
+    "parameters": "Parameters",
+    "gflops": "Arithmetic per image (GFLOP)",
 }
-STAGE_COLOURS = ("#2B6190", "#5B97B8", "#9CC5CF", "#D9B36A", "#C98345", "#9A5B3C", "#7C8794", "#B4BCC5")
+STAGE_COLOURS = {
+    "reading": "#2B6190",
+    "vision tower": "#5B97B8",
+    "windows": "#7FB3A6",
+    "references": "#9CC5CF",
+    "text tower": "#D9B36A",
+    "scoring": "#C98345",
+    "explaining": "#9A5B3C",
+    "upsampling": "#B4809C",
+    "evaluation": "#7C8794",
+}
+OTHER_STAGE = "#B4BCC5"
+FRONT = "#8a96a3"
 
 
 def cost_figure(points: pd.DataFrame, cost: str, label: str) -> go.Figure:
-    """Draw accuracy over cost; the lines that no other beats in both are joined (Pareto front).
+    """Draw accuracy over cost; the lines that no other beats in both are ringed and joined (Pareto front).
 
     Args:
-        points: method, title, the cost, value, low, high (fractions), front (bool). All from one machine.
+        points: method, name, the cost, value, low, high (fractions), front (bool). All from one machine.
         cost: One of ``COSTS``.
         label: Name of the metric.
     """
@@ -29,7 +42,13 @@ def cost_figure(points: pd.DataFrame, cost: str, label: str) -> go.Figure:
     if len(front) > 1:
         figure.add_scatter(
             x=front[cost], y=front["value"], mode="lines", name="Pareto front", hoverinfo="skip",
-            line={"color": "#8a96a3", "width": 1, "dash": "dot"},
+            line={"color": FRONT, "width": 1.5, "dash": "dot", "shape": "hv"},
+        )  # fmt: skip
+    if len(front):
+        figure.add_scatter(
+            x=front[cost], y=front["value"], mode="markers", name="On the front", hoverinfo="skip",
+            marker={"symbol": "circle-open", "size": 24, "color": FRONT, "line": {"width": 1.5}},
+            showlegend=len(front) == 1,
         )  # fmt: skip
     for row in points.to_dict("records"):
         style = method_style(row["method"])
@@ -41,33 +60,54 @@ def cost_figure(points: pd.DataFrame, cost: str, label: str) -> go.Figure:
                 "arrayminus": [row["value"] - row["low"]], "color": style.colour, "thickness": 1.2, "width": 3,
             },
             mode="markers",
-            marker={
-                "color": style.colour, "symbol": style.symbol, "size": 13,
-                "line": {"width": 2 if row["front"] else 0, "color": "#8a96a3"},
-            },
-            name=row["title"],
-            hovertemplate=f"{row['title']}: %{{y:.1%}} at %{{x:.4g}}<extra></extra>",
+            marker={"color": style.colour, "symbol": style.symbol, "size": 13},
+            name=row["name"],
+            hovertemplate=f"{row['name']}: %{{y:.1%}} at %{{x:.4g}}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(title=COSTS[cost], type="log" if cost == "latency_ms" else "linear")
     if cost == "latency_ms":
         figure.update_xaxes(tickvals=[m * 10**k for k in range(-1, 6) for m in (1, 2, 3, 5)])
     figure.update_yaxes(title=f"{label} (mean, 95% interval)", tickformat=".0%")
-    return calm(figure, 400)
+    return calm(figure, 420)
 
 
-def stage_figure(stages: pd.DataFrame) -> go.Figure:
+def stage_figure(stages: pd.DataFrame, *, alone: bool = False) -> go.Figure:
     """Draw milliseconds per image by stage, one bar per line.
 
     Args:
-        stages: title, stage, ms.
+        stages: name, stage, ms.
+        alone: Whether each method was timed by itself, one image at a time.
     """
     figure = go.Figure()
-    for index, (stage, part) in enumerate(stages.groupby("stage", sort=False)):
+    for stage, part in stages.groupby("stage", sort=False):
         figure.add_bar(
-            y=part["title"], x=part["ms"], name=str(stage), orientation="h",
-            marker={"color": STAGE_COLOURS[index % len(STAGE_COLOURS)], "line": {"width": 0}},
+            y=part["name"], x=part["ms"], name=str(stage), orientation="h",
+            marker={"color": STAGE_COLOURS.get(str(stage), OTHER_STAGE), "line": {"width": 0}},
             hovertemplate="%{y}, " + str(stage) + ": %{x:.1f} ms per image<extra></extra>",
         )  # fmt: skip
     figure.update_layout(barmode="stack", bargap=0.45)
-    figure.update_xaxes(title="Milliseconds per image, as run in batches")
-    return calm(figure, 120 + 54 * stages["title"].nunique())
+    figure.update_layout(legend={"traceorder": "normal"})
+    figure.update_xaxes(title=f"Milliseconds per image, {'one at a time' if alone else 'as run in batches'}")
+    return calm(figure, 130 + 46 * stages["name"].nunique())
+
+
+def throughput_figure(frame: pd.DataFrame) -> go.Figure:
+    """Draw images per second by batch size, one line per method; a method with one size is a point.
+
+    Args:
+        frame: method, name, batch, images_per_second.
+    """
+    figure = go.Figure()
+    for (method, name), part in frame.groupby(["method", "name"], sort=False):
+        rows = part.sort_values("batch")
+        style = method_style(str(method))
+        figure.add_scatter(
+            x=rows["batch"], y=rows["images_per_second"], mode="lines+markers", name=str(name),
+            line={"color": style.colour, "dash": style.dash, "width": 2},
+            marker={"symbol": style.symbol, "size": 10, "color": style.colour},
+            hovertemplate="batches of %{x}: %{y:.1f} images/s<extra>" + str(name) + "</extra>",
+        )  # fmt: skip
+    sizes = sorted({int(size) for size in frame["batch"]})
+    figure.update_xaxes(title="Images per batch", type="log", tickvals=sizes)
+    figure.update_yaxes(title="Images per second", rangemode="tozero")
+    return calm(figure, 340)

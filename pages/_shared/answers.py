@@ -1,0 +1,183 @@
+"""Cards of the overview: the short answer to a question, how sure it is, and the way to the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from pages._shared import data, frame, pictures, selection
+from vlmad_core.figures.grid import category_label
+from vlmad_core.metrics import METRICS
+from vlmad_core.results.comparison import Comparison
+from vlmad_core.results.groups import line_key
+from vlmad_core.results.highlights import (
+    Best,
+    best_line,
+    clearest_misses,
+    fastest_of,
+    in_words,
+    trust,
+    weakest_category,
+)
+from vlmad_core.results.ranks import KEY, named
+from vlmad_core.results.speed import cost_table
+
+SEEN = {
+    "no": ":green-badge[:material/verified: not seen in training]",
+    "yes": ":red-badge[:material/warning: seen in training]",
+    "not recorded": ":orange-badge[:material/help: training data not recorded]",
+}
+
+
+def what_is_compared(one: Comparison) -> str:
+    """What is compared, on what, and by whom it was measured."""
+    lines = one.lines()
+    run = one.runs[0]
+    methods = len({line.method for line in lines})
+    images = max(sum(unit.images for unit in line.runs[0].units.values()) for line in lines)
+    machine = selection.tidy(str(run.provenance.hardware.get("processor", "an unnamed machine")), 50)
+    few = f", with {', '.join(map(str, one.shots))} normal references" if len(one.shots) > 1 else ""
+    return (
+        f"How well do vision-language methods find defects on parts they have never seen? **{methods} methods**{few}, "
+        f"on **{images:,} images** of {len(one.categories)} kinds of parts, all **measured by this program** "
+        f":gray[({selection.tidy(run.provenance.code_version, 40)}, {machine})]."
+    )
+
+
+def best_card(
+    one: Comparison, board: pd.DataFrame, categories: tuple[str, ...], metric: str, question: str
+) -> Best | None:
+    """The best method in one metric, what can't be told apart from it, and the way to the ranking."""
+    keys = list(data.names(one))
+    groups = data.groups(one, keys, metric, categories)
+    best = best_line(one, board, metric, groups, data.notes(one))
+    spec = METRICS[metric]
+    with st.container(border=True, height="stretch"):
+        st.caption(question)
+        if best is None:
+            st.markdown("**No method has a value yet**")
+            reasons = board[(board["metric"] == metric) & board["reason"].notna()]["reason"]
+            st.caption(selection.tidy(str(reasons.iloc[0]), 160) if len(reasons) else "It was not computed.")
+            return None
+        st.subheader(selection.tidy(best.name), anchor=False)
+        st.metric(spec.label, f"{100 * best.value:.1f}%", border=False, help=spec.definition)
+        interval = in_words(best.low, best.high)
+        st.caption(f"95% interval {interval}." if interval else "No interval: one category, or none was computed.")
+        if not groups.tested:
+            st.caption("Its lead over the others could not be tested.")
+        elif best.tied:
+            rest = f" and {len(best.tied) - 2} more" if len(best.tied) > 2 else ""
+            st.caption(f"**No clear lead** over {selection.tidy(', '.join(best.tied[:2]), 90)}{rest}.")
+        else:
+            st.caption("**Clearly ahead** of all others on these images.")
+        if best.single is not None:
+            name, value = best.single
+            st.caption(
+                f"It needs all test images at once. One image at a time: {selection.tidy(name)}, {100 * value:.1f}%."
+            )
+        if st.button("See the ranking", key=f"see-{metric}", icon=":material/arrow_forward:", type="tertiary"):
+            selection.forget("category")
+            selection.open_page("leaderboard", metric=metric, shots="all", **_parts())
+    return best
+
+
+def speed_card(costs: pd.DataFrame, best: Best | None) -> None:
+    """The fastest method, the fastest of the best, and the machine they were timed on."""
+    row = fastest_of(costs, ())
+    with st.container(border=True, height="stretch"):
+        st.caption("Which method is fastest, and on what hardware?")
+        if row is None:
+            st.markdown("**No latency was measured one image at a time**")
+            st.caption("The option --latency of precompute times images one by one.")
+        else:
+            st.subheader(selection.tidy(str(row["name"])), anchor=False)
+            p95 = f"95% within {row['p95_ms']:.0f} ms; " if row["p95_ms"] == row["p95_ms"] else ""
+            st.metric("Median latency", f"{row['latency_ms']:.0f} ms", border=False, help="From file to score.")
+            st.caption(f"{p95}one image at a time, {selection.tidy(row['processor'], 40)}, {row['precision']}.")
+            top = fastest_of(costs, (best.name, *best.tied)) if best else None
+            if top is not None and top["name"] != row["name"]:
+                name = selection.tidy(str(top["name"]))
+                st.caption(f"Fastest that no other clearly beats: **{name}**, {top['latency_ms']:.0f} ms.")
+        if st.button("Speed on my hardware", key="see-speed", icon=":material/arrow_forward:", type="tertiary"):
+            selection.open_page("efficiency")
+
+
+def failure_card(best: Best, metric: str, categories: Sequence[str]) -> None:
+    """Where the best method is weakest, with the defects it misses most clearly."""
+    found = weakest_category(data.store(), best.line, metric, categories)
+    with st.container(border=True, height="stretch"):
+        st.caption("Where does it fail, and how does that look?")
+        if found is None:
+            st.markdown("**No category has a value**")
+            return
+        category, value = found
+        name = selection.tidy(best.name)
+        st.markdown(
+            f"**{name}** is weakest on **{category_label(category)}** ({METRICS[metric].label} {100 * value:.1f}%)."
+        )
+        missed = clearest_misses(data.store(), best.line, category)
+        run = best.line.run_with(category)
+        small = pictures.thumbnails(run.id, category, [image for image, _ in missed]) if run else {}
+        if small:
+            with st.grid(len(small), min_column_width=90, gap="small"):
+                for image, defect in missed:
+                    if image in small:
+                        st.image(
+                            small[image], width="stretch", caption=f"missed: {category_label(defect)}",
+                            alt=f"A {category_label(category)} with a defect ({category_label(defect)}) that is missed",
+                        )  # fmt: skip
+        elif not missed:
+            st.caption("At its default threshold it misses no defect there.")
+        if st.button("See its failures", key="see-failures", icon=":material/arrow_forward:", type="tertiary"):
+            selection.open_page("failures", category=category, method=best.line.id, shots=str(best.line.shots))
+
+
+def trust_card(one: Comparison, best: Best) -> None:
+    """What the best method's number rests on."""
+    facts = trust(best.line, data.notes(one)[line_key(best.line)])
+    demonstration = one.backbone.get("demonstration")
+    with st.container(border=True, height="stretch"):
+        st.caption("Can I trust the number?")
+        badges = [SEEN[facts.seen], ":blue-badge[:material/straighten: measured here]"]
+        badges += [":orange-badge[:material/science: demonstration backbone]"] if demonstration else []
+        st.markdown(" ".join(badges))
+        draws = f", mean of {facts.draws} draw{'s' if facts.draws > 1 else ''} of references" if facts.draws else ""
+        when = facts.finished or "no date"
+        st.markdown(
+            f"- {facts.images:,} test images in {facts.categories} categories{draws}\n"
+            f"- {selection.tidy(facts.reason, 160)}\n"
+            f"- Code {selection.tidy(facts.code, 30)}, {selection.tidy(facts.machine, 60)}, {when}"
+        )
+        with st.container(horizontal=True):
+            if st.button("Where it comes from", key="see-run", icon=":material/arrow_forward:", type="tertiary"):
+                selection.open_page("runs", run=facts.run_id)
+            if st.button("Held against papers", key="see-papers", icon=":material/arrow_forward:", type="tertiary"):
+                selection.open_page("reproduction")
+
+
+def summary(one: Comparison, metrics: Sequence[str]) -> pd.DataFrame:
+    """One row per line of a comparison, for the table of all that was measured."""
+    board = named(data.board(one), data.names(one))
+    notes = {name: data.notes(one)[key] for key, name in data.names(one).items()}
+    wide = board.pivot_table(index=[*KEY, "name"], columns="metric", values="value", aggfunc="first", dropna=False)
+    wide = wide.dropna(how="all").reindex(columns=list(metrics)).mul(100).reset_index()
+    counted = board.groupby("name")["n_categories"].max()
+    costs = cost_table(one.lines()).set_index("name")
+    latency = costs["latency_ms"].where(~costs["shared"].astype(bool))
+    order = [*metrics]
+    frame_of = wide.assign(
+        dataset=one.dataset,
+        backbone=frame.backbone_title(one.backbone),
+        latency_ms=wide["name"].map(latency),
+        seen=wide["name"].map(lambda name: notes[name].seen),
+        remarks=wide["name"].map(lambda name: "; ".join(notes[name].remarks)),
+        n_categories=wide["name"].map(counted),
+    ).sort_values(order, ascending=False)
+    return frame_of[["name", "dataset", *metrics, "latency_ms", "seen", "remarks", "n_categories", "backbone"]]
+
+
+def _parts() -> dict[str, str]:
+    given = st.query_params.get("parts")
+    return {"parts": given} if given else {}
