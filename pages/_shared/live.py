@@ -1,110 +1,217 @@
-"""The live demo's machinery: one backbone for all visitors, examples, and the last result of each session."""
+"""The live demo's machinery: one engine for all visitors, what a visitor has, and results as they come in."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import streamlit as st
-from PIL import Image
 
 from pages._shared import data, selection
 from vlmad_core.datasets import Dataset, Sample, list_datasets, load_dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.errors import VlmadError
-from vlmad_core.figures.scale import ColourScale, raw_scale
-from vlmad_core.results.comparison import Line
-from vlmad_core.results.verdicts import StoredThreshold, image_thresholds
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from vlmad_core.backbones import BackboneInfo, ClipBackbone
-    from vlmad_core.live import LivePrediction
+    from vlmad_core.backbones import BackboneInfo
+    from vlmad_core.backbones.info import Precision
+    from vlmad_core.live.choices import Choice
+    from vlmad_core.live.engine import Engine, FeatureCache
+    from vlmad_core.live.inputs import Picture
+    from vlmad_core.live.panel import LivePrediction, Panel
+    from vlmad_core.live.record import ImageResult
+    from vlmad_core.live.verdicts import Opinion, Yardstick
 
 FIRST_METHODS = ("clip_ac", "clip_cpe", "winclip")
-MOST_METHODS = 6
 THUMBNAIL = 112
+MOST_KEPT = 48
+"""Results of single methods that a session keeps; each holds a map of 256 KB."""
+
+
+@dataclass
+class Batch:
+    """A visitor's batch.
+
+    Attributes:
+        key: What it was started for; another key means another batch.
+        running: Whether it goes on with the next run of the page.
+        results: What is done so far, without maps.
+    """
+
+    key: str
+    running: bool = False
+    results: list[ImageResult] = field(default_factory=list)
+
+
+@dataclass
+class Visit:
+    """What one visitor has: features and results of the images looked at last.
+
+    Attributes:
+        features: Features by image.
+        results: Predictions by image, method and all they depend on.
+        panel: The panel used last, with its key.
+        batch: The batch, if there is one.
+        stopped: Key of the image whose judging was cancelled.
+        read: The uploads read last, by file id and name.
+    """
+
+    features: FeatureCache
+    results: OrderedDict[tuple[str, ...], LivePrediction] = field(default_factory=OrderedDict)
+    panel: tuple[str, Panel] | None = None
+    batch: Batch | None = None
+    stopped: str = ""
+    read: OrderedDict[tuple[str, str], Picture | VlmadError] = field(default_factory=OrderedDict)
 
 
 @dataclass(frozen=True)
-class Yardstick:
-    """What a stored run of the same method, backbone and category knows: thresholds and a colour scale.
+class Task:
+    """An image to be judged, and by whom.
 
     Attributes:
-        run_id: The run.
-        thresholds: By name; the first is the default.
-        scale: How rare a map value is on normal images; None without maps.
+        picture: The image.
+        panel: The methods.
+        dataset: The data set the image comes from, or None.
+        known: What the data set says of the image; empty if nothing.
+        key: Stands for image, methods and all that results depend on.
     """
 
-    run_id: str
-    thresholds: dict[str, StoredThreshold]
-    scale: ColourScale | None
+    picture: Picture
+    panel: Panel
+    dataset: str | None
+    known: str
+    key: str
 
 
-@st.cache_resource(max_entries=1, show_spinner="Loading the backbone, once for all visitors …")
-def backbone() -> ClipBackbone:
-    """The backbone of the live demo: the bundled one, or what ``VLMAD_BACKBONE`` names.
+def named_backbone() -> str | None:
+    """The backbone that whoever started the program named in ``VLMAD_BACKBONE``."""
+    return os.environ.get("VLMAD_BACKBONE")
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the backbone, once for all visitors …")
+def engine(backbone: str, precision: Precision) -> Engine:
+    """The engine that all visitors share.
 
     Raises:
-        VlmadError: If it can't be loaded.
+        VlmadError: If the backbone can't be loaded.
     """
-    from vlmad_core.backbones import load_backbone
+    from vlmad_core.live.predict import load_engine
 
-    return load_backbone(os.environ.get("VLMAD_BACKBONE", "bundled"))
+    return load_engine(backbone, precision)
 
 
-def live_methods(info: BackboneInfo, dataset: str | None) -> dict[str, str]:
-    """Titles by name of the methods that can judge a single image with this backbone.
+@st.cache_data(ttl=30, show_spinner=False)
+def backbones(named: str | None) -> tuple[Choice, ...]:
+    """Backbones with the reason where one can't be chosen."""
+    from vlmad_core.live.choices import backbone_choices
 
-    Methods that need trained parameters are among them where there are some for this backbone that were not
-    trained on the data set the image comes from.
+    return backbone_choices(named)
 
-    Args:
-        info: The backbone's info.
-        dataset: Name of the data set the image comes from; None for an image of the visitor's own.
+
+@st.cache_data(max_entries=64, ttl=30, show_spinner=False)
+def methods(_info: BackboneInfo, mark: str, shots: int, dataset: str | None) -> tuple[Choice, ...]:
+    """Methods with the reason where one can't judge a single image."""
+    from vlmad_core.live.choices import method_choices
+
+    return method_choices(_info, shots, dataset, parameter_folders())
+
+
+def parameter_folders() -> tuple[Path, ...]:
+    """Where trained parameters of one's own lie."""
+    from vlmad_core.live.predict import parameter_folders as folders
+
+    return folders(data.store_roots())
+
+
+def visit() -> Visit:
+    """What this visitor has; made at the first call."""
+    if "live" not in st.session_state:
+        from vlmad_core.live.engine import FeatureCache
+
+        st.session_state["live"] = Visit(FeatureCache())
+    mine: Visit = st.session_state["live"]
+    return mine
+
+
+def panel(
+    engine: Engine, words: str, names: Sequence[str], references: Sequence[Picture], dataset: str | None
+) -> Panel:
+    """The visitor's panel; the same one as long as nothing about it changes, so that nothing is prepared twice.
+
+    Raises:
+        VlmadError: If the words or the methods can't be used.
     """
-    from vlmad_core.methods import create_method, find_parameters, list_methods
+    from vlmad_core.live.panel import Panel, choose_members
 
-    found = {}
-    for name in list_methods():
-        method = create_method(name)
-        able = not method.capabilities.transductive
-        if able and (not method.capabilities.trained or find_parameters(name, info, dataset) is not None):
-            found[name] = method.title()
+    info = engine.info
+    parts = (info.weights_hash, info.precision, info.image_size, words, dataset, *names, "|")
+    key = repr((*parts, *(one.content for one in references)))
+    mine = visit()
+    if mine.panel is None or mine.panel[0] != key:
+        members = choose_members(names, info, len(references), dataset, parameter_folders())
+        mine.panel = key, Panel(engine, words, members, references, mine.features)
+    return mine.panel[1]
+
+
+def task(picture: Picture, panel: Panel, dataset: str | None, known: str) -> Task:
+    """A task with its key."""
+    return Task(picture, panel, dataset, known, repr((picture.content, *_depends(panel, dataset))))
+
+
+def judged(task: Task) -> list[LivePrediction]:
+    """Predictions this session has already, in the order of the panel."""
+    found = []
+    for member in task.panel.members:
+        one = visit().results.get(_key(task, member.method_id))
+        if one is not None:
+            found.append(one)
     return found
 
 
-def parameters_of(
-    methods: Sequence[str], info: BackboneInfo, dataset: str | None
-) -> dict[str, tuple[dict[str, Tensor], tuple[str, ...]]]:
-    """For each method that trains: its parameters, and the names of the data sets they were trained on.
-
-    Raises:
-        VlmadError: If they can't be read.
-    """
-    from vlmad_core.methods import find_parameters
-
-    found = {}
-    for name in methods:
-        path = find_parameters(name, info, dataset)
-        if path is not None:
-            found[name] = _parameters(path, name, info)
-    return found
+def judge(task: Task) -> Iterator[LivePrediction]:
+    """Judge an image by the methods that have not done so yet; every result is kept at once, cancelled or not."""
+    mine = visit()
+    for prediction in task.panel.judge(task.picture, skip={one.method_id for one in judged(task)}):
+        mine.results[_key(task, prediction.method_id)] = prediction
+        while len(mine.results) > MOST_KEPT:
+            mine.results.popitem(last=False)
+        yield prediction
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _parameters(path: Path, method: str, _info: BackboneInfo) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    from vlmad_core.methods import load_parameters
+def opinion(task: Task, prediction: LivePrediction) -> Opinion:
+    """A prediction with its verdict: by the visitor's own threshold, the references, or a stored run."""
+    from vlmad_core.live.verdicts import give_opinion
 
-    tensors, record = load_parameters(path, method, _info)
-    return tensors, record.training_data or ()
+    own = st.session_state.get(own_key(prediction))
+    prefer = st.session_state.get("live_origin")
+    return give_opinion(prediction, yardstick(task.panel, task.dataset, prediction), own, prefer)
+
+
+def own_key(prediction: LivePrediction) -> str:
+    """Where the visitor's own threshold for a method is kept."""
+    return f"own-{prediction.method_id}-{prediction.shots}"
+
+
+def yardstick(panel: Panel, dataset: str | None, prediction: LivePrediction) -> Yardstick | None:
+    """A stored run of the same method, backbone and category; one of the data set the image is from goes first."""
+    info = panel.engine.info
+    roots = data.store_roots()
+    marks = (data.signature(roots), info.weights_hash, info.precision, str(info.image_size), info.activation)
+    return _yardstick(marks, prediction.method_id, prediction.shots, panel.category, dataset, info, prediction)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _yardstick(
+    marks: tuple[str, ...], method: str, shots: int, category: str, dataset: str | None, _info: Any, _prediction: Any
+) -> Yardstick | None:
+    from vlmad_core.live.verdicts import find_yardstick
+
+    return find_yardstick(data.store(), data.all_comparisons(), _info, _prediction, category, dataset)
 
 
 def example_sets() -> dict[str, str]:
@@ -112,7 +219,7 @@ def example_sets() -> dict[str, str]:
     return {e.name: e.name for e in list_datasets() if e.available}
 
 
-@st.cache_resource(max_entries=3, show_spinner="Listing the examples …")
+@st.cache_resource(max_entries=3, show_spinner="Listing the images …")
 def examples(name: str) -> Dataset:
     """A data set's listing.
 
@@ -145,7 +252,7 @@ def showcase(samples: Sequence[Sample], chosen: str, most: int = 7) -> tuple[Sam
     for sample in sorted(test, key=lambda s: (s.label, s.id)):
         first_of_type.setdefault(sample.defect_type, sample)
     picked = list(first_of_type.values())[:most]
-    extra = [sample for sample in test if sample.id == chosen and sample not in picked]
+    extra = [sample for sample in samples if sample.id == chosen and sample not in picked]
     return tuple(picked[: most - len(extra)] + extra)
 
 
@@ -154,79 +261,11 @@ def what_it_is(sample: Sample) -> str:
     return "normal" if sample.label == 0 else selection.tidy(sample.defect_type.replace("_", " "))
 
 
-def yardstick(info: Any, method: str, shots: int, category: str) -> Yardstick | None:
-    """A stored run that measured the same method with the same backbone on the same category, if there is one.
-
-    Args:
-        info: The backbone's info.
-        method: ``name`` or ``name:preset``.
-        shots: References used.
-        category: The category in words, or as the data set writes it.
-    """
-    wanted = _words(category)
-    for one in data.all_comparisons():
-        same = ("weights_hash", "image_size", "precision", "activation")
-        if any(one.backbone.get(key) != getattr(info, key) for key in same):
-            continue
-        for line in one.lines(shots):
-            match = next((name for name in one.categories if _words(name) == wanted), None)
-            if match and f"{line.method}:{line.preset}" == (method if ":" in method else f"{method}:canonical"):
-                found = _read(line, match)
-                if found is not None:
-                    return found
-    return None
+def _depends(panel: Panel, dataset: str | None) -> tuple[object, ...]:
+    info = panel.engine.info
+    facts = (info.weights_hash, info.precision, info.image_size, info.activation, panel.category, dataset)
+    return (*facts, *(one.content for one in panel.references))
 
 
-def common_scale(maps: Sequence[np.ndarray]) -> ColourScale:
-    """One scale in raw units for maps without stored runs: 0 to 1, or further where a map goes further."""
-    return raw_scale(min([0.0, *(float(np.min(m)) for m in maps)]), max([1.0, *(float(np.max(m)) for m in maps)]))
-
-
-def judge(
-    image: Image.Image,
-    methods: Sequence[str],
-    category: str,
-    references: Sequence[Image.Image],
-    parameters: Mapping[str, Mapping[str, Tensor]],
-) -> Iterator[LivePrediction]:
-    """Judge an image; results that this session already has are not computed again.
-
-    Raises:
-        VlmadError: If the backbone can't be loaded or can't use the image.
-    """
-    key = _key(image, methods, category, references, sorted(parameters))
-    if st.session_state.get("live_key") == key:
-        yield from st.session_state["live_results"]
-        return
-    from vlmad_core.live import predict_each
-
-    results = []
-    for prediction in predict_each(image, list(methods), category, backbone(), tuple(references), parameters):
-        results.append(prediction)
-        yield prediction
-    st.session_state["live_key"], st.session_state["live_results"] = key, results
-
-
-def _read(line: Line, category: str) -> Yardstick | None:
-    run = line.run_with(category)
-    if run is None:
-        return None
-    images = data.store().images(run.id, category)
-    return Yardstick(run.id, image_thresholds(run, category, images), data.rarity(run.id, category))
-
-
-def _words(category: str) -> str:
-    return " ".join(category.replace("_", " ").lower().split())
-
-
-def _key(
-    image: Image.Image,
-    methods: Sequence[str],
-    category: str,
-    references: Sequence[Image.Image],
-    trained: Sequence[str],
-) -> str:
-    digest = hashlib.sha256(repr((list(methods), category, list(trained))).encode())
-    for one in (image, *references):
-        digest.update(repr(one.size).encode() + one.tobytes())
-    return digest.hexdigest()
+def _key(task: Task, method: str) -> tuple[str, ...]:
+    return (task.key, method)

@@ -1,173 +1,215 @@
-"""What each method says of one image, side by side, card by card as results come in."""
+"""What each method says of one image, side by side on one scale: card by card as results come in, then all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
 from pages._shared import live, pictures, selection
-from vlmad_core.figures.overlay import OPACITY, encode, enlarge
-from vlmad_core.figures.scale import ColourScale
-from vlmad_core.metrics import Threshold, Verdict
-from vlmad_core.metrics.thresholds import user_threshold
-from vlmad_core.results.store import Missing
+from vlmad_core.figures.overlay import OPACITY, encode
 
 if TYPE_CHECKING:
-    from vlmad_core.live import LivePrediction
+    from vlmad_core.live.drawing import Drawn, Look
+    from vlmad_core.live.verdicts import Opinion
 
-Pixels = NDArray[np.uint8]
-SHARED = ("preprocess", "vision", "references")
-"""Stages that are spent once for all methods."""
+CARD = 140
+"""Narrowest a card may get, in pixels; further ones wrap."""
+BADGES = {"anomalous": "red", "normal": "green", "no verdict": "gray", "failed": "orange"}
+KINDS = {"normal": "Compared with normal pixels", "image": "Within this image", "raw": "Raw scores"}
+KIND_HELP = (
+    "Compared with normal pixels: how rare a value is on the references or on the stored run's normal images. "
+    "Within this image: where it looks most unusual, not whether it does. Raw scores: as the methods give them."
+)
+ORIGINS = {"normal_references": "Normal references", "stored_run": "Stored run"}
 
 
-@dataclass(frozen=True)
-class Card:
-    """One method's card.
+def stream(task: live.Task) -> bool:
+    """Judge the image, drawing each method's card as it finishes.
 
-    Attributes:
-        prediction: What the method says.
-        rule: The stored run that gives thresholds and scale, if there is one.
-        slot: Where its map is drawn.
+    Returns:
+        Whether all methods are done; False if the visitor cancelled.
     """
+    mine = live.visit()
+    members = task.panel.members
+    known = live.judged(task)
+    if len(known) == len(members):
+        return True
+    if mine.stopped == task.key:
+        return _cancelled(task, len(known))
+    done, total = len(known), len(members)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        progress = st.progress(done / total, f"{done} of {total} methods: looking at the image …")
+        st.button("Cancel", icon=":material/stop_circle:", key="live_cancel", on_click=_stop, args=(task.key,))
+    slots = _grid(task)
+    for prediction in known:
+        _quick(slots[prediction.method_id], live.opinion(task, prediction), task)
+    for prediction in live.judge(task):
+        done += 1
+        _quick(slots[prediction.method_id], live.opinion(task, prediction), task)
+        progress.progress(done / total, f"{done} of {total} methods: {selection.tidy(prediction.title)}")
+    return True
 
-    prediction: LivePrediction
-    rule: live.Yardstick | None
-    slot: Any
+
+def choose_look() -> Look:
+    """How maps are drawn."""
+    from vlmad_core.live.drawing import RARITIES, Look
+
+    with st.popover("Display", icon=":material/tune:"):
+        opacity = st.slider("Opacity of the maps", 0.0, 1.0, OPACITY, 0.05, key="live_opacity", persist_state="session")
+        kind = st.segmented_control(
+            "Colour scale, the same for all methods", list(KINDS), default="normal", required=True, key="live_kind",
+            persist_state="session", format_func=KINDS.__getitem__, help=KIND_HELP,
+        )  # fmt: skip
+        if kind == "raw":
+            at = st.slider("Contour at this share of the scale", 0.0, 1.0, 0.6, 0.02, key="live_contour_raw")
+            return Look(opacity, "raw", at)
+        level = st.select_slider(
+            "Contour around what so few pixels reach", list(RARITIES), "1 in 100", key="live_contour",
+            persist_state="session",
+        )  # fmt: skip
+    return Look(opacity, "image" if kind == "image" else "normal", RARITIES[level])
 
 
-class Cards:
-    """Cards of one image; made anew with every run of the page.
+def choose_origin(opinions: Sequence[Opinion]) -> None:
+    """Where thresholds come from, where there is a choice."""
+    found = {threshold.origin for one in opinions for threshold in one.thresholds}
+    options = [name for name in ORIGINS if name in found]
+    if len(options) > 1:
+        if st.session_state.get("live_origin") not in options:
+            st.session_state["live_origin"] = options[0]
+        st.segmented_control(
+            "Thresholds from", options, key="live_origin", required=True, format_func=ORIGINS.__getitem__,
+            label_visibility="collapsed",
+        )  # fmt: skip
 
-    Args:
-        pixels: The image, [H, W, 3].
-        category: The part in words.
-        info: The backbone's info.
-    """
 
-    def __init__(self, pixels: Pixels, category: str, info: Any) -> None:
-        self._picture = pictures.Picture(_fit(pixels), Missing("No ground truth."))
-        self._category = category
-        self._info = info
-        self._cards: list[Card] = []
-        self._grid = st.grid("auto", min_column_width=190, gap="small")
-        with self._grid.cell():
-            st.markdown("**Image**")
-            st.image(
-                encode(enlarge(_fit(pixels), pictures.SHORTEST)), width="stretch", alt=f"The image to judge: {category}"
+def show(task: live.Task, opinions: Sequence[Opinion], look: Look) -> Drawn:
+    """All cards on one scale, with the colour bar and the times."""
+    from vlmad_core.live.drawing import draw_maps
+
+    drawn = draw_maps(task.picture.image, opinions, look)
+    slots = _grid(task)
+    for one in opinions:
+        _card(slots[one.prediction.method_id], one, drawn.maps.get(one.prediction.method_id))
+        if one.prediction.error is None:
+            with slots[one.prediction.method_id], st.popover("Own threshold", icon=":material/edit:", type="tertiary"):
+                st.number_input(
+                    "Anomalous from a score of", value=None, format="%.4f", step=0.001,
+                    key=live.own_key(one.prediction), persist_state="session",
+                )  # fmt: skip
+    if drawn.scale is not None:
+        pictures.show_colour_bar(drawn.scale, look.opacity)
+        if drawn.kind != look.kind:
+            st.caption(
+                "Not every map here has normal pixels to be compared with: give at least two references, or choose "
+                "an image of a category that was measured."
             )
-
-    def add(self, prediction: LivePrediction) -> None:
-        """Add the card of a method that has finished."""
-        rule = None
-        if prediction.error is None:
-            rule = live.yardstick(self._info, prediction.method_id, prediction.shots, self._category)
-        with self._grid.cell():
-            st.markdown(f"**{selection.tidy(prediction.title)}**")
-            if prediction.error is not None:
-                st.error(prediction.error, icon=":material/error:")
-                return
-            card = Card(prediction, rule, st.empty())
-            self._cards.append(card)
-            if prediction.anomaly_map is None:
-                card.slot.caption("Gives a score for the whole image, and no map.")
-            else:
-                self._draw(card)
-            _verdict(prediction, rule)
-
-    def finish(self, known: str, seconds: float) -> None:
-        """Bring all maps to one scale, and show the colour bar, what is known, the times and the reasons."""
-        with_map = [card for card in self._cards if card.prediction.anomaly_map is not None]
-        for card in with_map:
-            self._draw(card)
-        if with_map:
-            pictures.show_colour_bar(self._scale(with_map[0]), OPACITY)
-        if known:
-            st.caption(f":material/fact_check: {known}")
-        _times([card.prediction for card in self._cards], seconds)
-        _reasons([card.prediction for card in self._cards if card.prediction.reasons])
-
-    def _draw(self, card: Card) -> None:
-        assert card.prediction.anomaly_map is not None
-        places = self._scale(card).place(card.prediction.anomaly_map)
-        pixels = pictures.mapped(self._picture, places, OPACITY, with_outline=False)
-        card.slot.image(encode(pixels), width="stretch", alt=f"Anomaly map of {card.prediction.title} over the image")
-
-    def _scale(self, card: Card) -> ColourScale:
-        """How rare a value is, if every map so far has a run to compare with; else one scale in raw units."""
-        with_map = [c for c in self._cards if c.prediction.anomaly_map is not None]
-        scales = {id(c): c.rule.scale for c in with_map if c.rule is not None and c.rule.scale is not None}
-        if len(scales) == len(with_map):
-            return scales[id(card)]
-        return live.common_scale([c.prediction.anomaly_map for c in with_map if c.prediction.anomaly_map is not None])
+    if task.known:
+        st.caption(f":material/fact_check: {task.known}")
+    return drawn
 
 
-def _fit(pixels: Pixels) -> Pixels:
-    """At most ``pictures.LONGEST`` pixels along the longer side."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels)
-    image.thumbnail((pictures.LONGEST, pictures.LONGEST))
-    return np.asarray(image)
-
-
-def _verdict(prediction: LivePrediction, rule: live.Yardstick | None) -> None:
-    """Score, verdict and where its threshold comes from; or why there is no verdict."""
-    assert prediction.image_score is not None
-    threshold: Threshold | None = None
-    key = f"own-{prediction.method_id}-{prediction.shots}"
-    own = st.session_state.get(key)
-    if own is not None:
-        threshold = user_threshold(float(own))
-    elif rule is not None and rule.thresholds:
-        stored = next(iter(rule.thresholds.values()))
-        threshold = Threshold(stored.value, "stored_run", f"{stored.label}; {stored.origin}")
-    if threshold is None:
-        st.markdown(f":gray-badge[no verdict] score **{prediction.image_score:.4g}**")
-        st.caption("No stored run of this method, backbone and category to take a threshold from.")
-    else:
-        verdict = Verdict(prediction.image_score >= threshold.value, prediction.image_score, threshold)
-        badge = ":red-badge[anomalous]" if verdict.anomalous else ":green-badge[normal]"
-        sign = "≥" if verdict.anomalous else "<"
-        st.markdown(f"{badge} score **{verdict.score:.4g}** {sign} {threshold.value:.4g}")
-        origin = {"user": "set by you", "stored_run": "stored run"}.get(threshold.origin, threshold.origin)
-        st.caption(f"Threshold: {origin}" + (f", {threshold.detail}" if threshold.origin == "stored_run" else ""))
-    with st.popover("Own threshold", icon=":material/tune:", width="stretch"):
-        st.number_input(
-            "Anomalous from a score of", value=None, format="%.4f", step=0.001, key=key, persist_state="session"
-        )
-
-
-def _times(done: list[LivePrediction], seconds: float) -> None:
+def show_times(opinions: Sequence[Opinion]) -> None:
     """Where the time went."""
+    from vlmad_core.live.panel import SHARED_STAGES
+
+    done = [one.prediction for one in opinions if one.prediction.seconds]
     if not done:
         return
-    shared = {name: done[0].seconds[name] for name in SHARED if name in done[0].seconds}
-    stages = [(f"{name}, once for all methods", 1000 * value) for name, value in shared.items()]
+    shared: dict[str, float] = {}
     for one in done:
-        stages += [(f"{one.title}: {name}", 1000 * v) for name, v in one.seconds.items() if name not in SHARED]
-    frame = pd.DataFrame(stages, columns=["Stage", "ms"])
+        shared |= {name: max(shared.get(name, 0.0), one.seconds[name]) for name in SHARED_STAGES if name in one.seconds}
+    stages = [("all methods", name, 1000 * value) for name, value in shared.items()]
+    for one in done:
+        own = [(name, value) for name, value in one.seconds.items() if name not in SHARED_STAGES]
+        stages += [(selection.tidy(one.title), name, 1000 * value) for name, value in own]
+    frame = pd.DataFrame(stages, columns=["For", "Stage", "ms"])
     with st.expander(f"Latency: {frame['ms'].sum():.0f} ms for {len(done)} methods", icon=":material/timer:"):
         bar = st.column_config.ProgressColumn(
             "Milliseconds", format="%.0f", min_value=0, max_value=float(frame["ms"].max())
         )
         st.dataframe(frame, hide_index=True, alt="Latency by stage", column_config={"ms": bar})
-        st.caption(f"One image, batch of one. The page took {seconds:.2f} s, drawing included.")
-
-
-def _reasons(done: list[LivePrediction]) -> None:
-    """What moved each score most."""
-    rows = [(one.title, reason.towards, reason.text, reason.value) for one in done for reason in one.reasons]
-    if not rows:
-        return
-    with st.expander("Why: what moved the scores", icon=":material/psychology:"):
-        st.dataframe(
-            pd.DataFrame(rows, columns=["Method", "Towards", "What", "Strength"]),
-            hide_index=True,
-            alt="Prompts and places that moved the scores",
-            column_config={"Strength": st.column_config.NumberColumn(format="%.3f")},
+        st.caption(
+            "One image, a batch of one. Passes through the vision tower are spent once for all methods; prompts are "
+            "embedded by the first method that needs them, references are looked at once."
         )
+
+
+def _grid(task: live.Task) -> dict[str, Any]:
+    """The image and a place for each method's card."""
+    grid = st.grid("auto", min_column_width=CARD, gap="small")
+    with grid.cell():
+        st.markdown("**Image**")
+        st.image(
+            encode(_shown(task)), width="stretch", alt=f"The image to judge: {selection.tidy(task.panel.category)}"
+        )
+    slots = {}
+    for member in task.panel.members:
+        with grid.cell():
+            st.markdown(f"**{selection.tidy(member.title)}**")
+            slots[member.method_id] = st.container(gap="xsmall")
+    return slots
+
+
+def _quick(slot: Any, one: Opinion, task: live.Task) -> None:
+    """A card as soon as its method is done, on a scale that needs no other method."""
+    from vlmad_core.live.drawing import Look, draw_maps
+
+    drawn = draw_maps(task.picture.image, [one], Look())
+    _card(slot, one, drawn.maps.get(one.prediction.method_id))
+
+
+def _card(slot: Any, one: Opinion, pixels: NDArray[Any] | None) -> None:
+    from vlmad_core.live.drawing import score_line
+    from vlmad_core.live.record import verdict_word
+
+    prediction = one.prediction
+    title = selection.tidy(prediction.title)
+    with slot:
+        if prediction.error is not None:
+            st.error(selection.tidy(prediction.error, 300), icon=":material/error:")
+            return
+        if pixels is None:
+            st.caption("Gives a score for the whole image, and no map.")
+        else:
+            st.image(encode(pixels), width="stretch", alt=f"Anomaly map of {title} over the image")
+        word = verdict_word(one)
+        st.markdown(f":{BADGES[word]}-badge[{word}] {score_line(one).replace('score ', 'score **', 1)}**")
+        short, detail = _origin(one)
+        st.caption(short, help=detail)
+        if prediction.trained_on is None or prediction.trained_on:
+            sets = selection.tidy(", ".join(prediction.trained_on or ())) or "unknown data"
+            st.caption(f"Trained on {sets}.")
+
+
+def _origin(one: Opinion) -> tuple[str, str | None]:
+    """Where the threshold comes from, short and in detail; or why there is none."""
+    if one.verdict is None:
+        return "No threshold to judge by.", selection.tidy(one.reason, 300)
+    threshold = one.verdict.threshold
+    names = {"user": "set by you", "stored_run": "from a stored run", "normal_references": "from normal references"}
+    oracle = ", chosen on its test labels" if "test labels" in threshold.detail else ""
+    detail = None if threshold.origin == "user" else selection.tidy(threshold.detail, 300)
+    return f"Threshold {names.get(threshold.origin, threshold.origin)}{oracle}", detail
+
+
+def _shown(task: live.Task) -> NDArray[Any]:
+    from vlmad_core.live.drawing import fit
+
+    return fit(task.picture.image)
+
+
+def _cancelled(task: live.Task, done: int) -> bool:
+    """What a cancelled demo shows: what was done, and how to go on."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.warning(f"Cancelled: {done} of {len(task.panel.members)} methods are done.", icon=":material/stop_circle:")
+        st.button("Continue", icon=":material/play_arrow:", key="live_continue", on_click=_stop, args=("",))
+    return False
+
+
+def _stop(key: str) -> None:
+    live.visit().stopped = key

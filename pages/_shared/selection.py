@@ -140,7 +140,7 @@ def open_page(page: str, **choices: str) -> None:
 
 def tidy(text: str, longest: int = 60) -> str:
     """A text from outside, made safe to show inside backticks."""
-    plain = re.sub(r"[^\w .,:;=+/()%@·≥≤–-]", "?", text)
+    plain = re.sub(r"[^\w .,:;=+/()%@·≥≤'–-]", "?", text)
     return plain if len(plain) <= longest else f"{plain[:longest]}…"
 
 

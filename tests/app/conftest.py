@@ -15,6 +15,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
 
 
 OpenApp = Callable[..., AppTest]
@@ -122,3 +123,41 @@ def serve(app_server: ModuleType) -> Iterator[Callable[..., str]]:
     yield start
     for process, _ in running.values():
         app_server.stop_server(process)
+
+
+@pytest.fixture(scope="session")
+def browser(app_server: ModuleType) -> Iterator[Any]:
+    """Chromium, one for all tests."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(app_server.FLAGS))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_tab(browser: Any, app_server: ModuleType) -> Iterator[Callable[..., Any]]:
+    """A function that opens an address in a fresh session; at the end no tab may have logged an error."""
+    errors: list[str] = []
+    contexts = []
+
+    def listen(message: Any) -> None:
+        # For a page below the root Streamlit's frontend first asks for its health under that page; the 404 is its own.
+        if message.type == "error" and "/_stcore/" not in str(message.location):
+            errors.append(message.text)
+
+    def open_address(address: str, *, width: int = 1280, theme: str = "light") -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(60_000)
+        tab.on("console", listen)
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.goto(address)
+        app_server.settle(tab)
+        return tab
+
+    yield open_address
+    for context in contexts:
+        context.close()
+    assert errors == []

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 CHROMIUM = Path("/usr/bin/chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
@@ -23,42 +19,6 @@ pytestmark = [
 playwright.expect.set_options(timeout=60_000)
 
 OpenTab = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser(app_server: ModuleType) -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=app_server.FLAGS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def open_tab(browser: Any, app_server: ModuleType) -> Iterator[OpenTab]:
-    """A function that opens an address in a fresh session; at the end no tab may have logged an error."""
-    errors: list[str] = []
-    contexts = []
-
-    def listen(message: Any) -> None:
-        # For a page below the root Streamlit's frontend first asks for its health under that page; the 404 is its own.
-        if message.type == "error" and "/_stcore/" not in str(message.location):
-            errors.append(message.text)
-
-    def open_address(address: str, *, width: int = 1280, theme: str = "light") -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.set_default_timeout(60_000)
-        tab.on("console", listen)
-        tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.goto(address)
-        app_server.settle(tab)
-        return tab
-
-    yield open_address
-    for context in contexts:
-        context.close()
-    assert errors == []
 
 
 def settle(tab: Any) -> None:
@@ -151,30 +111,3 @@ def test_nothing_is_wider_than_a_narrow_page(serve, measured: Path, open_tab: Op
     )
     assert too_wide == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-
-
-def test_an_upload_gets_a_verdict(serve, measured: Path, tiny_clip: Path, open_tab: OpenTab) -> None:
-    tab = open_tab(f"{serve(measured, tiny_clip)}/live_demo")
-    tab.get_by_role("radio", name="Upload").click()
-    settle(tab)
-    pixels = np.random.default_rng(0).integers(90, 160, (160, 160, 3)).astype(np.uint8)
-    pixels[60:90, 60:90] = (250, 20, 20)
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    chooser = tab.locator("input[type=file]").first
-    chooser.set_input_files({"name": "part.png", "mimeType": "image/png", "buffer": content.getvalue()})
-    settle(tab)  # what is typed while the page is still taking the upload in would be lost
-    words = tab.get_by_label("What is it?", exact=False)
-    words.fill("metal plate")
-    words.press("Enter")
-    playwright.expect(tab.get_by_role("img", name="Anomaly map of WinCLIP over the image")).to_be_visible(
-        timeout=60_000
-    )
-    playwright.expect(tab.get_by_text("no verdict").first).to_be_visible()
-    settle(tab)
-    tab.get_by_role("button", name="Own threshold").first.click()
-    own = tab.get_by_label("Anomalous from a score of").first
-    own.fill("0")
-    own.press("Enter")
-    playwright.expect(tab.get_by_text("Threshold: set by you")).to_be_visible()
-    playwright.expect(tab.get_by_text("anomalous", exact=True).first).to_be_visible()

@@ -24,7 +24,7 @@ BACKGROUND = (255, 255, 255)
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """How large an image may be, how many at once, and in which formats: the one place where this is set.
+    """What may be given to the program, how large and how much of it: the one place where this is set.
 
     Attributes:
         max_bytes: Size of the file in bytes.
@@ -34,7 +34,14 @@ class ImageLimits:
         formats: Accepted formats by Pillow's name. ``JPEG`` covers MPO, a JPEG with further views, as phones
             and stereo cameras write it.
         max_batch: Images that may be given at once (a folder, a zip, several uploads); reading a single image
-            takes no notice of it.
+            takes no notice of it, nor of what follows.
+        max_archive_bytes: Size of a zip archive in bytes.
+        max_archive_entries: Files and folders in a zip archive.
+        max_unpacked_bytes: What may be unpacked of one archive, in bytes; counted while unpacking, whatever the
+            archive says of itself.
+        max_references: Normal reference images of one category.
+        max_methods: Methods that judge an image side by side.
+        max_words: Length of a category's name in words, in characters.
     """
 
     max_bytes: int = 64 * 2**20
@@ -43,6 +50,12 @@ class ImageLimits:
     min_side: int = 8
     formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
     max_batch: int = 200
+    max_archive_bytes: int = 64 * 2**20
+    max_archive_entries: int = 2_000
+    max_unpacked_bytes: int = 512 * 2**20
+    max_references: int = 16
+    max_methods: int = 6
+    max_words: int = 60
 
 
 DEFAULT_LIMITS = ImageLimits()

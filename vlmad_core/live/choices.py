@@ -1,0 +1,116 @@
+"""What can be chosen on this machine, and why the rest can't."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlmad_core.backbones.info import PRECISIONS, BackboneInfo, Precision
+from vlmad_core.live.panel import make_member
+from vlmad_core.methods import list_methods
+
+KNOWN_BACKBONES = (
+    "openai/clip-vit-base-patch16",
+    "openai/clip-vit-base-patch32",
+    "openai/clip-vit-large-patch14-336",
+    "timm/vit_base_patch16_plus_clip_240.laion400m_e31",
+)
+"""Hub models that papers use; offered where their weights are on this machine."""
+
+_QUICK = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Something that can be chosen, or can't.
+
+    Attributes:
+        id: What to pass on.
+        title: How it is shown.
+        reason: Why it can't be chosen; empty if it can.
+    """
+
+    id: str
+    title: str
+    reason: str = ""
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be chosen."""
+        return not self.reason
+
+
+def method_choices(
+    info: BackboneInfo, shots: int, dataset: str | None = None, folders: Sequence[Path] = ()
+) -> tuple[Choice, ...]:
+    """Every method, with the reason where it can't judge a single image here and now.
+
+    Args:
+        info: The backbone.
+        shots: Normal references there are.
+        dataset: The data set the image comes from; None for an image of one's own.
+        folders: Further folders of trained parameters.
+    """
+    members = [(name, make_member(name, info, shots, dataset, folders)) for name in list_methods()]
+    return tuple(Choice(name, member.title, member.error or "") for name, member in members)
+
+
+def backbone_choices(given: str | None = None) -> tuple[Choice, ...]:
+    """The bundled backbone, one that is named, and hub models; those without weights here say so.
+
+    Args:
+        given: A folder or hub id that whoever started the program named; it comes first.
+    """
+    cached = cached_models()
+    first = (
+        [Choice(given, Path(given).name if Path(given).is_dir() else given)] if given not in (None, "bundled") else []
+    )
+    known = dict.fromkeys([*sorted(cached), *KNOWN_BACKBONES])
+    others = [
+        Choice(
+            name, name, "" if name in cached else f"Its weights are not on this machine. Fetch them: hf download {name}"
+        )
+        for name in known
+        if name != given
+    ]
+    return (*first, Choice("bundled", "Bundled demonstration CLIP"), *others)
+
+
+def precision_choices() -> tuple[Choice, ...]:
+    """Arithmetics; bfloat16 only where the processor has it."""
+    from vlmad_core.benchmark.provenance import hardware
+
+    quick = bool(_QUICK & set(hardware()["features"]))
+    reason = "" if quick else "This processor has no bfloat16 arithmetic: it would be slower, and no better."
+    reasons: dict[Precision, str] = {"bfloat16": reason}
+    return tuple(Choice(name, name, reasons.get(name, "")) for name in PRECISIONS)
+
+
+def cached_models() -> frozenset[str]:
+    """Hub ids of the CLIP models whose configuration and weights are in the local cache."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir().repos
+    except (CacheNotFound, OSError):
+        return frozenset()
+    found = set()
+    for repository in repositories:
+        files = {file.file_name: file.file_path for revision in repository.revisions for file in revision.files}
+        weights = any(name.endswith((".safetensors", ".bin")) for name in files)
+        if repository.repo_type == "model" and weights and _is_clip(files):
+            found.add(repository.repo_id)
+    return frozenset(found)
+
+
+def _is_clip(files: dict[str, Path]) -> bool:
+    if "open_clip_config.json" in files:
+        return True
+    try:
+        config = json.loads(files["config.json"].read_text(encoding="utf-8"))
+    except (KeyError, OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("model_type") == "clip"

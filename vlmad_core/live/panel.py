@@ -1,0 +1,411 @@
+"""Several methods on single images: one pass of the backbone for all of them, results as soon as they are there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, concatenate_features
+from vlmad_core.datasets.images import DEFAULT_LIMITS, ImageLimits
+from vlmad_core.errors import MethodError, VlmadError
+from vlmad_core.figures.scale import Map
+from vlmad_core.live.engine import Engine, FeatureCache
+from vlmad_core.live.inputs import Picture
+from vlmad_core.live.words import category_words
+from vlmad_core.methods import (
+    Method,
+    Predictions,
+    Reason,
+    Scorer,
+    anomaly_maps,
+    create_method,
+    find_parameters,
+    load_parameters,
+)
+
+MAP_SIZE = 256
+NORMAL_MAP_SIZE = 64
+"""Side of the references' own maps, which only say how high normal pixels score."""
+
+SHARED_STAGES = ("preprocess", "vision", "windows", "references")
+"""Stages that are spent once for all methods."""
+
+
+@dataclass(frozen=True)
+class Normals:
+    """What a method says of the normal references, each judged as if it were not among them.
+
+    Attributes:
+        scores: Image scores, one for each reference.
+        maps: Their anomaly maps [64, 64] float32; empty without maps.
+        reason: Why there are no scores; empty where there are.
+    """
+
+    scores: tuple[float, ...] = ()
+    maps: tuple[Map, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The nearest reference patch of every patch of an image.
+
+    Attributes:
+        grid: Patch grid (rows, columns), of image and references alike.
+        similarity: Cosine similarity [P] float32, row by row.
+        index: [P] int64 into the K * P patches of the references.
+    """
+
+    grid: tuple[int, int]
+    similarity: NDArray[np.float32]
+    index: NDArray[np.int64]
+
+    def of(self, row: int, column: int) -> tuple[float, int, int, int]:
+        """Similarity, reference (from 0), row and column of what is nearest to a patch."""
+        rows, columns = self.grid
+        patch = row * columns + column
+        reference, place = divmod(int(self.index[patch]), rows * columns)
+        return float(self.similarity[patch]), reference, *divmod(place, columns)
+
+
+@dataclass(frozen=True)
+class LivePrediction:
+    """What one method says of one image.
+
+    Attributes:
+        method_id: ``name:preset``.
+        title: The method as it is shown, with references as ``WinCLIP+``.
+        shots: References it used.
+        error: Why there is no result, or None.
+        image_score: Higher means more anomalous; None with an error.
+        anomaly_map: [256, 256] float32; None if the method makes no map.
+        seconds: Time by stage; those of ``SHARED_STAGES`` are spent once for all methods.
+        reasons: What moved the score, strongest first.
+        nearest: The nearest reference patches; None without a memory of patches.
+        normals: What the method says of the references.
+        trained_on: Data sets its parameters were trained on; empty if it does not train, None if unknown.
+    """
+
+    method_id: str
+    title: str
+    shots: int
+    error: str | None = None
+    image_score: float | None = None
+    anomaly_map: Map | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    reasons: tuple[Reason, ...] = ()
+    nearest: Nearest | None = None
+    normals: Normals = Normals()
+    trained_on: tuple[str, ...] | None = ()
+
+
+@dataclass(frozen=True)
+class Member:
+    """A method on a panel.
+
+    Attributes:
+        method_id: ``name:preset``, or what was asked for if there is no such method.
+        title: How it is shown.
+        shots: References it uses.
+        method: The method; None with an error.
+        error: Why it can't judge, or None.
+        parameters: Trained tensors.
+        parameters_file: Where they come from; empty without.
+        trained_on: As in ``LivePrediction``.
+    """
+
+    method_id: str
+    title: str
+    shots: int
+    method: Method | None = None
+    error: str | None = None
+    parameters: Mapping[str, Tensor] | None = None
+    parameters_file: str = ""
+    trained_on: tuple[str, ...] | None = ()
+
+    def settings(self) -> dict[str, Any]:
+        """What its numbers depend on, as plain json values."""
+        facts: dict[str, Any] = {"method": self.method_id, "title": self.title, "shots": self.shots}
+        if self.method is None:
+            return facts | {"error": self.error}
+        trained = None if self.trained_on is None else list(self.trained_on)
+        return facts | {
+            "settings": self.method.settings.to_json(),
+            "prompts": dict(self.method.prompt_record()),
+            "parameters": self.parameters_file or None,
+            "trained_on": trained,
+            "error": self.error,
+        }
+
+
+def choose_members(
+    methods: Sequence[str | Method],
+    info: BackboneInfo,
+    shots: int,
+    dataset: str | None = None,
+    folders: Sequence[Path] = (),
+    limits: ImageLimits = DEFAULT_LIMITS,
+) -> tuple[Member, ...]:
+    """Make methods ready for a panel; one that can't take part says why and takes nothing from the others.
+
+    Args:
+        methods: Identifiers (``name`` or ``name:preset``) or methods; one given twice is taken once.
+        info: The backbone.
+        shots: References there are; methods that use none ignore them.
+        dataset: The data set the images come from, which no trained parameters may have been trained on; None for
+            images of one's own.
+        folders: Further folders of trained parameters.
+        limits: ``max_methods`` is the most.
+
+    Raises:
+        MethodError: If there are none, or too many.
+    """
+    if not methods:
+        raise MethodError("No method was chosen.", "Choose at least one.")
+    if len(methods) > limits.max_methods:
+        raise MethodError(
+            f"{len(methods)} methods were chosen, more than the {limits.max_methods} that fit side by side.",
+            "Choose fewer.",
+        )
+    members = (make_member(one, info, shots, dataset, folders) for one in methods)
+    return tuple({member.method_id: member for member in members}.values())
+
+
+def make_member(
+    item: str | Method, info: BackboneInfo, shots: int, dataset: str | None = None, folders: Sequence[Path] = ()
+) -> Member:
+    """One method made ready, or the reason why it can't be; see ``choose_members``."""
+    try:
+        method = item if isinstance(item, Method) else create_method(item)
+    except VlmadError as error:
+        return Member(str(item), str(item), 0, error=str(error))
+    used = shots if method.capabilities.few_shot else 0
+    plain = Member(method.id, method.title(used), used, method)
+    reason = why_not(method, used)
+    if reason or not method.capabilities.trained:
+        return replace(plain, error=reason)
+    path = find_parameters(method.name, info, dataset, folders)
+    if path is None:
+        other = f" on other data than {dataset}" if dataset else ""
+        return replace(
+            plain,
+            error=f"{plain.title} has no parameters trained with {info.title}{other}. "
+            f"Train them: python -m vlmad_core train {method.name} --data NAME --backbone {info.id}",
+        )
+    try:
+        tensors, record = load_parameters(path, method.name, info)
+    except VlmadError as error:
+        return replace(plain, error=str(error))
+    file = f"{path.parent.name}/{path.name}"
+    return replace(plain, parameters=tensors, parameters_file=file, trained_on=record.training_data)
+
+
+def why_not(method: Method, shots: int) -> str | None:
+    """Why a method can't judge a single image with so many references; None if it can.
+
+    Args:
+        method: The method.
+        shots: References it would use.
+    """
+    if not method.capabilities.vision_language:
+        return f"{method.title()} runs on a network of its own, which knows images only, and is measured by precompute."
+    if method.is_transductive(shots):
+        return f"{method.title(shots)} needs all test images of a set and can't judge a single one."
+    if not shots and method.capabilities.needs_references:
+        return f"{method.title()} compares with normal references. Give at least one."
+    return method.why_not_applicable(shots)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A member's scorer, its opinion of the references, and what making both took, in seconds by stage."""
+
+    scorer: Scorer
+    normals: Normals
+    seconds: Mapping[str, float]
+
+
+class Panel:
+    """Methods made ready for one category; belongs to one visitor.
+
+    Args:
+        engine: The engine, shared with others.
+        category: The part in words; see ``category_words``.
+        members: As ``choose_members`` gives them.
+        references: Images of normal parts.
+        features: The visitor's feature cache; a new one by default.
+
+    Raises:
+        DatasetError: If the words can't be used.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        category: str,
+        members: Sequence[Member],
+        references: Sequence[Picture] = (),
+        features: FeatureCache | None = None,
+    ) -> None:
+        self.engine = engine
+        self.category = category_words(category)
+        self.members = tuple(members)
+        self.references = tuple(references)
+        self._cache = features or FeatureCache()
+        self._known: dict[FeatureRequest, Features] = {}
+        self._reference_seconds: dict[FeatureRequest, float] = {}
+        self._ready: dict[str, _Ready] = {}
+
+    def judge(self, picture: Picture, skip: Collection[str] = ()) -> Iterator[LivePrediction]:
+        """Judge an image; each method's result is yielded as soon as it is there, the quick ones first.
+
+        Methods that read no windows come before those that do: running the tower over all windows takes several
+        times as long as one pass over the image. A method that fails yields its error, and the others go on.
+
+        Args:
+            picture: The image.
+            skip: Ids of methods whose results are known already.
+        """
+        members = [member for member in self.members if member.method_id not in skip]
+        able = [member for member in members if member.error is None]
+        for member in members:
+            if member.error is not None:
+                yield _failed(member, member.error)
+        needs = {member.method_id: self._needs(member) for member in able}
+        plain = [member for member in able if not needs[member.method_id].windows]
+        windowed = [member for member in able if needs[member.method_id].windows]
+        base = reduce(or_, (replace(request, windows=frozenset()) for request in needs.values()), FeatureRequest())
+        full = reduce(or_, needs.values(), FeatureRequest())
+        if plain:
+            yield from self._together(plain, base, picture)
+        if windowed:
+            yield from self._together(windowed, full, picture)
+
+    def _together(
+        self, members: Sequence[Member], request: FeatureRequest, picture: Picture
+    ) -> Iterator[LivePrediction]:
+        """Methods that share a pass; if what they ask for can't be had together, each is tried by itself."""
+        try:
+            features, seconds = self._cache.get(self.engine, picture, request)
+        except VlmadError as error:
+            if len(members) == 1:
+                yield _failed(members[0], str(error))
+            else:
+                for member in members:
+                    yield from self._together([member], self._needs(member), picture)
+            return
+        for member in members:
+            yield self._judge(member, request, features, seconds)
+
+    def _needs(self, member: Member) -> FeatureRequest:
+        assert member.method is not None
+        return member.method.needs(self.engine.info, member.shots)
+
+    def _judge(
+        self, member: Member, request: FeatureRequest, features: Features, seconds: Mapping[str, float]
+    ) -> LivePrediction:
+        try:
+            return self._prediction(member, request, features, seconds)
+        except VlmadError as error:
+            reason = str(error)
+        except Exception as error:  # a method of someone else's may fail in any way; the others go on
+            reason = f"{member.title} failed: {type(error).__name__}: {error}"
+        return _failed(member, reason)
+
+    def _prediction(
+        self, member: Member, request: FeatureRequest, features: Features, shared: Mapping[str, float]
+    ) -> LivePrediction:
+        ready = self._prepared(member, request)
+        spent = dict(shared)
+        if request in self._reference_seconds:
+            spent["references"] = self._reference_seconds[request]
+        with self.engine.turns.take():
+            begun = time.perf_counter()
+            predictions = ready.scorer.score(features)
+            scored = time.perf_counter()
+            anomaly_map = _map(predictions, MAP_SIZE)
+            enlarged = time.perf_counter()
+            reasons = ready.scorer.explain(features)[0]
+            near = ready.scorer.nearest_patches(features)
+        nearest = None
+        if near is not None:
+            nearest = Nearest(features.grid, near[0][0].float().numpy(), near[1][0].numpy())
+        return LivePrediction(
+            method_id=member.method_id,
+            title=member.title,
+            shots=member.shots,
+            image_score=float(predictions.image_score[0]),
+            anomaly_map=None if anomaly_map is None else anomaly_map[0],
+            seconds={**spent, **ready.seconds, "scoring": scored - begun, "map": enlarged - scored},
+            reasons=reasons,
+            nearest=nearest,
+            normals=ready.normals,
+            trained_on=member.trained_on,
+        )
+
+    def _prepared(self, member: Member, request: FeatureRequest) -> _Ready:
+        """The member's scorer and its opinion of the references; made once for all images."""
+        if member.method_id not in self._ready:
+            known = self._reference_features(request)
+            with self.engine.turns.take():
+                start = time.perf_counter()
+                scorer = self._scorer(member, known if member.shots else None)
+                seconds = {"text and memory": time.perf_counter() - start}
+            start = time.perf_counter()
+            normals = self._normals(member, scorer, known)
+            if known is not None:
+                seconds["threshold"] = time.perf_counter() - start
+            self._ready[member.method_id] = _Ready(scorer, normals, seconds)
+        return self._ready[member.method_id]
+
+    def _scorer(self, member: Member, references: Features | None) -> Scorer:
+        assert member.method is not None
+        return member.method.prepare(self.category, self.engine.text, references, member.parameters)
+
+    def _reference_features(self, request: FeatureRequest) -> Features | None:
+        """Features of all references; each passes the tower by itself, so that nobody waits for all of them."""
+        if self.references and request not in self._known:
+            start = time.perf_counter()
+            parts = [self._cache.get(self.engine, one, request)[0] for one in self.references]
+            self._known[request] = concatenate_features(parts)
+            self._reference_seconds[request] = time.perf_counter() - start
+        return self._known.get(request)
+
+    def _normals(self, member: Member, scorer: Scorer, known: Features | None) -> Normals:
+        """Judge each reference as if it were not one: a memory that held it would find it far too familiar."""
+        if known is None:
+            return Normals(reason="There are no normal references.")
+        count = len(self.references)
+        if member.shots and count < 2:
+            return Normals(reason="A single reference can't be judged by a memory of itself; give at least two.")
+        scores: list[float] = []
+        maps: list[Map] = []
+        for number in range(count):
+            with self.engine.turns.take():
+                judge = scorer
+                if member.shots:
+                    judge = self._scorer(member, known.select([i for i in range(count) if i != number]))
+                predictions = judge.score(known.select(slice(number, number + 1)))
+                own = _map(predictions, NORMAL_MAP_SIZE)
+            scores.append(float(predictions.image_score[0]))
+            maps += [] if own is None else [own[0]]
+        return Normals(tuple(scores), tuple(maps))
+
+
+def _failed(member: Member, reason: str) -> LivePrediction:
+    return LivePrediction(member.method_id, member.title, member.shots, error=reason)
+
+
+def _map(predictions: Predictions, side: int) -> NDArray[np.float32] | None:
+    if predictions.grids is None or predictions.map_rule is None:
+        return None
+    return anomaly_maps(predictions.grids, predictions.map_rule, (side, side)).numpy()
