@@ -15,8 +15,8 @@ from vlmad_core.training.bundled_model import new_model, save_model
 from vlmad_core.training.view_bank import ViewBank
 
 RECIPE = Recipe(
-    steps=4,
-    distil_share=0.5,
+    distil_steps=2,
+    caption_steps=2,
     views_per_step=4,
     pairs_per_step=3,
     free_per_step=2,
@@ -77,7 +77,7 @@ def test_without_an_anchor_captions_are_alone(few_views: ViewBank, small_tokeniz
 
 
 def test_distillation_comes_nearer_to_the_teacher(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
-    recipe = Recipe(steps=24, distil_share=1.0, views_per_step=8, warmup=3, seed=1)
+    recipe = Recipe(24, 0, views_per_step=8, warmup=3, seed=1)
     seen: list[dict[str, float]] = []
     make_trainer(few_views, small_tokenizer, recipe).train(24, lambda step, losses: seen.append(losses))
     for name in ("features", "likeness"):
@@ -85,7 +85,7 @@ def test_distillation_comes_nearer_to_the_teacher(few_views: ViewBank, small_tok
 
 
 def test_captions_learn_to_tell_the_states_of_a_few_pairs(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
-    recipe = Recipe(steps=20, distil_share=0.0, pairs_per_step=6, free_per_step=2, warmup=5, seed=1)
+    recipe = Recipe(0, 20, pairs_per_step=6, free_per_step=2, warmup=5, seed=1)
     seen: list[dict[str, float]] = []
     make_trainer(few_views, small_tokenizer, recipe).train(20, lambda step, losses: seen.append(losses))
     captions = [losses["captions"] + losses["states"] + losses["windows"] + losses["dense"] for losses in seen]

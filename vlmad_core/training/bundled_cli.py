@@ -46,13 +46,13 @@ class Collection:
         validation: Pairs of held-out categories, for the gates.
     """
 
-    pairs: int = 5_760
+    pairs: int = 6_144
     generic: int = 9_216
     validation: int = 500
 
 
 SMOKE = Collection(pairs=64, generic=192, validation=250)
-SMOKE_RECIPE = Recipe(steps=8, views_per_step=8, pairs_per_step=4, free_per_step=2, warmup=2)
+SMOKE_RECIPE = Recipe(distil_steps=4, caption_steps=4, views_per_step=8, pairs_per_step=4, free_per_step=2, warmup=2)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="where the model goes")
     parser.add_argument("--views-dir", type=Path, metavar="DIR", help="training views (default: OUT/views)")
     parser.add_argument("--seed", type=int, default=0, help="of pictures, initialisation and batches")
-    parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimiser steps")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs=2,
+        default=(Recipe.distil_steps, Recipe.caption_steps),
+        metavar=("DISTIL", "CAPTIONS"),
+        help="optimiser steps of the two phases",
+    )
     parser.add_argument("--pairs", type=int, default=Collection.pairs, help="rendered pairs to train on")
     parser.add_argument("--generic", type=int, default=Collection.generic, help="generic pictures to train on")
     parser.add_argument(
@@ -77,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and report; the model folder is complete once ``training.json`` is there."""
-    recipe = Recipe(steps=args.steps, seed=args.seed, anchor_weight=args.anchor)
+    distil, captions = args.steps
+    recipe = Recipe(distil_steps=distil, caption_steps=captions, seed=args.seed, anchor_weight=args.anchor)
     collection = Collection(args.pairs, args.generic)
     if args.smoke:
         recipe, collection = replace(SMOKE_RECIPE, seed=args.seed, anchor_weight=args.anchor), SMOKE

@@ -49,13 +49,13 @@ class Recipe:
     """Everything a training depends on beside the views.
 
     Attributes:
-        steps: Optimiser steps.
-        distil_share: Share of the steps, the first, that distil only, on generic pictures.
+        distil_steps: Optimiser steps that distil only, on generic pictures.
+        caption_steps: Steps after these, with captions and rendered pictures.
         views_per_step: Views in a step that distils only.
         pairs_per_step: Pairs with captions in a later step; twice as many views.
         free_per_step: Views without captions beside them.
         learning_rate: Of all parameters, until it falls; Muon's is scaled to AdamW's.
-        decay_share: Share of the steps, the last, over which the rate falls linearly to zero.
+        decay_share: Share of all steps, the last, over which the rate falls linearly to zero.
         weight_decay: Of AdamW.
         warmup: Steps of linear warm-up, at the start and once more for the text when captions begin.
         anchor_weight: Weight of distillation once captions are there.
@@ -65,8 +65,8 @@ class Recipe:
         seed: Of initialisation, batches and captions.
     """
 
-    steps: int = 3200
-    distil_share: float = 0.44
+    distil_steps: int = 1408
+    caption_steps: int = 1600
     views_per_step: int = 16
     pairs_per_step: int = 11
     free_per_step: int = 6
@@ -79,6 +79,11 @@ class Recipe:
     window_weight: float = 1.0
     dense_weight: float = 0.5
     seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """All steps."""
+        return self.distil_steps + self.caption_steps
 
 
 class Trainer:
@@ -112,10 +117,6 @@ class Trainer:
         self.state_scale = nn.Parameter(torch.tensor(2.0))
         self.optimizers = self._optimizers()
         self.step = 0
-
-    @property
-    def _captions_from(self) -> int:
-        return round(self.recipe.distil_share * self.recipe.steps)
 
     def train(self, until: int, report: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Train up to a step; equal calls in pieces give what one call gives."""
@@ -174,7 +175,7 @@ class Trainer:
         early = {id(p) for p in seeing}
         reading = [p for p in model.parameters() if id(p) not in early]
         reading += [*self.dense.parameters(), self.state_scale]
-        late = self._captions_from
+        late = self.recipe.distil_steps
         muon = torch.optim.Muon(
             [{"params": vision, "start": 0}, {"params": text, "start": late}],
             lr=recipe.learning_rate,
@@ -196,7 +197,7 @@ class Trainer:
         recipe = self.recipe
         chance = np.random.default_rng([recipe.seed, self.step])
         generator = torch.Generator().manual_seed(int(chance.integers(2**62)))
-        if self.step < self._captions_from:
+        if self.step < self.recipe.distil_steps:
             rows = chance.choice(self.bank.generic, recipe.views_per_step, replace=False)
             pictures, targets, _ = self.bank.take(rows)
             _, taps = run_blocks(self.model, first_tokens(self.model, normalise(pictures)), tuple(TAPS))
