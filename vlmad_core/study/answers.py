@@ -72,8 +72,11 @@ def answers(store: Store, one: Comparison, plan: StudyPlan | None = None) -> tup
     plan = plan or study_plan()
     source = _Source(store, one, plan)
     reported = load_reported()
+    claims = pd.concat(
+        [reported_leaderboard(reported, dataset, metrics=MEANT_FOR) for dataset in PUBLISHED], ignore_index=True
+    )
     return tuple(
-        Answer(question, tuple(_finding(part, source) for part in question.parts), _papers(question, reported))
+        Answer(question, tuple(_finding(part, source) for part in question.parts), _papers(question, claims))
         for question in plan.questions
     )
 
@@ -88,7 +91,11 @@ class _Source:
             for line in reversed(one.lines())
         }
         frame = store.metrics(run.id for line in self.lines.values() for run in line.runs)
-        self.metrics = frame[frame["eval_size"].isna() | (frame["eval_size"] == EVAL_SIZE)]
+        kept = frame[(frame["eval_size"].isna() | (frame["eval_size"] == EVAL_SIZE)) & frame["value"].notna()]
+        self.cells: dict[tuple[str, str], list[tuple[str, float, int]]] = defaultdict(list)
+        names = ("run_id", "metric", "category", "value", "n")
+        for run_id, metric, category, value, n in zip(*(kept[name] for name in names), strict=True):
+            self.cells[run_id, metric].append((str(category), float(value), int(n)))
 
     def line(self, variant: Variant, shots: int | None = None) -> Line | None:
         """The runs of a variant, or None."""
@@ -101,18 +108,18 @@ class _Source:
         line = self.line(variant, shots)
         if line is None:
             return None
-        ids = [run.id for run in line.runs]
-        rows = self.metrics[self.metrics["run_id"].isin(ids) & (self.metrics["metric"] == metric)]
         draws: dict[str, list[float]] = defaultdict(list)
         images: dict[str, int] = {}
-        for row in rows.to_dict("records"):
-            if not pd.isna(row["value"]):
-                draws[str(row["category"])].append(float(row["value"]))
-                images[str(row["category"])] = int(row["n"])
+        for run in line.runs:
+            for category, value, n in self.cells[run.id, metric]:
+                draws[category].append(value)
+                images[category] = n
         if not draws:
             return None
         values = {category: float(np.mean(found)) for category, found in sorted(draws.items())}
-        return Measured(variant.name, variant.label, values, dict(draws), tuple(ids), sum(images.values()))
+        return Measured(
+            variant.name, variant.label, values, dict(draws), tuple(run.id for run in line.runs), sum(images.values())
+        )
 
 
 def _finding(part: Part, source: _Source) -> Finding:
@@ -171,15 +178,10 @@ def _costs(part: CostQuestion, source: _Source) -> Finding:
     return costs(part.name, part.ask, part.metric, [(ms, one) for ms, one in places if not math.isnan(ms)])
 
 
-def _papers(question: Question, reported: pd.DataFrame) -> pd.DataFrame:
-    boards = []
-    for dataset in PUBLISHED:
-        for method, shots in question.papers:
-            board = reported_leaderboard(reported, dataset, metrics=MEANT_FOR, shots=shots)
-            boards.append(board[board["method_id"] == method])
+def _papers(question: Question, claims: pd.DataFrame) -> pd.DataFrame:
     columns = ["dataset", "method", "variant", "shots", "metric", "value", "citation", "location", "origin"]
-    found = [board[columns] for board in boards if not board.empty]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+    asked = [pair in question.papers for pair in zip(claims["method_id"], claims["shots"], strict=True)]
+    return claims.loc[asked, columns].reset_index(drop=True)
 
 
 def as_json(found: Mapping[str, Sequence[Answer]]) -> dict[str, object]:
