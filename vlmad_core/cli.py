@@ -65,7 +65,10 @@ COMMANDS: Mapping[str, Command] = {
         commands={
             "methods": Command("latency, throughput and memory of methods", "vlmad_core.benchmark.methods"),
             "metrics": Command("metrics against other implementations", "vlmad_core.benchmark.metrics"),
+            "engine": Command("what sharing passes and the feature cache save", "vlmad_core.benchmark.engine"),
             "app": Command("the dashboard", "vlmad_core.benchmark.app"),
+            "live": Command("the live demo, from upload to verdicts", "vlmad_core.benchmark.live"),
+            "prompts": Command("from an edit of the words to new numbers", "vlmad_core.benchmark.prompts"),
         },
     ),
     "check-reference": Command("hold a method against reference outputs", "vlmad_core.methods.reference.check"),
