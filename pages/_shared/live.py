@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from vlmad_core.live.choices import Choice
     from vlmad_core.live.engine import Engine, FeatureCache
     from vlmad_core.live.inputs import Picture
-    from vlmad_core.live.panel import LivePrediction, Panel
+    from vlmad_core.live.panel import Panel
+    from vlmad_core.live.prediction import LivePrediction
     from vlmad_core.live.record import ImageResult
     from vlmad_core.live.verdicts import Opinion, Yardstick
 
@@ -146,7 +147,8 @@ def panel(
     Raises:
         VlmadError: If the words or the methods can't be used.
     """
-    from vlmad_core.live.panel import Panel, choose_members
+    from vlmad_core.live.members import choose_members
+    from vlmad_core.live.panel import Panel
 
     info = engine.info
     parts = (info.weights_hash, info.precision, info.image_size, words, dataset, *names, "|")

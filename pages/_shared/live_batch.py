@@ -12,7 +12,8 @@ from pages._shared import live, selection
 
 if TYPE_CHECKING:
     from vlmad_core.live.inputs import Given, Picture
-    from vlmad_core.live.panel import LivePrediction, Panel
+    from vlmad_core.live.panel import Panel
+    from vlmad_core.live.prediction import LivePrediction
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
 

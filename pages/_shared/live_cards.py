@@ -115,7 +115,7 @@ def show(task: live.Task, opinions: Sequence[Opinion], look: Look) -> Drawn:
 
 def show_times(opinions: Sequence[Opinion]) -> None:
     """Where the time went."""
-    from vlmad_core.live.panel import SHARED_STAGES
+    from vlmad_core.live.prediction import SHARED_STAGES
 
     done = [one.prediction for one in opinions if one.prediction.seconds]
     if not done:

@@ -13,7 +13,7 @@ from vlmad_core.figures.overlay import encode
 from vlmad_core.figures.patches import PICK, SIDE, patch_chart
 
 if TYPE_CHECKING:
-    from vlmad_core.live.panel import LivePrediction
+    from vlmad_core.live.prediction import LivePrediction
 
 TOWARDS = {"abnormal": "abnormal ↑", "normal": "normal ↓"}
 

@@ -14,6 +14,7 @@ import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+collect_ignore = ["slow_method.py"]
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -112,13 +113,15 @@ def app_server() -> ModuleType:
 @pytest.fixture(scope="session")
 def serve(app_server: ModuleType) -> Iterator[Callable[..., str]]:
     """A function that serves the app on a store and gives its address; all servers end with the session."""
-    running: dict[tuple[Path, Path | None], tuple[Any, str]] = {}
+    running: dict[tuple[Path, Path | None, str], tuple[Any, str]] = {}
 
-    def start(store: Path, backbone: Path | None = None) -> str:
-        if (store, backbone) not in running:
+    def start(store: Path, backbone: Path | None = None, plugins: str = "") -> str:
+        key = (store, backbone, plugins)
+        if key not in running:
             extra = {"VLMAD_BACKBONE": str(backbone)} if backbone else {}
-            running[store, backbone] = app_server.start_server(store, extra)
-        return running[store, backbone][1]
+            extra |= {"VLMAD_PLUGINS": plugins} if plugins else {}
+            running[key] = app_server.start_server(store, extra)
+        return running[key][1]
 
     yield start
     for process, _ in running.values():

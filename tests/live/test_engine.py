@@ -12,7 +12,8 @@ import torch
 
 from vlmad_core.backbones import FeatureRequest
 from vlmad_core.live.engine import Engine, FeatureCache, SharedText, Turns
-from vlmad_core.live.panel import Panel, choose_members
+from vlmad_core.live.members import choose_members
+from vlmad_core.live.panel import Panel
 
 PATIENCE = 30.0
 

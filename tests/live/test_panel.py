@@ -9,7 +9,9 @@ from vlmad_core.backbones import FeatureRequest
 from vlmad_core.datasets.images import DEFAULT_LIMITS
 from vlmad_core.errors import MethodError
 from vlmad_core.live.engine import Engine, FeatureCache
-from vlmad_core.live.panel import MAP_SIZE, Panel, choose_members
+from vlmad_core.live.members import choose_members
+from vlmad_core.live.panel import Panel
+from vlmad_core.live.prediction import MAP_SIZE
 from vlmad_core.methods import anomaly_maps, create_method
 
 

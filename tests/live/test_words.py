@@ -4,7 +4,8 @@ import pytest
 
 from vlmad_core.errors import DatasetError
 from vlmad_core.live.engine import Engine
-from vlmad_core.live.panel import Panel, choose_members
+from vlmad_core.live.members import choose_members
+from vlmad_core.live.panel import Panel
 from vlmad_core.live.words import category_words
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlmad_core.backbones.info import PRECISIONS, BackboneInfo, Precision
-from vlmad_core.live.panel import make_member
+from vlmad_core.live.members import make_member
 from vlmad_core.methods import list_methods
 
 KNOWN_BACKBONES = (

@@ -13,7 +13,8 @@ from vlmad_core.live.inputs import Item, Picture, Source, gather
 if TYPE_CHECKING:
     from vlmad_core.backbones.info import Precision
     from vlmad_core.live.engine import Engine
-    from vlmad_core.live.panel import LivePrediction, Panel
+    from vlmad_core.live.panel import Panel
+    from vlmad_core.live.prediction import LivePrediction
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
 
@@ -67,7 +68,8 @@ def predict(
         >>> judged = vlmad_core.predict("part.png", "metal nut", ["clip_cpe", "winclip"])  # doctest: +SKIP
         >>> print(judged.table())  # doctest: +SKIP
     """
-    from vlmad_core.live.panel import Panel, choose_members
+    from vlmad_core.live.members import choose_members
+    from vlmad_core.live.panel import Panel
     from vlmad_core.live.record import Judged, setup_of
     from vlmad_core.live.words import category_words
 

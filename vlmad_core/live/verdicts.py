@@ -8,7 +8,7 @@ from typing import Literal
 
 from vlmad_core.backbones import BackboneInfo
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale
-from vlmad_core.live.panel import LivePrediction
+from vlmad_core.live.prediction import LivePrediction
 from vlmad_core.metrics.thresholds import (
     Origin,
     Threshold,
