@@ -5,11 +5,19 @@ import streamlit as st
 
 from pages._shared import data, frame, selection
 from pages._shared.threshold import choose_threshold
-from vlmad_core.figures.bars import reliability_figure
-from vlmad_core.figures.curves import curve_figure, score_histogram
+from vlmad_core.figures.calibration import NamedReliability, reliability_figure
+from vlmad_core.figures.curves import curve_figure, curves_csv, score_histogram
+from vlmad_core.figures.grid import category_label
 from vlmad_core.results.comparison import Line
-from vlmad_core.results.slices import reliability
+from vlmad_core.results.slices import calibrations
 from vlmad_core.results.verdicts import confusion, counts, image_thresholds, judge
+
+WHAT_SCORES_ARE = (
+    "**These scores are not probabilities.** They put images in an order: similarities to prompts or distances to "
+    "references, some brought between 0 and 1 by a softmax whose temperature the authors fixed. And here {share} of "
+    "the images are anomalous because the data set was made so; few lines have so many. Read the curve as what a score "
+    "meant on this set, not as how likely a part of yours is defective."
+)
 
 frame.begin("accuracy")
 one = frame.comparison()
@@ -17,6 +25,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     category = frame.choose_category(one.categories)
     shots = frame.choose_shots(one)
 lines = one.lines(shots)
+where = selection.tidy(category_label(category))
 
 
 def draw(title: str, kind: str, metric: str, base_rate: float | None = None) -> None:
@@ -28,58 +37,98 @@ def draw(title: str, kind: str, metric: str, base_rate: float | None = None) -> 
         return
     st.plotly_chart(
         curve_figure(found, kind, base_rate=base_rate), config=frame.PLOT,
-        alt=f"{title} of {len(found)} methods on {category}",
+        alt=f"{title} of {len(found)} methods on {where}",
+    )  # fmt: skip
+    st.download_button(
+        "Points as csv", lambda: curves_csv(found), f"{kind}-{one.dataset}-{category}.csv", "text/csv",
+        key=f"points-{kind}", icon=":material/download:", type="tertiary", on_click="ignore",
     )  # fmt: skip
 
 
 def show_scores(line: Line) -> None:
-    """Scores of one method with a threshold: histogram, confusion matrix, reliability."""
+    """Scores of one method with a threshold: histogram and confusion matrix."""
     run = line.run_with(category)
-    if run is None:
-        st.caption(f"{line.title} has no scores for this category yet.")
-        return
-    images = data.store().images(run.id, category)
+    images = data.store().images(run.id, category) if run else pd.DataFrame()
     with controls:
-        threshold = choose_threshold(images, image_thresholds(run, category, images))
-    if threshold is None:
-        st.caption(f"{line.title} has no scores for this category.")
+        threshold = choose_threshold(images, image_thresholds(run, category, images)) if run else None
+    if run is None or threshold is None:
+        st.info(
+            f"{selection.tidy(line.title)} has no scores for this category yet. This computes them:",
+            icon=":material/hourglass_empty:",
+        )
+        st.code(frame.precompute_command(one, line.id, shots), language="bash", wrap_lines=True)
         return
     judged = judge(images, threshold.value)
-    number = counts(judged)
     st.caption(f"Threshold {threshold.value:.4g}: {threshold.origin}.")
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.plotly_chart(
             score_histogram(judged, threshold.value), config=frame.PLOT,
-            alt=f"Scores of normal and defective images of {category} with the threshold",
+            alt=f"Scores of normal and defective images of {where} with the threshold at {threshold.value:.4g}",
         )  # fmt: skip
     with right:
-        st.table(
-            confusion(number), border="horizontal", alt="Confusion matrix at the threshold",
-        )  # fmt: skip
-        if st.button("See the mistakes", icon=":material/arrow_forward:", type="tertiary"):
-            selection.open_page("failures", category=category, method=line.id, shots=str(shots))
-    with st.expander("Do the scores mean what they say?", icon=":material/target:"):
-        scores = judged["score"].astype(float)
-        if scores.between(0, 1).all():
-            st.plotly_chart(
-                reliability_figure(reliability(judged), line.method, line.title), config=frame.PLOT,
-                alt=f"Share of defective images over the score of {line.title}",
+        matrix = confusion(counts(judged))
+        st.table(matrix, border="horizontal", alt="Confusion matrix at the threshold")
+        with st.container(horizontal=True):
+            if st.button("See the mistakes", icon=":material/arrow_forward:", type="tertiary"):
+                at = {"threshold": threshold.name or f"{threshold.value:.6g}"}
+                selection.open_page("failures", category=category, method=line.id, shots=str(shots), **at)
+            st.download_button(
+                "As csv", lambda: matrix.to_csv(), f"confusion-{one.dataset}-{category}-{line.id}.csv", "text/csv",
+                icon=":material/download:", type="tertiary", on_click="ignore",
             )  # fmt: skip
-            st.caption("On the dotted line a score of 0.7 means that 7 in 10 such images are defective.")
+
+
+def show_calibration(share: float) -> None:
+    """Reliability of all methods whose scores may be read between 0 and 1, and a plain word on what scores are."""
+    found = calibrations(data.store(), lines, category)
+    st.markdown(WHAT_SCORES_ARE.format(share=f"{share:.0%}"))
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        inside = [NamedReliability(c.method, c.title, c.points) for c in found if c.error is not None]
+        if inside:
+            st.plotly_chart(
+                reliability_figure(inside, share), config=frame.PLOT,
+                alt=f"Share of anomalous images over the score of {len(inside)} methods on {where}",
+            )  # fmt: skip
+            st.caption("Dotted: where a score would be a probability, and the share of anomalous images among all.")
         else:
-            st.caption("The scores of this method do not lie between 0 and 1: they are no probabilities.")
+            st.caption("No method here has scores between 0 and 1.")
+    with right:
+        table = pd.DataFrame(
+            {
+                "Method": [selection.tidy(c.title) for c in found],
+                "Scores": [f"{c.low:.3g} – {c.high:.3g}" for c in found],
+                "ECE": ["–" if c.error is None else f"{c.error:.3f}" for c in found],
+            }
+        ).set_index("Method")
+        st.table(table, border="horizontal", alt="Range of scores and expected calibration error by method")
+        st.caption(
+            "Expected calibration error: mean distance of a score from the share of anomalous images among ten groups "
+            "of like score; 0 is best. A dash: the scores leave 0 to 1 and can't be read as probabilities."
+        )
+        st.download_button(
+            "As csv", lambda: table.to_csv(), f"calibration-{one.dataset}-{category}.csv", "text/csv",
+            key="calibration-csv", icon=":material/download:", type="tertiary", on_click="ignore",
+        )  # fmt: skip
 
 
 first_run = next((run for line in lines if (run := line.run_with(category))), None)
 labels = data.store().images(first_run.id, category)["label"] if first_run else pd.Series(dtype=float)
+base_rate = float(labels.astype(float).mean()) if len(labels) else None
 left, right = st.columns(2, gap="large")
 with left:
     draw("ROC", "roc", "image_auroc")
 with right:
-    draw("Precision and recall", "pr", "image_ap", float(labels.astype(float).mean()) if len(labels) else None)
+    draw("Precision and recall", "pr", "image_ap", base_rate)
 st.subheader("Scores and threshold", anchor=False)
 controls = st.container(horizontal=True, vertical_alignment="bottom")
 with controls:
     chosen = frame.choose_method(lines)
 show_scores(chosen)
+part = st.expander(
+    "Calibration: do scores mean what they say?", icon=":material/target:", key="calibration", on_change="rerun"
+)
+if part.open and base_rate is not None:
+    with part:
+        show_calibration(base_rate)

@@ -5,10 +5,11 @@ import streamlit as st
 from pages._shared import data, frame, selection
 from vlmad_core.figures.grid import SELECTION, category_grid, category_label
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.comparison import cells, differences, with_means
+from vlmad_core.results.comparison import differences, with_means
 from vlmad_core.results.tables import wide_cells
 
 NONE = "none"
+VIEWS = {"grid": "Grid", "table": "Table"}
 
 frame.begin("categories")
 one = frame.comparison()
@@ -18,47 +19,41 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     shots = frame.choose_shots(one)
     lines = one.lines(shots)
     by_id = {line.id: line for line in lines}
-    reference = st.selectbox(
-        "Show as difference to", [NONE, *by_id], width=185, key="difference_to",
+    reference = selection.choose(
+        "versus", "Show as difference to", [NONE, *by_id], NONE, width=200,
         format_func=lambda name: "Nothing (absolute)" if name == NONE else by_id[name].title,
     )  # fmt: skip
     as_table = (
-        st.segmented_control("View", ["Grid", "Table"], default="Grid", required=True, key="grid_view") == "Table"
+        selection.choose("view", "View", list(VIEWS), "grid", segmented=True, format_func=VIEWS.__getitem__) == "table"
     )
 
 spec = METRICS[metric]
-frame_of_cells = cells(data.store(), lines, metric)
+shown = data.cells(lines, metric)
 relative = reference != NONE
 if relative:
-    frame_of_cells = differences(frame_of_cells, reference)
+    shown = differences(shown, reference)
 st.caption(
-    f"{spec.label} in percent{', minus ' + by_id[reference].title if relative else ''}. "
+    f"{spec.label} in percent{', minus ' + selection.tidy(by_id[reference].title) if relative else ''}. "
     "Choose a cell to open the failures behind its number."
 )
 clicked: tuple[str, str] | None = None
 if as_table:
-    wide = wide_cells(frame_of_cells)
+    wide = wide_cells(shown)
     event = st.dataframe(
-        wide,
+        wide, hide_index=True, placeholder="–", height="content", key="cell_table",
+        on_select="rerun", selection_mode="single-cell", alt=f"{spec.label} for each category and method, in percent",
         column_config={
             "category": st.column_config.TextColumn("Category", pinned=True),
             **{line.id: st.column_config.NumberColumn(line.title, format="%.1f") for line in lines},
         },
-        hide_index=True,
-        placeholder="–",
-        height="content",
-        on_select="rerun",
-        selection_mode="single-cell",
-        key="cell_table",
-        alt=f"{spec.label} for each category and method, in percent",
-    )
+    )  # fmt: skip
     for row, column in event.selection.cells:
         if column in by_id:
             clicked = str(wide.iloc[row]["category"]), column
 else:
-    chart = category_grid(with_means(frame_of_cells), spec.label, dark=frame.is_dark(), difference=relative)
     picked = st.altair_chart(
-        chart, on_select="rerun", selection_mode=SELECTION, key="cell_grid",
+        category_grid(with_means(shown), spec.label, dark=frame.is_dark(), difference=relative),
+        on_select="rerun", selection_mode=SELECTION, key="cell_grid",
         alt=f"Grid of {spec.label} for each category and method; choose a cell to open its failures",
     )  # fmt: skip
     for point in picked.selection.get(SELECTION, []):
@@ -66,16 +61,16 @@ else:
 if clicked is not None and clicked[0] in one.categories and clicked[1] in by_id:
     selection.open_page("failures", category=clicked[0], method=clicked[1], shots=str(shots))
 
-blanks = frame_of_cells[frame_of_cells["value"].isna()]
+blanks = shown[shown["value"].isna()]
 if len(blanks):
     with st.expander(f"{len(blanks)} blank cells, and why", icon=":material/remove:"):
-        shown = blanks.assign(category=blanks["category"].map(category_label))
+        reasons = blanks.assign(category=blanks["category"].map(category_label))
         st.dataframe(
-            shown[["category", "title", "reason"]], hide_index=True, alt="Reasons of the blank cells",
+            reasons[["category", "title", "reason"]], hide_index=True, alt="Reasons of the blank cells",
             column_config={"category": "Category", "title": "Method", "reason": "Why it is blank"},
         )  # fmt: skip
 st.download_button(
-    "Download as csv", frame_of_cells.to_csv(index=False), f"categories-{one.dataset}-{metric}.csv", "text/csv",
+    "Download as csv", lambda: shown.to_csv(index=False), f"categories-{one.dataset}-{metric}.csv", "text/csv",
     icon=":material/download:", on_click="ignore",
 )  # fmt: skip
 with st.expander(f"How {spec.label} is defined", icon=":material/info:"):

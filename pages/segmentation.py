@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from pages._shared import data, frame, image_panel, pictures, selection
 from vlmad_core.figures.bars import recall_bars
-from vlmad_core.figures.curves import curve_figure
+from vlmad_core.figures.curves import curve_figure, curves_csv
+from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import OPACITY
-from vlmad_core.results.comparison import cells
+from vlmad_core.results.comparison import Line
 from vlmad_core.results.slices import RECALL_LABELS, recalls_known, region_recall
 from vlmad_core.results.store import Missing
 
 PER_PAGE = 6
+ALL = "all"
 
 frame.begin("segmentation")
 one = frame.comparison()
@@ -19,65 +22,96 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     shots = frame.choose_shots(one)
 lines = one.lines(shots)
 store = data.store()
+where = selection.tidy(category_label(category))
 
-st.subheader("PRO curves", anchor=False)
-curves = data.named_curves(lines, category, "pixel_pro", "aupro_30")
-if curves:
+
+def show_curves() -> None:
+    """PRO curves of all methods, or why there are none."""
+    curves = data.named_curves(lines, category, "pixel_pro", "aupro_30")
+    if not curves:
+        values = data.cells(lines, "aupro_30")
+        values = values[values["category"] == category]
+        reasons = [r for r in values["reason"] if isinstance(r, str)] if values["value"].isna().all() else []
+        said = selection.tidy(reasons[0], 200) if reasons else "none was kept."
+        st.caption(f"No PRO curve for this category: {said}")
+        return
     st.plotly_chart(
         curve_figure(curves, "pro", limit=0.30),
         config=frame.PLOT,
-        alt=f"PRO curves of {len(curves)} methods on {category}",
+        alt=f"PRO curves of {len(curves)} methods on {where}",
     )
     st.caption("In brackets AUPRO@30%: the area under the shaded part. Regions are 8-connected; maps at 256 × 256.")
-else:
-    values = cells(store, lines, "aupro_30")
-    values = values[values["category"] == category]
-    kept = values["value"].notna().any()
-    reasons = [] if kept else [reason for reason in values["reason"] if isinstance(reason, str)]
-    st.caption(f"No PRO curve for this category: {selection.tidy(reasons[0], 200) if reasons else 'none was kept.'}")
+    st.download_button(
+        "Points as csv", lambda: curves_csv(curves), f"pro-{one.dataset}-{category}.csv", "text/csv",
+        icon=":material/download:", type="tertiary", on_click="ignore",
+    )  # fmt: skip
 
-known = recalls_known(store, lines, category)
-if known:
-    st.subheader("What share of each defect is found", anchor=False)
-    recall = st.segmented_control(
-        "Pixel threshold at",
-        known,
-        default=known[0],
-        required=True,
-        key="recall",
-        format_func=lambda n: RECALL_LABELS[n],
+
+def show_recall(known: tuple[str, ...]) -> None:
+    """What share of each defect is found, by its type and by its area."""
+    recall = selection.choose(
+        "recall", "Pixel threshold at", list(known), known[0], segmented=True, format_func=RECALL_LABELS.__getitem__
     )
+    by_type = region_recall(store, lines, category, recall, "type")
+    by_area = region_recall(store, lines, category, recall, "area")
     left, right = st.columns(2, gap="large")
     with left:
-        by_type = region_recall(store, lines, category, recall, "type")
         st.plotly_chart(recall_bars(by_type, "Defect type"), config=frame.PLOT, alt="Share found by defect type")
     with right:
-        by_area = region_recall(store, lines, category, recall, "area")
         st.plotly_chart(recall_bars(by_area, "Area of the defect"), config=frame.PLOT, alt="Share found by defect area")
+    st.download_button(
+        "Both as csv", lambda: pd.concat([by_type.assign(by="type"), by_area.assign(by="area")]).to_csv(index=False),
+        f"recall-{one.dataset}-{category}.csv", "text/csv", icon=":material/download:", type="tertiary",
+        on_click="ignore",
+    )  # fmt: skip
 
+
+def show_gallery(line: Line) -> None:
+    """Maps of one method over defective images, on one scale."""
+    run = line.run_with(category)
+    scale = data.rarity(run.id, category) if run else None
+    if run is None or scale is None:
+        grids = store.grids(run.id, category) if run else Missing("Not finished for this category.")
+        st.caption(grids.reason if isinstance(grids, Missing) else "There are no normal images to compare with.")
+        return
+    images = store.images(run.id, category)
+    images = images[(images["split"] == "test") & (images["label"] == 1)].sort_values(["defect_type", "image_id"])
+    types = sorted(set(images["defect_type"]))
+    with choosers:
+        kind = selection.choose(
+            "defect", "Defect type", [ALL, *types], ALL, width=180,
+            format_func=lambda name: "All" if name == ALL else category_label(name),
+        )  # fmt: skip
+    images = images if kind == ALL else images[images["defect_type"] == kind]
+    last = max(1, -(-len(images) // PER_PAGE))
+    st.session_state["gallery"] = min(st.session_state.get("gallery", 1), last)
+    page = st.session_state["gallery"]
+    tiles = []
+    for image_id in images["image_id"].iloc[(page - 1) * PER_PAGE : page * PER_PAGE]:
+        found = store.anomaly_map(run.id, category, image_id, image_panel.MAP_SIZE)
+        picture = pictures.picture(run.id, category, image_id)
+        drawn = found if isinstance(found, Missing) else pictures.mapped(picture, scale.place(found), OPACITY, True)
+        name = image_panel.short_name(image_id)
+        tiles.append(pictures.Tile(name, drawn, f"Anomaly map of {selection.tidy(line.title)} over {name}"))
+    pictures.show_tiles(tiles)
+    pictures.show_colour_bar(scale, OPACITY)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("One scale for all; the line is the outline of the true defect.", width="content")
+        if st.button("See images and scores", icon=":material/arrow_forward:", type="tertiary"):
+            selection.open_page("failures", category=category, method=line.id, shots=str(shots))
+    if last > 1:
+        st.pagination(last, key="gallery")
+
+
+st.subheader("PRO curves", anchor=False)
+show_curves()
+recalls = recalls_known(store, lines, category)
+if recalls:
+    st.subheader("What share of each defect is found", anchor=False)
+    show_recall(recalls)
 st.subheader("Maps", anchor=False)
 with_maps = [line.id for line in lines if (own := line.run_with(category)) and store.grids(own.id, category)]
-chosen = frame.choose_method(lines, with_maps[-1] if with_maps else None)
-run = chosen.run_with(category)
-scale = data.rarity(run.id, category) if run else None
-if run is None or scale is None:
-    grids = store.grids(run.id, category) if run else Missing("Not finished for this category.")
-    st.caption(grids.reason if isinstance(grids, Missing) else "There are no normal images to compare with.")
-    st.stop()
-images = store.images(run.id, category)
-images = images[(images["split"] == "test") & (images["label"] == 1)].sort_values(["defect_type", "image_id"])
-last = max(1, -(-len(images) // PER_PAGE))
-st.session_state["gallery"] = min(st.session_state.get("gallery", 1), last)
-page = st.session_state["gallery"]
-tiles = []
-for row in images.iloc[(page - 1) * PER_PAGE : page * PER_PAGE].to_dict("records"):
-    found = store.anomaly_map(run.id, category, row["image_id"], image_panel.MAP_SIZE)
-    picture = pictures.picture(run.id, category, row["image_id"])
-    shown = found if isinstance(found, Missing) else pictures.mapped(picture, scale.place(found), OPACITY, True)
-    name = image_panel.short_name(row["image_id"])
-    tiles.append(pictures.Tile(f":gray[{name}]", shown, f"Anomaly map of {chosen.title} over {name}"))
-pictures.show_tiles(tiles)
-pictures.show_colour_bar(scale, OPACITY)
-st.caption("One scale for all; the line is the outline of the true defect.")
-if last > 1:
-    st.pagination(last, key="gallery")
+choosers = st.container(horizontal=True, vertical_alignment="bottom")
+with choosers:
+    chosen = frame.choose_method(lines, with_maps[-1] if with_maps else None)
+show_gallery(chosen)

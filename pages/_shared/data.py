@@ -15,7 +15,8 @@ import streamlit as st
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
 from vlmad_core.results.aggregate import leaderboard
-from vlmad_core.results.comparison import Comparison, Line, cells, comparisons
+from vlmad_core.results.comparison import Comparison, Line, comparisons
+from vlmad_core.results.comparison import cells as measured_cells
 from vlmad_core.results.groups import Groups, LineKey, line_key
 from vlmad_core.results.groups import groups as grouped
 from vlmad_core.results.kinds import category_kinds
@@ -183,6 +184,20 @@ def raw(run_ids: tuple[str, ...], category: str) -> ColourScale | None:
     return _raw(roots, signature(roots), run_ids, category)
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def _cells(
+    roots: tuple[Path, ...], mark: str, keys: tuple[str, ...], metric: str, _lines: Sequence[Line]
+) -> pd.DataFrame:
+    return measured_cells(_store(roots, mark), _lines, metric)
+
+
+def cells(lines: Sequence[Line], metric: str) -> pd.DataFrame:
+    """A metric for each category and line, as ``vlmad_core.results.comparison.cells`` gives it."""
+    roots = store_roots()
+    keys = tuple(f"{line.id} {run.id}" for line in lines for run in line.runs)
+    return _cells(roots, signature(roots), keys, metric, lines)
+
+
 def named_curves(lines: Sequence[Line], category: str, curve: str, metric: str) -> list[NamedCurve]:
     """The curves of all lines that kept them, named with their value.
 
@@ -192,7 +207,7 @@ def named_curves(lines: Sequence[Line], category: str, curve: str, metric: str) 
         curve: Name of the curve, such as ``image_roc``.
         metric: The metric whose value is written beside the name.
     """
-    values = cells(store(), lines, metric)
+    values = cells(lines, metric)
     found = []
     for line in lines:
         run = line.run_with(category)

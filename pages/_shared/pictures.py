@@ -60,17 +60,15 @@ class Tile:
 
 
 def show_tiles(tiles: Iterable[Tile], width: int = 132) -> None:
-    """Lay pictures side by side; on a narrow page they wrap."""
+    """Lay pictures side by side, what each is below it; on a narrow page they wrap."""
     grid = st.grid("auto", min_column_width=width, gap="small")
     for tile in tiles:
         with grid.cell():
-            st.markdown(tile.title)
+            below = f"{tile.title}  \n:gray[{tile.caption}]" if tile.caption else tile.title
             if isinstance(tile.pixels, Missing):
-                st.caption(tile.pixels.reason)
+                st.caption(f"{below}  \n:gray[{tile.pixels.reason}]")
             else:
-                st.image(encode(enlarge(tile.pixels, SHORTEST)), width="stretch", alt=tile.alt)
-            if tile.caption:
-                st.caption(tile.caption)
+                st.image(encode(enlarge(tile.pixels, SHORTEST)), below, width="stretch", alt=tile.alt)
 
 
 def show_colour_bar(scale: ColourScale, opacity: float) -> None:

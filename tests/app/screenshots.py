@@ -6,77 +6,51 @@ Not a test: pictures are made to be looked at. The functions that serve the app 
 from __future__ import annotations
 
 import argparse
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterable, Mapping
+import ast
+import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from vlmad_core.benchmark.serving import FLAGS, PATIENCE, find_browser, start_server, stop_server
+
 ROOT = Path(__file__).parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-PAGES = (
-    "overview", "leaderboard", "categories", "accuracy", "segmentation", "efficiency", "shots", "failures",
-    "live_demo", "methods", "reproduction", "runs",
-)  # fmt: skip
 THEMES = ("light", "dark")
 WIDTHS = (1280, 390)
 TALLEST = 2600
-PATIENCE = 120_000
-"""Milliseconds; a machine that trains a model beside it is slow."""
+MILLISECONDS = 1000 * PATIENCE
+
+CHOSEN = (
+    ("overview", "light"),
+    ("categories?dataset=bundled_a&metric=pixel_auroc", "dark"),
+    ("failures?dataset=bundled_a&category=all&method=patch_memory&shots=4&list=found", "light"),
+    ("leaderboard", "dark"),
+)
+"""Pages and themes of the pictures for the README."""
+CHOSEN_SIZE = (1280, 980)
+CHOSEN_WIDTH = 1000
+"""Width of those pictures as files, in pixels."""
+
+__all__ = ["FLAGS", "all_pages", "settle", "start_server", "stop_server", "take"]
 
 
-def start_server(store: Path | None, extra: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[bytes], str]:
-    """Serve the app on a free port and wait until it answers.
-
-    Args:
-        store: The results to show; None for those of the checkout.
-        extra: Further environment variables.
-
-    Returns:
-        The process, which the caller ends, and the address.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
-    command += ["--server.headless", "true", "--server.fileWatcherType", "none", "--server.address", "127.0.0.1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(extra or {})}
-    environment |= {"VLMAD_STORE": str(store)} if store else {}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(PATIENCE // 100):
-        try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
-                return process, address
-        except OSError:
-            time.sleep(0.1)
-    stop_server(process)
-    raise RuntimeError(f"The app did not answer at {address}.")
-
-
-def stop_server(process: subprocess.Popen[bytes]) -> None:
-    """End a server that ``start_server`` started."""
-    process.terminate()
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def all_pages() -> tuple[str, ...]:
+    """Names of all pages, as the navigation in ``app.py`` lists them."""
+    tree = ast.parse((ROOT / "app.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "VIEWS":
+            views: dict[str, list[tuple[str, ...]]] = ast.literal_eval(node.value)
+            return tuple(view[0] for section in views.values() for view in section)
+    raise RuntimeError("app.py has no VIEWS.")
 
 
 def settle(tab: Any) -> None:
     """Wait until the script behind a page has finished and its figures are drawn."""
-    tab.wait_for_selector("h1", timeout=PATIENCE)
-    tab.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
-    tab.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=PATIENCE)
+    tab.wait_for_selector("h1", timeout=MILLISECONDS)
+    tab.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=MILLISECONDS)
+    tab.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=MILLISECONDS)
 
 
 def take(address: str, out: Path, pages: Iterable[str], themes: Iterable[str], widths: Iterable[int]) -> list[Path]:
@@ -97,7 +71,7 @@ def take(address: str, out: Path, pages: Iterable[str], themes: Iterable[str], w
     out.mkdir(parents=True, exist_ok=True)
     files = []
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        browser = driver.chromium.launch(executable_path=str(find_browser()), args=list(FLAGS))
         for theme in themes:
             for width in widths:
                 context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
@@ -106,7 +80,7 @@ def take(address: str, out: Path, pages: Iterable[str], themes: Iterable[str], w
                     name, _, parameters = page.partition("?")
                     path = "" if name == "overview" else name
                     tab.set_viewport_size({"width": width, "height": 900})
-                    tab.goto(f"{address}/{path}{'?' + parameters if parameters else ''}", timeout=PATIENCE)
+                    tab.goto(f"{address}/{path}{'?' + parameters if parameters else ''}", timeout=MILLISECONDS)
                     settle(tab)
                     tab.wait_for_timeout(1500)  # figures fade in
                     height = tab.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
@@ -119,21 +93,59 @@ def take(address: str, out: Path, pages: Iterable[str], themes: Iterable[str], w
     return files
 
 
+def take_chosen(address: str, out: Path) -> list[Path]:
+    """Take the pictures for the README, small enough to be kept with the code.
+
+    Args:
+        address: Where the app is served.
+        out: Folder for the pictures; made if it isn't there.
+
+    Returns:
+        The files, ``<page>.webp``.
+    """
+    from playwright.sync_api import sync_playwright
+
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(find_browser()), args=list(FLAGS))
+        for page, theme in CHOSEN:
+            width, height = CHOSEN_SIZE
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+            tab = context.new_page()
+            name, _, parameters = page.partition("?")
+            tab.goto(f"{address}/{'' if name == 'overview' else name}?{parameters}", timeout=MILLISECONDS)
+            settle(tab)
+            tab.wait_for_timeout(2500)  # figures fade in
+            files.append(out / f"{name}.webp")
+            picture = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
+            small = picture.resize((CHOSEN_WIDTH, round(height * CHOSEN_WIDTH / width)), Image.Resampling.LANCZOS)
+            small.save(files[-1], "WEBP", quality=82, method=6)
+            context.close()
+        browser.close()
+    return files
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve the app, take the pictures, end the app."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "screenshots", help="folder for the pictures")
     parser.add_argument("--store", type=Path, help="results to show (default: those of the checkout)")
-    parser.add_argument("--pages", nargs="+", default=list(PAGES), help="only these, with parameters if need be")
+    parser.add_argument("--pages", nargs="+", default=list(all_pages()), help="only these, with parameters if need be")
     parser.add_argument("--themes", nargs="+", default=list(THEMES), choices=THEMES)
     parser.add_argument("--widths", nargs="+", type=int, default=list(WIDTHS))
     parser.add_argument("--address", help="where the app is served already; else it is started")
+    parser.add_argument("--readme", type=Path, help="only the four pictures of the README, small, into this folder")
     given = parser.parse_args(arguments)
     process = None
     address = given.address
     if address is None:
         process, address = start_server(given.store.resolve() if given.store else None)
     try:
+        if given.readme is not None:
+            for file in take_chosen(address, given.readme):
+                print(file, file.stat().st_size)
+            return 0
         for file in take(address, given.out, given.pages, given.themes, given.widths):
             print(file)
     finally:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from vlmad_core.errors import VlmadError
-from vlmad_core.figures.bars import recall_bars, reliability_figure, shots_figure
+from vlmad_core.figures.bars import recall_bars, shots_figure
 from vlmad_core.figures.colours import METHOD_STYLES
 from vlmad_core.figures.curves import NamedCurve, curve_figure, score_histogram
 from vlmad_core.figures.efficiency import cost_figure, stage_figure
@@ -105,10 +105,3 @@ def test_stages_are_stacked() -> None:
     figure = stage_figure(stages)
     assert figure.layout.barmode == "stack"
     assert [(trace.name, sum(trace.x)) for trace in figure.data] == [("read", 3.0), ("vision", 9.0)]
-
-
-def test_reliability_has_its_diagonal() -> None:
-    frame = pd.DataFrame({"score": [0.2, 0.8], "share": [0.1, 0.9], "n": [10, 10]})
-    figure = reliability_figure(frame, "clip_cpe", "CPE")
-    assert len(figure.layout.shapes) == 1
-    assert list(figure.data[0].y) == [0.1, 0.9]

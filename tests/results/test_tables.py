@@ -10,7 +10,7 @@ import pytest
 from vlmad_core.results.aggregate import leaderboard
 from vlmad_core.results.comparison import cells, comparisons
 from vlmad_core.results.protocols import flat, protocol_differences, runs_table
-from vlmad_core.results.slices import area_label, recalls_known, region_recall, reliability
+from vlmad_core.results.slices import area_label, recalls_known, region_recall
 from vlmad_core.results.speed import cost_table, pareto, stage_table
 from vlmad_core.results.store import Store, open_store
 from vlmad_core.results.tables import csv_text, headlines, latex_table, leaderboard_table, rank_again, wide_cells
@@ -134,14 +134,6 @@ def test_recall_by_type_and_area(store: Store) -> None:
     assert by_area["group"].unique().tolist() == ["2–10%"]
     assert by_area["n"].sum() == len(regions)
     assert area_label(0.9) == "10–100%"
-
-
-def test_reliability_groups_every_image_once() -> None:
-    images = pd.DataFrame({"score": [0.1, 0.2, 0.8, 0.9], "label": [0, 0, 1, 1]})
-    table = reliability(images, bins=2)
-    assert table["share"].tolist() == [0.0, 1.0]
-    assert table["n"].sum() == 4
-    assert reliability(images.iloc[:0]).empty
 
 
 def test_an_empty_store_gives_empty_tables(tmp_path: Path) -> None:

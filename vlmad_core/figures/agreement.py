@@ -59,7 +59,7 @@ def pair_data(frame: pd.DataFrame, titles: Mapping[str, str], *, dark: bool = Fa
         dark: Whether the page is dark.
     """
     colours = sequential(dark)
-    most = max(1, int(frame.loc[frame["wrong"] != frame["right"], "n"].max() or 0)) if len(frame) else 1
+    most = max([1, *frame.loc[frame["wrong"] != frame["right"], "n"]])
     rows = []
     for row in frame.to_dict("records"):
         own = row["wrong"] == row["right"]

@@ -60,29 +60,3 @@ def shots_figure(frame: pd.DataFrame, label: str) -> go.Figure:
     figure.update_xaxes(title="Normal reference images per category", tickvals=known)
     figure.update_yaxes(title=label, tickformat=".1%")
     return calm(figure, 400)
-
-
-def reliability_figure(frame: pd.DataFrame, method: str, title: str) -> go.Figure:
-    """Draw the share of defective images over their score; on the diagonal a score is a probability.
-
-    Args:
-        frame: score, share, n.
-        method: Identifier; decides the colour.
-        title: How the method is shown.
-    """
-    style = method_style(method)
-    figure = go.Figure()
-    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"color": "#8a96a3", "dash": "dot", "width": 1})
-    figure.add_scatter(
-        x=frame["score"],
-        y=frame["share"],
-        customdata=frame["n"],
-        mode="lines+markers",
-        name=title,
-        line={"color": style.colour, "dash": style.dash, "width": 2},
-        marker={"symbol": style.symbol, "size": 9, "color": style.colour},
-        hovertemplate="around %{x:.3f}: %{y:.0%} of %{customdata} images are defective<extra>" + title + "</extra>",
-    )
-    figure.update_xaxes(title="Score", range=[-0.02, 1.02])
-    figure.update_yaxes(title="Share of defective images", range=[-0.02, 1.02], tickformat=".0%")
-    return calm(figure, 320)

@@ -79,6 +79,18 @@ def curve_figure(
     return calm(figure, 400)
 
 
+def curves_csv(curves: Sequence[NamedCurve]) -> str:
+    """The points of curves as csv: method, title, x, y, threshold.
+
+    Args:
+        curves: One per method.
+    """
+    frames = [curve.points.assign(method=curve.method, title=curve.title) for curve in curves]
+    columns = ["method", "title", "x", "y", "threshold"]
+    table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    return table[columns].to_csv(index=False)
+
+
 def score_histogram(images: pd.DataFrame, threshold: float | None = None, bins: int = 30) -> go.Figure:
     """Draw the scores of normal and defective images, with the threshold.
 

@@ -11,8 +11,12 @@ from vlmad_core.figures.colours import diverging, ink_on, interpolate, sequentia
 from vlmad_core.results.comparison import MEAN
 
 ROW_HEIGHT = 34
-SURROUNDINGS = 90
+SURROUNDINGS = 100
 """Height of the names above and the colour bar below, which Streamlit counts as part of the figure."""
+NARROW = 520
+"""Width of the figure in pixels below which names are shortened and turned, and numbers written small."""
+COLUMN_NAME = f"split(width < {NARROW} ? split(datum.label, ' (')[0] : replace(datum.label, ' (', '|('), '|')"
+"""Lines of a column's name, as Vega computes them."""
 SELECTION = "cell"
 """Name of the selection; it yields the fields ``category`` and ``line`` of the clicked cell."""
 
@@ -43,18 +47,21 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
             sort=titles,
             title=None,
             scale=alt.Scale(paddingInner=0.03, paddingOuter=0),
-            # Every column is named: what stands in brackets goes to a line of its own, and no label is dropped.
+            # Every column is named: what stands in brackets goes to a line of its own, and no label is dropped. On a
+            # narrow page names are turned, and what stands in brackets is left out.
             axis=alt.Axis(
                 orient="top",
-                labelAngle=0,
+                labelAngle=_by_width(-55, 0),
+                labelAlign=_by_width("'left'", "'center'"),
+                labelBaseline=_by_width("'middle'", "'alphabetic'"),
                 domain=False,
                 ticks=False,
-                labelPadding=22,
-                labelLimit=130,
+                labelPadding=_by_width(6, 22),
+                labelLimit=_by_width(92, 130),
                 labelFontSize=12,
                 labelOverlap=False,
                 labelFlush=False,
-                labelExpr="split(replace(datum.label, ' (', '|('), '|')",
+                labelExpr=COLUMN_NAME,
             ),
         ),
         y=alt.Y(
@@ -65,9 +72,9 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
             axis=alt.Axis(
                 domain=False,
                 ticks=False,
-                labelPadding=8,
-                labelLimit=130,
-                labelFontSize=13,
+                labelPadding=_by_width(4, 8),
+                labelLimit=_by_width(84, 130),
+                labelFontSize=_by_width(11, 13),
                 labelBaseline="middle",
                 labelFlush=False,
                 grid=False,
@@ -90,11 +97,11 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
                 title=f"{label}{', difference' if difference else ''}",
                 orient="bottom",
                 direction="horizontal",
-                gradientLength=220,
+                gradientLength=200,
                 gradientThickness=10,
                 values=[low, (low + high) / 2, high],
                 format="+.0%" if difference else ".0%",
-                titleLimit=320,
+                titleLimit=300,
             ),
         ),
         stroke=alt.condition(pick, alt.value("#d9701a"), alt.value("transparent")),
@@ -104,10 +111,22 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
         .mark_rect(cornerRadius=4, cursor="pointer", strokeDash=[3, 3])
         .encode(fill=alt.value("transparent"), stroke=alt.value("#8a96a3"))
     )
-    text = base.mark_text(fontSize=13, cursor="pointer").encode(text="shown:N", color=alt.Color("ink:N", scale=None))
+    text = base.mark_text(fontSize=_number_size(len(titles)), cursor="pointer").encode(
+        text="shown:N", color=alt.Color("ink:N", scale=None)
+    )
     layered = alt.layer(cells.transform_filter("isValid(datum.value)").add_params(pick), blank, text)
     height = ROW_HEIGHT * len(categories) + SURROUNDINGS
     return layered.properties(height=height).configure_view(strokeWidth=0)
+
+
+def _by_width(narrow: int | str, wide: int | str) -> alt.ExprRef:
+    """One value on a narrow page, another on a wide one."""
+    return alt.ExprRef(f"width < {NARROW} ? {narrow} : {wide}")
+
+
+def _number_size(columns: int) -> alt.ExprRef:
+    """Numbers as large as their cells allow, at most 13 pixels."""
+    return alt.ExprRef(f"max(8, min(13, width / {max(1, columns)} / 2.9))")
 
 
 def grid_data(frame: pd.DataFrame, *, dark: bool = False, difference: bool = False) -> pd.DataFrame:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
+from vlmad_core.metrics.calibration import Reliability, expected_calibration_error, reliability
 from vlmad_core.results.comparison import Line
 from vlmad_core.results.store import Store
 
@@ -84,27 +85,53 @@ def area_label(area: float) -> str:
     raise AssertionError("the last bin is open")
 
 
-def reliability(images: pd.DataFrame, bins: int = 8) -> pd.DataFrame:
-    """Do scores mean what they say: share of defective images among those with about the same score.
+@dataclass(frozen=True)
+class Calibration:
+    """How the scores of one line relate to the share of anomalous images.
+
+    Attributes:
+        line: Id of the line.
+        method: Its method.
+        title: How it is shown.
+        low: Its lowest score.
+        high: Its highest.
+        error: Expected calibration error in [0, 1]; None where the scores are not all in [0, 1].
+        points: Share of anomalous images over the score.
+    """
+
+    line: str
+    method: str
+    title: str
+    low: float
+    high: float
+    error: float | None
+    points: Reliability
+
+
+def calibrations(store: Store, lines: Sequence[Line], category: str) -> tuple[Calibration, ...]:
+    """Reliability of all lines that have scores of a category's test images.
 
     Args:
-        images: label and score of test images.
-        bins: Number of groups with about equally many images.
-
-    Returns:
-        score (mean of the group), share (defective), n.
+        store: The results.
+        lines: The competitors.
+        category: The category.
     """
-    scored = images[images["score"].notna()].sort_values("score", kind="stable")
-    parts = np.array_split(np.arange(len(scored)), min(bins, len(scored))) if len(scored) else []
-    rows = [
-        {
-            "score": float(scored["score"].iloc[part].mean()),
-            "share": float(scored["label"].iloc[part].astype(float).mean()),
-            "n": len(part),
-        }
-        for part in parts
-    ]
-    return pd.DataFrame(rows, columns=["score", "share", "n"])
+    found = []
+    for line in lines:
+        run = line.run_with(category)
+        if run is None:
+            continue
+        images = store.images(run.id, category)
+        images = images[(images["split"] == "test") & images["score"].notna()]
+        if images.empty:
+            continue
+        labels, scores = images["label"].to_numpy(float), images["score"].to_numpy(float)
+        error = expected_calibration_error(labels, scores)
+        points = reliability(labels, scores)
+        found.append(
+            Calibration(line.id, line.method, line.title, float(scores.min()), float(scores.max()), error, points)
+        )
+    return tuple(found)
 
 
 def _area_order(label: str) -> int:
