@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmad_core.benchmark.evaluation import evaluate, explain_rows, image_rows, thumbnail_rows
-from vlmad_core.benchmark.extraction import CategoryScores, RunScores
+from vlmad_core.benchmark.extraction import CategoryScores, RunScores, parted
 from vlmad_core.benchmark.jobs import CategoryJob
 from vlmad_core.benchmark.plan import PlannedRun
 from vlmad_core.benchmark.profiling import Stopwatch, peak_memory, percentile
@@ -78,14 +78,15 @@ def _speed(job: CategoryJob, scored: CategoryScores, scores: RunScores) -> dict[
     run = scores.run
     if not job.latency_images or run.record.key.seed or any(run.record.path.glob(f"*/{UNIT_FILE}")):
         return None
-    identifier = run.record.id
+    references, calibration = parted(scored.references.get(run.record.id), run.record.key.shots)
     subject = Subject(
         method=run.method,
         shots=run.record.key.shots,
         backbone=run.backbone,
         category=category_noun(job.category, run.method.settings.name_table),
-        references=scored.references.get(identifier),
+        references=references,
         parameters=run.parameters,
+        calibration=calibration,
     )
     files = [sample.image_path for sample in job.samples if sample.id in scores.scores]
     try:

@@ -94,7 +94,7 @@ class CategoryScores:
         scored: Ids of those that went through the model, in order.
         runs: By run id.
         scorers: By run id; runs that failed before scoring have none.
-        references: Features of the references, by run id; zero-shot runs have none.
+        references: Features of what was drawn as references, by run id, see ``parted``; zero-shot runs have none.
         passes: Images that went through the vision tower, references included.
         computed: Test images among them; the others' features were known.
     """
@@ -241,14 +241,14 @@ def _prepare(
         with loader.stopwatch.measure("text"):
             try:
                 noun = category_noun(category, method.settings.name_table)
-                known, calibration = _parted(references.get(key), scores.run.record.key.shots)
+                known, calibration = parted(references.get(key), scores.run.record.key.shots)
                 scorers[key] = method.prepare(noun, text, known, scores.run.parameters, calibration)
             except Exception as error:  # whatever a method does, the others go on
                 scores.failure = Failure.of(error)
     return scorers
 
 
-def _parted(drawn: Features | None, shots: int) -> tuple[Features | None, Features | None]:
+def parted(drawn: Features | None, shots: int) -> tuple[Features | None, Features | None]:
     """What was drawn as references and, behind them, images for calibration; None where there are none."""
     if drawn is None or len(drawn) == shots:
         return drawn, None

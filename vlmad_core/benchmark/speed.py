@@ -49,6 +49,7 @@ class Subject:
         category: In words, as prompts name it.
         references: Features of the references; None for zero-shot.
         parameters: Trained tensors, for methods that train.
+        calibration: Features of further normal images, where the method's settings ask for them.
     """
 
     method: Method
@@ -57,6 +58,7 @@ class Subject:
     category: str
     references: Features | None = None
     parameters: Mapping[str, Tensor] | None = None
+    calibration: Features | None = None
 
     @property
     def request(self) -> FeatureRequest:
@@ -70,7 +72,7 @@ class Subject:
 
     def prepare(self) -> Scorer:
         """Make it ready; embeds its prompts."""
-        return self.method.prepare(self.category, self.backbone, self.references, self.parameters)
+        return self.method.prepare(self.category, self.backbone, self.references, self.parameters, self.calibration)
 
 
 def measure_speed(

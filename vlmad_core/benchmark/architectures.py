@@ -1,0 +1,162 @@
+"""CLIP models of the true architectures with random weights: their speed is that of the real ones.
+
+For machines without access to the weights. Scores of such a model mean nothing, so only ``bench`` offers them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import CLIPConfig, CLIPModel
+
+from vlmad_core.backbones import BackboneInfo, ClipBackbone, load_backbone
+from vlmad_core.backbones.info import Precision
+from vlmad_core.backbones.positions import set_image_size
+from vlmad_core.backbones.preprocess import Preprocessing
+from vlmad_core.errors import BackboneError
+from vlmad_core.methods import Method
+from vlmad_core.methods.anomaly_clip import AnomalyClip
+from vlmad_core.methods.april_gan import AprilGan
+
+PREFIX = "random:"
+CONTEXT_LENGTH = 12
+DEEP_LENGTH = 4
+"""Learned vectors of AnomalyCLIP's prompts, and those put in before each deeper block (its authors' numbers)."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shape of a public CLIP model.
+
+    Attributes:
+        image_size: Side of its input, in pixels.
+        patch_size: Side of a patch, in pixels.
+        width: Of the vision tower; heads are 64 wide and the hidden layer is four times as wide.
+        depth: Blocks of the vision tower.
+        text_width: Of the text tower, which has 12 blocks.
+        embed_dim: Width of the joint space.
+        activation: As it was trained.
+    """
+
+    image_size: int
+    patch_size: int
+    width: int
+    depth: int
+    text_width: int
+    embed_dim: int
+    activation: Literal["gelu", "quick_gelu"]
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "vit-b-32": Architecture(224, 32, 768, 12, 512, 512, "quick_gelu"),
+    "vit-b-16": Architecture(224, 16, 768, 12, 512, 512, "quick_gelu"),
+    "vit-b-16-plus-240": Architecture(240, 16, 896, 12, 640, 640, "gelu"),
+    "vit-l-14": Architecture(224, 14, 1024, 24, 768, 768, "quick_gelu"),
+    "vit-l-14-336": Architecture(336, 14, 1024, 24, 768, 768, "quick_gelu"),
+}
+"""By the name that follows ``random:``."""
+
+
+def bench_backbone(name: str, precision: Precision, image_size: int | None = None) -> ClipBackbone:
+    """A backbone to be timed: ``random:NAME``, or any that ``load_backbone`` takes.
+
+    Raises:
+        BackboneError: If there is none of that name, or it has no text tower.
+    """
+    if name.startswith(PREFIX):
+        return random_backbone(name.removeprefix(PREFIX), precision, image_size)
+    backbone = load_backbone(name, image_size=image_size, precision=precision)
+    if not isinstance(backbone, ClipBackbone):
+        raise BackboneError(f"{name} is not a CLIP model.", "Name a CLIP model; methods bring other backbones along.")
+    return backbone
+
+
+def random_backbone(name: str, precision: Precision = "float32", image_size: int | None = None) -> ClipBackbone:
+    """A CLIP model of a true architecture with random weights.
+
+    Prompts are cut into tokens by the bundled tokenizer, whose words are a little shorter than CLIP's.
+
+    Args:
+        name: One of ``ARCHITECTURES``.
+        precision: Arithmetic of the towers.
+        image_size: Side of the input; None for its own.
+
+    Raises:
+        BackboneError: If there is no such architecture, or the size does not fit it.
+    """
+    shape = ARCHITECTURES.get(name)
+    if shape is None:
+        raise BackboneError(f"There is no architecture {name!r}.", f"Known are: {', '.join(ARCHITECTURES)}.")
+    torch.manual_seed(0)
+    model = CLIPModel(_config(shape)).eval().requires_grad_(False)
+    if image_size is not None and image_size != shape.image_size:
+        set_image_size(model, image_size, "bicubic_antialias")
+    if precision == "bfloat16":
+        model.vision_model.encoder.to(torch.bfloat16)
+        model.text_model.encoder.to(torch.bfloat16)
+    side = image_size or shape.image_size
+    info = BackboneInfo(
+        id=PREFIX + name,
+        title=f"{name} with random weights",
+        source="folder",
+        weights_hash="random",
+        activation=shape.activation,
+        image_size=side,
+        native_image_size=shape.image_size,
+        patch_size=shape.patch_size,
+        position_rule="native" if side == shape.image_size else "bicubic_antialias",
+        precision=precision,
+        depth=shape.depth,
+        text_depth=12,
+        width=shape.width,
+        embed_dim=shape.embed_dim,
+        context_length=77,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        demonstration=True,
+    )
+    return ClipBackbone(model, info, Preprocessing(side), load_backbone("bundled").tokenize)
+
+
+def random_parameters(method: Method, backbone: Any) -> dict[str, Tensor] | None:
+    """Parameters of the right shapes for a method that trains, so that it can be timed; None for the others."""
+    generator, info = torch.Generator().manual_seed(0), backbone.info
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator) / math.sqrt(shape[-1])
+
+    if isinstance(method, AprilGan):
+        shapes = {"weight": (info.embed_dim, info.width), "bias": (info.embed_dim,)}
+        count = len(method.stages(info))
+        return {f"linear.{i}.{kind}": normal(*shape) for i in range(count) for kind, shape in shapes.items()}
+    if isinstance(method, AnomalyClip):
+        width = int(backbone.model.config.text_config.hidden_size)
+        deep = {f"deep.{i}": normal(DEEP_LENGTH, width) for i in range(-(-3 * info.text_depth // 4) - 1)}
+        return {"context": normal(2, CONTEXT_LENGTH, width), **deep}
+    return None
+
+
+def _config(shape: Architecture) -> CLIPConfig:
+    vision = {
+        "hidden_size": shape.width,
+        "intermediate_size": 4 * shape.width,
+        "num_hidden_layers": shape.depth,
+        "num_attention_heads": shape.width // 64,
+        "image_size": shape.image_size,
+        "patch_size": shape.patch_size,
+        "hidden_act": shape.activation,
+    }
+    text = {
+        "hidden_size": shape.text_width,
+        "intermediate_size": 4 * shape.text_width,
+        "num_hidden_layers": 12,
+        "num_attention_heads": shape.text_width // 64,
+        "max_position_embeddings": 77,
+        "vocab_size": 49408,
+        "hidden_act": shape.activation,
+    }
+    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=shape.embed_dim)
