@@ -8,15 +8,18 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from vlmad_core.benchmark.serving import FLAGS, PATIENCE, find_browser, start_server, stop_server
-
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # called as a script, only its own folder is known
+
+from vlmad_core.benchmark.serving import FLAGS, PATIENCE, find_browser, start_server, stop_server  # noqa: E402
+
 THEMES = ("light", "dark")
 WIDTHS = (1280, 390)
 TALLEST = 2600
