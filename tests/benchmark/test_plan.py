@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
+from vlmad_core.backbones import teacher as teacher_module
+from vlmad_core.backbones.teacher import teacher_is_installed
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.benchmark.estimate import estimate
 from vlmad_core.benchmark.options import PlanError, make_options, read_plan
 from vlmad_core.benchmark.plan import Plan, build_plan, planned_images
 from vlmad_core.datasets import load_dataset
-from vlmad_core.errors import VlmadError
+from vlmad_core.errors import BackboneError, VlmadError
+from vlmad_core.results.writer import start_run
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +109,51 @@ def test_as_published_needs_the_authors_backbone(plan_for, monkeypatch):
 def test_methods_that_train_need_parameters(plan_for):
     with pytest.raises(VlmadError, match="train april_gan"):
         plan_for(methods=["april_gan"])
+    both = plan_for(methods=["april_gan", "clip_ac"])
+    assert [run.method.name for run in both.runs] == ["clip_ac"]
+    (left_out,) = both.not_applicable
+    assert left_out.what == "april_gan:canonical on widgets"
+    assert "train april_gan --data NAME" in left_out.reason
+
+
+def test_a_method_brings_its_own_backbone(plan_for, monkeypatch):
+    if not teacher_is_installed():
+        pytest.skip("requirements-train.txt is not installed")
+    plan = plan_for(methods=["patch_memory", "teacher_memory"], shots=[0, 1])
+    found = {run.method.name: run for run in plan.runs}
+    assert found["teacher_memory"].record.key.backbone == "teacher"
+    assert found["teacher_memory"].record.protocol.backbone["image_size"] == 320
+    assert found["patch_memory"].record.key.backbone == "tiny_clip"
+    assert len(list(plan.groups())) == 2 * len(plan.runs[0].dataset.categories), "no pass is shared"
+    alone = plan_for(methods=["clip_ac", "teacher_memory"], backbone="teacher", shots=[1], image_size=64)
+    assert [run.method.name for run in alone.runs] == ["teacher_memory"]
+    assert alone.runs[0].record.protocol.backbone["image_size"] == 64
+    assert any("needs a vision-language backbone" in item.reason for item in alone.not_applicable)
+
+
+def test_a_missing_package_costs_its_method_only(plan_for, monkeypatch):
+    def missing():
+        raise BackboneError("The ImageNet teacher needs the Python package x.", "Install it: pip install -r y")
+
+    monkeypatch.setattr(teacher_module, "_packages", missing)
+    teacher_module.load_teacher.cache_clear()
+    plan = plan_for(methods=["patch_memory", "teacher_memory"], shots=[1])
+    assert [run.method.name for run in plan.runs] == ["patch_memory"]
+    assert any("requirements-train.txt" in item.reason for item in plan.not_applicable)
+    with pytest.raises(BackboneError, match="pip install"):
+        plan_for(methods=["teacher_memory"], shots=[1])
+
+
+def test_the_bound_on_memory_is_frozen_with_the_run(plan_for):
+    plain, bounded = plan_for(methods=["winclip"]), plan_for(methods=["winclip"], window_tokens=64)
+    assert plain.runs[0].backbone.token_budget == DEFAULT_TOKEN_BUDGET
+    assert bounded.runs[0].backbone.token_budget == 64
+    assert bounded.runs[0].record.plan["window_tokens"] == 64
+    assert plain.runs[0].record.id == bounded.runs[0].record.id, "it moves no number"
+    start_run(bounded.options.store, bounded.runs[0].record)
+    again = plan_for(methods=["winclip"], window_tokens=128)
+    assert again.runs[0].backbone.token_budget == 64
+    assert any("goes on as it was started: window_tokens 64" in note for note in again.notes)
 
 
 @pytest.mark.parametrize(
