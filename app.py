@@ -18,11 +18,13 @@ VIEWS = {
         ("segmentation", "Segmentation", "texture", "PRO curves, what share of each defect is found, maps."),
         ("efficiency", "Efficiency", "speed", "Accuracy against latency and memory, with the hardware."),
         ("shots", "Shots", "exposure_plus_1", "What normal reference images add."),
+        ("study", "Study", "science", "Six questions, answered from stored ablations; advice."),
         ("transfer", "Transfer", "model_training", "What is learned on one data set, judged on another."),
     ],
     "Look closer": [
         ("failures", "Failures", "search", "Missed defects and false alarms, image by image."),
         ("live_demo", "Live demo", "photo_camera", "Judge an image of your own with several methods."),
+        ("prompt_lab", "Prompt lab", "edit_note", "Change the words and see what it does to a whole data set."),
     ],
     "Background": [
         ("methods", "Methods", "menu_book", "How each method works and how public codes differ."),

@@ -87,7 +87,7 @@ def open_app(router_has_run: None, monkeypatch: pytest.MonkeyPatch) -> OpenApp:
         monkeypatch.delenv("VLMAD_DATA_DIR", raising=False)
         if data_dir is not None:
             monkeypatch.setenv("VLMAD_DATA_DIR", str(data_dir))
-        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180)
         app.run()
         assert not app.exception
         if page != "overview":

@@ -1,0 +1,179 @@
+"""Parts of the study page: a question with its answer, figures and papers; the adviser."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from pages._shared import data, frame, selection
+from vlmad_core.figures.study import finding_figure
+from vlmad_core.metrics import METRICS
+from vlmad_core.results.comparison import Comparison
+from vlmad_core.results.kinds import KINDS
+from vlmad_core.results.store import Store, store_signature
+from vlmad_core.study.advice import Candidate, Constraints, advise, summary
+from vlmad_core.study.answers import Answer, answers, study_comparisons, study_roots
+from vlmad_core.study.findings import Finding
+
+COMMAND = "python -m vlmad_core study --dataset {dataset} --backbone {backbone}"
+ANY = "any"
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the study …")
+def _opened(roots: tuple[Path, ...], mark: str) -> tuple[Store, tuple[Comparison, ...]]:
+    return study_comparisons(roots)
+
+
+@st.cache_data(max_entries=8, show_spinner="Answering …")
+def _answers(roots: tuple[Path, ...], mark: str, dataset: str, conditions: str) -> tuple[Answer, ...]:
+    store, found = _opened(roots, mark)
+    return answers(store, next(one for one in found if (one.dataset, one.conditions) == (dataset, conditions)))
+
+
+def six_answers(one: Comparison) -> tuple[Answer, ...]:
+    """The answers for what is chosen at the top of the page, ablations included."""
+    roots = data.store_roots()
+    mark = "-".join(store_signature(root) for root in study_roots(roots) if root.is_dir())
+    return _answers(roots, mark, one.dataset, one.conditions)
+
+
+def show_answer(answer: Answer) -> None:
+    """One question: its answer in words, the figure and numbers of each part, and what papers report."""
+    st.markdown(f"**{answer.headline}**")
+    for finding in answer.findings:
+        st.markdown(f"###### {finding.ask}")
+        if finding.sentence != answer.headline:
+            st.markdown(finding.sentence)
+        figure = finding_figure(finding)
+        if figure is not None:
+            st.plotly_chart(
+                figure,
+                config=frame.PLOT,
+                key=f"{answer.question.name}-{finding.name}",
+                alt=f"{METRICS[finding.metric].label} for each variant: {finding.ask}",
+            )
+        if finding.images:
+            categories = max(entry.estimate.categories for entry in finding.entries)
+            st.caption(f"{finding.images} test images in {categories} categories.")
+    with st.expander("The numbers and their runs", icon=":material/table:"):
+        _numbers(answer)
+    with st.expander("What papers report on MVTec AD and VisA", icon=":material/menu_book:"):
+        _papers(answer)
+
+
+def _numbers(answer: Answer) -> None:
+    table = numbers(answer.findings)
+    st.dataframe(
+        table, hide_index=True, placeholder="–", alt="The values behind the figures",
+        column_config={
+            "variant": st.column_config.TextColumn("Variant", pinned=True), "part": "Part", "metric": "Metric",
+            **{name: st.column_config.NumberColumn(label, format="%.1f") for name, label in (
+                ("value", "Value"), ("low", "from (95%)"), ("high", "to"), ("gain", "Against the base"),
+                ("spread", "sd over draws"))},
+            "categories": "Categories", "note": "To know", "runs": "Runs",
+        },
+    )  # fmt: skip
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download as csv", table.to_csv(index=False), f"study-{answer.question.name}.csv", "text/csv",
+            icon=":material/download:", on_click="ignore", key=f"csv-{answer.question.name}",
+        )  # fmt: skip
+        st.page_link("pages/runs.py", label="Where each run comes from", icon=":material/receipt_long:")
+
+
+def numbers(findings: tuple[Finding, ...]) -> pd.DataFrame:
+    """The figures of all parts as a table, in percent."""
+    rows = [
+        {
+            "part": finding.ask,
+            "variant": entry.label,
+            "metric": METRICS[finding.metric].label,
+            "value": 100 * entry.estimate.value,
+            "low": 100 * entry.estimate.low,
+            "high": 100 * entry.estimate.high,
+            "gain": math.nan if entry.gain is None else 100 * entry.gain.value,
+            "spread": 100 * entry.spread,
+            "categories": entry.estimate.categories,
+            "note": entry.note,
+            "runs": ", ".join(entry.run_ids),
+        }
+        for finding in findings
+        for entry in finding.entries
+    ]
+    return pd.DataFrame(rows)
+
+
+def _papers(answer: Answer) -> None:
+    if answer.papers.empty:
+        st.caption("No number in the reported tables bears on this question.")
+        return
+    st.caption("Reported, not measured here, and with other backbones and data; never averaged with the numbers above.")
+    table = answer.papers.assign(
+        value=100 * answer.papers["value"], metric=[METRICS[name].label for name in answer.papers["metric"]]
+    )
+    st.dataframe(
+        table, hide_index=True, placeholder="–", alt="Reported numbers with their sources",
+        column_config={
+            "dataset": "Data set", "method": st.column_config.TextColumn("Method", pinned=True), "variant": "Which",
+            "shots": "References", "metric": "Metric", "value": st.column_config.NumberColumn("Percent", format="%.1f"),
+            "citation": "Source", "location": "Where in it", "origin": "Whose",
+        },
+    )  # fmt: skip
+
+
+def adviser(one: Comparison) -> None:
+    """Ask for constraints and show which methods fit, which of them to take, and why the others are not."""
+    metrics = [name for name in ("image_auroc", "pixel_auroc", "aupro_30") if name in data.metric_names(one)]
+    kinds = sorted(set(data.kinds(one).values()))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = st.selectbox(
+            "What counts", metrics, key="advice_metric", format_func=lambda n: METRICS[n].label, width=220
+        )
+        shots = st.selectbox("Good parts at hand", sorted({0, *one.shots}), key="advice_shots", width=160)
+        latency = st.number_input(
+            "Most milliseconds per image", min_value=0, value=0, step=10, key="advice_latency", width=220,
+            help="0 for any. Measured on the machine of these runs.",
+        )  # fmt: skip
+        kind = st.segmented_control(
+            "Parts", [ANY, *kinds], default=ANY, required=True, key="advice_kind",
+            format_func=lambda name: "All" if name == ANY else KINDS[name],
+        )  # fmt: skip
+    with st.container(horizontal=True):
+        trained = st.toggle("Parameters trained on other data are allowed", value=True, key="advice_trained")
+        together = st.toggle("All images are there before the first is judged", key="advice_together")
+    wanted = Constraints(
+        metric=metric,
+        latency_ms=float(latency) or None,
+        shots=shots,
+        may_train=trained,
+        all_at_once=together,
+        kind=None if kind == ANY else kind,
+    )
+    found = advise(data.store(), one, wanted)
+    st.success(summary(found, wanted), icon=":material/lightbulb:")
+    st.dataframe(
+        _candidates(found), hide_index=True, placeholder="–", alt="Methods with what speaks for or against each",
+        column_config={
+            "take": st.column_config.TextColumn("", width=30), "method": st.column_config.TextColumn("Method"),
+            "shots": "References", "value": st.column_config.NumberColumn(METRICS[metric].label, format="%.1f"),
+            "latency_ms": st.column_config.NumberColumn("Latency (ms)", format="%.0f"), "reason": "Why",
+        },
+    )  # fmt: skip
+
+
+def _candidates(found: tuple[Candidate, ...]) -> pd.DataFrame:
+    rows = [
+        {
+            "take": "✓" if one.recommended else "",
+            "method": selection.tidy(one.title),
+            "shots": one.shots,
+            "value": 100 * one.value,
+            "latency_ms": one.latency_ms,
+            "reason": one.reason,
+        }
+        for one in found
+    ]
+    return pd.DataFrame(rows, columns=["take", "method", "shots", "value", "latency_ms", "reason"])
