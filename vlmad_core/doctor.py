@@ -21,7 +21,8 @@ LEAST_MEMORY = 4 * 2**30
 """What precompute and the dashboard together are meant to stay below."""
 
 LEAST_DISK = 2 * 2**30
-PINNED = ("torch", "transformers", "streamlit", "plotly", "pandas", "scikit-learn", "pillow")
+LEAST_PYTHON = (3, 11)
+PINNED = ("torch", "transformers", "streamlit", "plotly", "pandas", "scikit-learn", "pillow", "rich")
 HUB_TIMEOUT = 3.0
 
 
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         check_backbone,
         check_teacher,
         check_cached_weights,
+        check_cached_features,
         lambda: [] if args.offline else check_hub(),
         check_data,
         lambda: check_stores(args.store),
@@ -84,6 +86,8 @@ def check_versions() -> list[Finding]:
 
     python = ".".join(map(str, sys.version_info[:3]))
     findings = [Finding("Python", "ok", python)]
+    if sys.version_info[:2] < LEAST_PYTHON:
+        findings = [Finding("Python", "problem", python, "Use Python 3.11 or newer.")]
     pins = _pins(Path(__file__).resolve().parents[1] / "requirements.txt")
     for name in PINNED:
         try:
@@ -112,11 +116,13 @@ def check_processor() -> list[Finding]:
     facts = hardware()
     features = set(facts["features"])
     quick = bool(features & {"avx512_bf16", "amx_bf16", "bf16"})
-    found = f"{facts['processor']}, {facts['cores']} cores, torch uses {torch.get_num_threads()} threads"
+    known = ", ".join(facts["features"]) or "no vector instructions that are known here"
+    found = f"{facts['processor']}, {facts['cores']} cores, torch uses {torch.get_num_threads()} threads; {known}"
     findings = [Finding("processor", "ok", found)]
     if quick:
         advice = (
-            "--precision bfloat16 may be quicker here; it changes scores a little, and runs with it are kept apart."
+            "--precision bfloat16 may be quicker here ('bench methods' tells); it changes scores a little, and runs "
+            "with it are kept apart."
         )
         findings.append(Finding("precision", "ok", "bfloat16 in hardware", advice))
     else:
@@ -188,6 +194,20 @@ def check_cached_weights() -> list[Finding]:
     return [Finding("cached weights", "ok" if models else "note", ", ".join(sorted(models)) or "none")]
 
 
+def check_cached_features() -> list[Finding]:
+    """Features that earlier runs left on disk."""
+    from vlmad_core.backbones.feature_cache import FeatureCache, default_folder
+
+    folder = default_folder()
+    if not folder.is_dir():
+        return [Finding("cached features", "ok", f"none in {folder}", "precompute --cache makes some.")]
+    filled = FeatureCache(folder).filled_bytes()
+    found = f"{filled / 2**20:.0f} MB in {folder}"
+    if not os.access(folder, os.W_OK):
+        return [Finding("cached features", "note", f"{found}, not writable", "Name another: --cache-dir DIR.")]
+    return [Finding("cached features", "ok", found, "The folder may be removed at any time." if filled else "")]
+
+
 def check_hub() -> list[Finding]:
     """Whether models can be fetched."""
     from huggingface_hub import constants
@@ -225,7 +245,11 @@ def check_stores(paths: list[Path]) -> list[Finding]:
                 Finding(f"results in {path}", "note", "none yet", "Make some: python -m vlmad_core precompute")
             )
             continue
-        store = open_store(path)
+        try:
+            store = open_store(path)
+        except VlmadError as error:
+            findings.append(Finding(f"results in {path}", "problem", error.problem, error.fix))
+            continue
         units = sum(len(run.units) for run in store.runs)
         found = f"{len(store.runs)} runs, {units} units, {len(store.failed)} failed"
         if not store.problems:

@@ -79,6 +79,17 @@ def test_prune_shows_first_and_removes_what_is_not_needed(store, capsys):
     assert (store / "widgets" / "thumbnails" / "bolt-0000000c.parquet").exists()
 
 
+def test_prune_waits_for_other_processes(store, capsys):
+    from vlmad_core.results.atomic import held_locks, lock
+
+    with lock(store, "a unit"):
+        assert held_locks(store) == 1
+        assert main(["results", "prune", "--store", str(store), "--run", "clip_ac", "--yes"]) == 1
+        assert "Another process is writing" in capsys.readouterr().err
+        assert len(open_store(store).runs) == 2
+    assert held_locks(store) == 0
+
+
 def test_prune_a_run(store, capsys):
     ask(capsys, "prune", "--store", store, "--run", "clip_ac", "--yes")
     assert [r.key.method for r in open_store(store).runs] == ["winclip"]

@@ -40,7 +40,7 @@ def write_synced(path: Path, content: bytes) -> None:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary name and rename it; an existing file is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         write_synced(temporary, content)
@@ -53,7 +53,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def temporary_folder(target: Path) -> Path:
     """Make a folder beside ``target`` whose content will become ``target``'s."""
     folder = target.with_name(f"{TEMPORARY_PREFIX}{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    folder.mkdir(parents=True)
+    make_folder(folder)
     return folder
 
 
@@ -133,7 +133,7 @@ def lock(store: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
                 yield False
                 return
             # The last holder removes the file; what was locked must still be what the name means.
-            if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+            if _is_named(descriptor, path):
                 break
             os.close(descriptor)
             descriptor = -1
@@ -146,6 +146,44 @@ def lock(store: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
             os.close(descriptor)
         with contextlib.suppress(OSError):  # other locks are held
             folder.rmdir()
+
+
+def held_locks(store: Path) -> int:
+    """How many names other processes hold in a store; 0 where the system has no locks."""
+    if fcntl is None:
+        return 0
+    held = 0
+    for path in (store / LOCK_FOLDER).glob("*"):
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except OSError:
+            continue  # let go of just now
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held += 1
+        finally:
+            os.close(descriptor)
+    return held
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, and make their names durable."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for made in reversed(missing):
+        made.mkdir(exist_ok=True)
+        sync_folder(made.parent)
+
+
+def _is_named(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still what its name means."""
+    try:
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _escaped(name: str) -> str:

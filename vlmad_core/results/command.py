@@ -13,6 +13,7 @@ import pandas as pd
 
 from vlmad_core.errors import StoreError
 from vlmad_core.results.aggregate import mean_over_categories
+from vlmad_core.results.atomic import held_locks
 from vlmad_core.results.conditions import ranked_together
 from vlmad_core.results.schema import RunRecord
 from vlmad_core.results.store import Store, open_store
@@ -179,6 +180,12 @@ def _prune(store: Store, runs: list[RunRecord], *, do: bool) -> Answer:
     lines = [f"{item.why}: {item.path} ({item.bytes} bytes)" for item in found]
     lines += [f"run: {record.path}" for record in runs]
     if do:
+        busy = sum(held_locks(root) for root in store.roots)
+        if busy:
+            raise StoreError(
+                f"Another process is writing to {store.roots[0]}: what it is at looks like a leftover.",
+                "Prune when it is done.",
+            )
         for path in paths:
             remove(path)
     lines.append(f"{len(paths)} removed" if do else f"{len(paths)} would be removed; add --yes to do it")
