@@ -38,11 +38,15 @@ def head(page: Any) -> None:
         st.title(page.title, anchor=False, width="content")
         if found:
             with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
-                _choosers(found, one, of_page=page.url_path == "live_demo")
+                _choosers(found, one, of_page=page.url_path in ("live_demo", "prompt_lab"))
     if one is not None:
         top.markdown(_measured_with(one))
         if one.backbone.get("demonstration"):
             top.caption(f":material/warning: {DEMONSTRATION}")
+        problems = len(data.store().problems)
+        if problems and page.url_path != "runs":
+            items = "1 item" if problems == 1 else f"{problems} items"
+            top.caption(f":material/report: {items} in the results folder could not be read; the page Runs names them.")
 
 
 def begin(page: str) -> None:
