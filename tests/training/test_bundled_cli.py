@@ -39,7 +39,9 @@ def test_the_command_trains_measures_and_writes_a_model(
     stand_in_teacher: Callable[[], PatchTeacher],
 ) -> None:
     monkeypatch.setattr(bundled_cli, "SMOKE", Collection(pairs=8, generic=8, validation=24))
-    small = replace(bundled_cli.SMOKE_RECIPE, distil_steps=2, caption_steps=2, views_per_step=4, pairs_per_step=2)
+    small = replace(
+        bundled_cli.SMOKE_RECIPE, distil_steps=2, caption_steps=1, refine_steps=1, views_per_step=4, pairs_per_step=2
+    )
     monkeypatch.setattr(bundled_cli, "SMOKE_RECIPE", small)
     monkeypatch.setattr(bundled_cli, "IMAGENET_TEACHER", stand_in_teacher)
     out = tmp_path / "model"

@@ -16,7 +16,9 @@ from vlmad_core.training.view_bank import ViewBank
 
 RECIPE = Recipe(
     distil_steps=2,
-    caption_steps=2,
+    caption_steps=1,
+    refine_steps=1,
+    first_pairs=4,
     views_per_step=4,
     pairs_per_step=3,
     free_per_step=2,
@@ -77,7 +79,7 @@ def test_without_an_anchor_captions_are_alone(few_views: ViewBank, small_tokeniz
 
 
 def test_distillation_comes_nearer_to_the_teacher(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
-    recipe = Recipe(24, 0, views_per_step=8, warmup=3, seed=1)
+    recipe = Recipe(24, 0, 0, views_per_step=8, warmup=3, seed=1)
     seen: list[dict[str, float]] = []
     make_trainer(few_views, small_tokenizer, recipe).train(24, lambda step, losses: seen.append(losses))
     for name in ("features", "likeness"):
@@ -85,7 +87,7 @@ def test_distillation_comes_nearer_to_the_teacher(few_views: ViewBank, small_tok
 
 
 def test_captions_learn_to_tell_the_states_of_a_few_pairs(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
-    recipe = Recipe(0, 20, pairs_per_step=6, free_per_step=2, warmup=5, seed=1)
+    recipe = Recipe(0, 20, 0, pairs_per_step=6, free_per_step=2, warmup=5, seed=1)
     seen: list[dict[str, float]] = []
     make_trainer(few_views, small_tokenizer, recipe).train(20, lambda step, losses: seen.append(losses))
     captions = [losses["captions"] + losses["states"] + losses["windows"] + losses["dense"] for losses in seen]
@@ -125,3 +127,32 @@ def test_saved_weights_load_by_plain_clip_model(small_tokenizer: CLIPTokenizer, 
         one, two = model(pixel_values=pixels, **words), again(pixel_values=pixels, **words)
     torch.testing.assert_close(two.image_embeds, one.image_embeds, atol=5e-3, rtol=0)
     torch.testing.assert_close(two.text_embeds, one.text_embeds, atol=5e-3, rtol=0)
+
+
+def test_the_rate_falls_to_zero_twice() -> None:
+    recipe = Recipe(10, 10, 10, learning_rate=1.0, decay_share=0.5, refine_rate=0.6, warmup=2)
+    rates = [recipe.rate(step) for step in range(recipe.steps + 1)]
+    assert rates[:11] == [1.0] * 11
+    assert rates[19] == pytest.approx(0.1)
+    assert rates[20:22] == pytest.approx([0.3, 0.54])
+    assert rates[21:] == sorted(rates[21:], reverse=True)
+    assert rates[30] == 0
+
+
+def test_pairs_held_back_are_seen_in_refinement_only(
+    few_views: ViewBank, small_tokenizer: CLIPTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[int]] = []
+    plain_take = ViewBank.take
+
+    def take(bank: ViewBank, rows: Any) -> Any:
+        seen.append({int(row) for row in rows})
+        return plain_take(bank, rows)
+
+    recipe = Recipe(1, 4, 8, first_pairs=4, views_per_step=4, pairs_per_step=3, free_per_step=4, warmup=1)
+    trainer = make_trainer(few_views, small_tokenizer, recipe)
+    monkeypatch.setattr(ViewBank, "take", take)
+    trainer.train(13)
+    held_back = {int(row) for row in (*few_views.pairs[4:].ravel(), *few_views.free[12:])}
+    assert not held_back & set().union(*seen[:5])
+    assert held_back & set().union(*seen[5:])

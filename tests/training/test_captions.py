@@ -6,7 +6,7 @@ from transformers import AutoTokenizer, CLIPTokenizer, CLIPTokenizerFast
 
 from vlmad_core.datasets.synthetic.pairs import DEFECT_PHRASES, TRAINING_DEFECTS, TRAINING_NOUNS
 from vlmad_core.training.bundled_model import CONTEXT_LENGTH
-from vlmad_core.training.captions import all_captions, caption_pair
+from vlmad_core.training.captions import ABNORMAL_STATES, NORMAL_STATES, RARE_STATES, all_captions, caption_pair
 
 
 def test_pairs_differ_in_state_only() -> None:
@@ -63,3 +63,13 @@ def test_the_files_load_by_the_usual_classes(small_tokenizer: CLIPTokenizer, tmp
     assert CLIPTokenizerFast.from_pretrained(folder)(text)["input_ids"] == expected
     (folder / "config.json").write_text('{"model_type": "clip"}')
     assert AutoTokenizer.from_pretrained(folder)(text)["input_ids"] == expected
+
+
+def test_rare_states_are_rare_only_when_asked_and_every_one_exists() -> None:
+    def share(rarely: bool) -> float:
+        rng = np.random.default_rng(0)
+        pairs = [caption_pair(rng, "gear", "scratch", DEFECT_PHRASES, rarely=rarely) for _ in range(400)]
+        return sum("normal gear" in normal.text or "anomalous" in abnormal.text for normal, abnormal in pairs) / 400
+
+    assert 0 < share(rarely=True) < 0.5 * share(rarely=False)
+    assert set(RARE_STATES) <= {*NORMAL_STATES, *ABNORMAL_STATES}

@@ -52,7 +52,9 @@ class Collection:
 
 
 SMOKE = Collection(pairs=64, generic=192, validation=250)
-SMOKE_RECIPE = Recipe(distil_steps=4, caption_steps=4, views_per_step=8, pairs_per_step=4, free_per_step=2, warmup=2)
+SMOKE_RECIPE = Recipe(
+    distil_steps=4, caption_steps=4, refine_steps=2, views_per_step=8, pairs_per_step=4, free_per_step=2, warmup=2
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,10 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps",
         type=int,
-        nargs=2,
-        default=(Recipe.distil_steps, Recipe.caption_steps),
-        metavar=("DISTIL", "CAPTIONS"),
-        help="optimiser steps of the two phases",
+        nargs=3,
+        default=(Recipe.distil_steps, Recipe.caption_steps, Recipe.refine_steps),
+        metavar=("DISTIL", "CAPTIONS", "REFINE"),
+        help="optimiser steps of the three phases",
     )
     parser.add_argument("--pairs", type=int, default=Collection.pairs, help="rendered pairs to train on")
     parser.add_argument("--generic", type=int, default=Collection.generic, help="generic pictures to train on")
@@ -84,8 +86,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and report; the model folder is complete once ``training.json`` is there."""
-    distil, captions = args.steps
-    recipe = Recipe(distil_steps=distil, caption_steps=captions, seed=args.seed, anchor_weight=args.anchor)
+    distil, captions, refine = args.steps
+    recipe = Recipe(
+        distil_steps=distil,
+        caption_steps=captions,
+        refine_steps=refine,
+        seed=args.seed,
+        anchor_weight=args.anchor,
+    )
     collection = Collection(args.pairs, args.generic)
     if args.smoke:
         recipe, collection = replace(SMOKE_RECIPE, seed=args.seed, anchor_weight=args.anchor), SMOKE

@@ -51,39 +51,61 @@ class Recipe:
     Attributes:
         distil_steps: Optimiser steps that distil only, on generic pictures.
         caption_steps: Steps after these, with captions and rendered pictures.
+        refine_steps: Steps after these, from a fresh but lower rate, on pairs not seen before as well. Captions
+            then say "normal" and "anomalous" as rarely as people do, and the last block is no longer asked for
+            patches that tell normal from abnormal.
+        first_pairs: Pairs that the steps before refinement draw from.
         views_per_step: Views in a step that distils only.
         pairs_per_step: Pairs with captions in a later step; twice as many views.
         free_per_step: Views without captions beside them.
         learning_rate: Of all parameters, until it falls; Muon's is scaled to AdamW's.
-        decay_share: Share of all steps, the last, over which the rate falls linearly to zero.
+        decay_share: Share of the steps before refinement, the last, over which the rate falls linearly to zero.
+        refine_rate: Factor on the rate at the start of refinement; it falls linearly to zero.
         weight_decay: Of AdamW.
         warmup: Steps of linear warm-up, at the start and once more for the text when captions begin.
         anchor_weight: Weight of distillation once captions are there.
         likeness_weight: Weight of the likeness of tokens within distillation.
         window_weight: Weight of the windows' states.
+        refine_window_weight: The same in refinement.
         dense_weight: Weight of the patch loss through heads that are thrown away.
         seed: Of initialisation, batches and captions.
     """
 
     distil_steps: int = 1408
     caption_steps: int = 1600
+    refine_steps: int = 800
+    first_pairs: int = 6_144
     views_per_step: int = 16
     pairs_per_step: int = 11
     free_per_step: int = 6
     learning_rate: float = 3e-3
     decay_share: float = 0.5
+    refine_rate: float = 0.6
     weight_decay: float = 0.05
     warmup: int = 100
     anchor_weight: float = 1.0
     likeness_weight: float = 1.0
     window_weight: float = 1.0
+    refine_window_weight: float = 1.5
     dense_weight: float = 0.5
     seed: int = 0
 
     @property
     def steps(self) -> int:
         """All steps."""
+        return self.refine_from + self.refine_steps
+
+    @property
+    def refine_from(self) -> int:
+        """The first step of refinement."""
         return self.distil_steps + self.caption_steps
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step."""
+        if step < self.refine_from:
+            return self.learning_rate * min(1.0, (1 - step / self.refine_from) / self.decay_share)
+        warm = min(1.0, (step + 1 - self.refine_from) / self.warmup)
+        return self.learning_rate * self.refine_rate * warm * (self.steps - step) / self.refine_steps
 
 
 class Trainer:
@@ -158,9 +180,7 @@ class Trainer:
         return {"model": self.model, "heads": self.heads, "dense": self.dense, "muon": muon, "adamw": adamw}
 
     def _set_rates(self) -> None:
-        recipe = self.recipe
-        left = 1 - self.step / max(1, recipe.steps)
-        rate = recipe.learning_rate * min(1.0, left / recipe.decay_share)
+        recipe, rate = self.recipe, self.recipe.rate(self.step)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * min(1.0, max(0, self.step + 1 - group["start"]) / recipe.warmup)
@@ -202,8 +222,11 @@ class Trainer:
             pictures, targets, _ = self.bank.take(rows)
             _, taps = run_blocks(self.model, first_tokens(self.model, normalise(pictures)), tuple(TAPS))
             return self._distilled(taps, targets, 1.0, generator)
-        drawn = chance.choice(len(self.bank.pairs), recipe.pairs_per_step, replace=False)
-        free = chance.choice(self.bank.free, recipe.free_per_step, replace=False)
+        refining = self.step >= recipe.refine_from
+        known = len(self.bank.pairs) if refining else min(len(self.bank.pairs), recipe.first_pairs)
+        drawn = chance.choice(known, recipe.pairs_per_step, replace=False)
+        # Each pair has one view without captions, and generic pictures come before all of these.
+        free = chance.choice(self.bank.free[: self.bank.generic + known], recipe.free_per_step, replace=False)
         pictures, targets, counts = self.bank.take(np.concatenate([self.bank.pairs[drawn].ravel(), free]))
         tokens = first_tokens(self.model, normalise(pictures))
         last, taps = run_blocks(self.model, tokens, tuple(TAPS))
@@ -242,7 +265,8 @@ class Trainer:
         counts: Tensor,
     ) -> dict[str, Tensor]:
         """Losses of views with captions: whole images, windows, and patches through their own heads."""
-        captions = [c for noun, defect in scene for c in caption_pair(chance, noun, defect, self.phrases)]
+        refining = self.step >= self.recipe.refine_from
+        captions = [c for shown in scene for c in caption_pair(chance, *shown, self.phrases, rarely=refining)]
         ids = self.tokenizer([caption.text for caption in captions], padding=True, return_tensors="pt")
         text = F.normalize(self.model.get_text_features(**ids).pooler_output, dim=-1)
         direction = _direction(text)
@@ -257,11 +281,13 @@ class Trainer:
         dense = [
             state_loss(F.normalize(self.dense[str(t)](v[:, 1:]), dim=-1).flatten(0, 1), direction, patch_states, scale)
             for t, v in taps.items()
+            if not (refining and t == max(TAPS))
         ]
+        window_weight = self.recipe.refine_window_weight if refining else self.recipe.window_weight
         images = project(self.model, last[:, 0])
         return {
             **self._aligned(images, view_states(counts, IMAGE_SIZE // PATCH_SIZE).flatten(), text, captions, scene),
-            "windows": self.recipe.window_weight * torch.stack(windows).mean(),
+            "windows": window_weight * torch.stack(windows).mean(),
             "dense": self.recipe.dense_weight * torch.stack(dense).mean(),
         }
 

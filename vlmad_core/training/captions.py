@@ -79,6 +79,10 @@ OTHER_WORDS = (
 )  # fmt: skip
 """Nouns that stand for parts never rendered: a caption's state must count whatever the noun is."""
 
+RARE_STATES = ("{}", "normal {}", "anomalous {}", "abnormal {}", "{} with an anomaly")
+"""States in words that captions seldom use."""
+
+_RARE_WEIGHT = 0.15
 _SPECIFIC_SHARE = 0.4
 _OWN_NOUN_SHARE = 0.55
 _GENERIC_NOUN_SHARE = 0.20
@@ -102,7 +106,11 @@ class Caption:
 
 
 def caption_pair(
-    rng: np.random.Generator, noun: str, defect: str, phrases: Mapping[str, Sequence[str]]
+    rng: np.random.Generator,
+    noun: str,
+    defect: str,
+    phrases: Mapping[str, Sequence[str]],
+    rarely: bool = False,
 ) -> tuple[Caption, Caption]:
     """A normal and an abnormal caption that share noun and template: each the other's hard negative.
 
@@ -111,6 +119,7 @@ def caption_pair(
         noun: What the image shows, in words.
         defect: The defect of the abnormal image of the pair.
         phrases: For each defect the phrases that name it, e.g. ``a scratch``.
+        rarely: Whether ``RARE_STATES`` are drawn less often than the others.
     """
     draw = rng.random()
     if draw < _OWN_NOUN_SHARE:
@@ -119,12 +128,19 @@ def caption_pair(
         words = GENERIC_NOUNS if draw < _OWN_NOUN_SHARE + _GENERIC_NOUN_SHARE else OTHER_WORDS
         word, claimed = str(rng.choice(words)), None
     template = str(rng.choice(TEMPLATES))
-    normal = Caption(_compose(template, str(rng.choice(NORMAL_STATES)), word), False, claimed, None)
+    normal = Caption(_compose(template, _state(rng, NORMAL_STATES, rarely), word), False, claimed, None)
     if rng.random() < _SPECIFIC_SHARE:
         state, named = "{} with " + str(rng.choice(phrases[defect])), defect
     else:
-        state, named = str(rng.choice(ABNORMAL_STATES)), None
+        state, named = _state(rng, ABNORMAL_STATES, rarely), None
     return normal, Caption(_compose(template, state, word), True, claimed, named)
+
+
+def _state(rng: np.random.Generator, states: Sequence[str], rarely: bool) -> str:
+    if not rarely:
+        return str(rng.choice(states))
+    weights = np.array([_RARE_WEIGHT if state in RARE_STATES else 1.0 for state in states])
+    return str(rng.choice(states, p=weights / weights.sum()))
 
 
 def all_captions(nouns: Sequence[str], phrases: Mapping[str, Sequence[str]]) -> Iterator[str]:
