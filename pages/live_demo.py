@@ -38,11 +38,8 @@ def judge_and_show(task: live.Task) -> None:
     with place.container():
         finished = live_cards.stream(task)
     if finished:
-        place.empty()  # a container put in its place would keep what the first one held
-        with place.container():
-            show_finished(task)
-    else:
-        show_finished(task)
+        place.empty()
+    show_finished(task)
 
 
 frame.begin("live_demo")
