@@ -36,7 +36,7 @@ MANY = 10
 FOLDS = 6
 
 Scheme = Literal["split", "cross-fit"]
-Advance = Callable[[float, str], None]
+Advance = Callable[[float, str], object]
 
 
 @dataclass(frozen=True)
