@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shlex
 import sys
@@ -16,7 +17,7 @@ from vlmad_core.errors import VlmadError
 if TYPE_CHECKING:
     from vlmad_core.study.running import StudyPart
 
-LATENCY_IMAGES = 3
+LATENCY_IMAGES = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", default="bundled", metavar="ID", help="bundled, a folder or a hub id")
     parser.add_argument("--store", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="another plan than the one that comes along")
+    parser.add_argument("--seeds", type=int, metavar="N", help="draws of the references (default: the plan's)")
     parser.add_argument("--size", choices=tuple(SIZES), default="full", help="how many test images per category")
     parser.add_argument("--categories", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="arithmetic of the backbone")
@@ -58,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from vlmad_core.study.running import default_datasets, study_parts
 
     study = study_plan(args.plan or PLAN)
+    if args.seeds is not None:
+        study = dataclasses.replace(study, seeds=args.seeds)
     datasets = tuple(args.datasets or default_datasets())
     if args.answers:
         return _answer(args, datasets, 0)
