@@ -20,6 +20,9 @@ from vlmad_core.results.store import open_store
 
 ROOT = Path(__file__).parents[1]
 
+WAIT = 1200
+"""Seconds after which a process is taken to hang, on however busy a machine."""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Callable[..., Path]) -> Path:
@@ -54,7 +57,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_clip: Path, data:
     plan = ["--dataset", str(data), "--method", "clip_ac", "winclip", "--shots", "0", "1", "--seeds", "2"]
     how = ["--backbone", str(tiny_clip), "--store", str(store), "--batch-size", "4", "--threads", "1"]
     process = start(["precompute", *plan, *how, "--json"])
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=WAIT)
     assert process.returncode == 0, err
     return store, json.loads(out)["seconds"]
 
@@ -68,7 +71,7 @@ def kill_at_random(words: list[str], store: Path, seconds: float, rng: random.Ra
     running = process.poll() is None
     if running:
         process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=WAIT)
     return running
 
 
@@ -85,7 +88,7 @@ def check_killed(count: int, seed: int, words: Any, undisturbed: Any, store: Pat
     assert killed > 0
     before = sum(len(run.units) for run in open_store(store).runs)
     process = start(words(store, "--json"))
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=WAIT)
     assert process.returncode == 0, err
     outcome = json.loads(out)
     assert outcome["units"]["kept"] == before
@@ -103,12 +106,26 @@ def test_killed_twenty_times_it_ends_the_same(seed, words, undisturbed, tmp_path
     check_killed(4, seed, words, undisturbed, tmp_path / "store", content_of)
 
 
+@pytest.mark.slow
+def test_killed_with_a_cache_it_ends_the_same(words, tmp_path, content_of):
+    rng = random.Random(7)
+    whole, killed = (tmp_path / name for name in ("whole", "killed"))
+    process = start(words(whole, "--cache-dir", str(tmp_path / "one"), "--json"))
+    out, err = process.communicate(timeout=WAIT)
+    assert process.returncode == 0, err
+    seconds = json.loads(out)["seconds"]
+    with_cache = words(killed, "--cache-dir", str(tmp_path / "two"))
+    assert sum(kill_at_random(with_cache, killed, seconds, rng) for _ in range(3)) > 0
+    assert main(with_cache) == 0
+    assert content_of(killed) == content_of(whole)
+
+
 def test_two_processes_share_the_work(words, undisturbed, tmp_path, content_of):
     store = tmp_path / "store"
     processes = [start(words(store, "--json")) for _ in range(2)]
     outcomes = []
     for process in processes:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=WAIT)
         assert process.returncode == 0, err
         outcomes.append(json.loads(out)["units"])
     assert sum(units["computed"] for units in outcomes) == 12
@@ -153,7 +170,24 @@ def test_dry_run(words, tmp_path, capsys):
     assert main(words(tmp_path / "store", "--dry-run", "--json")) == 0
     report = json.loads(capsys.readouterr().out)
     assert [unit["state"] for unit in report["units"]] == ["missing"] * 12
+    assert (report["images"], report["seconds_from"], report["cache_bytes"]) == (30, "one pass", 0)
+    assert report["seconds"] > 0
+    assert report["memory_bytes"] > report["disk_bytes"] > 0
     assert not (tmp_path / "store").exists()
+    cached = ["--cache-dir", str(tmp_path / "cache"), "--categories", "nut"]
+    assert main(words(tmp_path / "store", "--dry-run", *cached)) == 0
+    assert "features at most" in capsys.readouterr().out
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_dry_run_learns_from_what_is_there(words, tmp_path, capsys):
+    store = tmp_path / "store"
+    assert main(words(store, "--method", "clip_ac", "--shots", "0", "--categories", "bolt")) == 0
+    capsys.readouterr()
+    assert main(words(store, "--method", "clip_ac", "--shots", "0", "--dry-run")) == 0
+    text = capsys.readouterr().out
+    assert "1 done, 2 missing; 20 images to pass" in text
+    assert "(from earlier units)" in text
 
 
 def test_a_failed_unit_is_exit_code_2(words, tmp_path, capsys):

@@ -89,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
                     if part in args.part:
                         report[part] = measure(options, loader)
             if "memory" in args.part:
-                report["memory"] = memory(Path(folder), (args.few, args.many), args.images, args.threads)
+                counts = (args.few, args.many)
+                report["memory"] = memory(Path(folder), counts, args.images, args.threads, args.backbone)
     finally:
         torch.set_num_threads(threads)
     print(json.dumps(report, indent=1) if args.json else text_of(report))
@@ -144,13 +145,15 @@ def storage(options: PlanOptions, loader: Callable[[BackboneSpec], Backbone]) ->
     return {"methods": rows}
 
 
-def memory(folder: Path, categories: tuple[int, int], images: int, threads: int) -> dict[str, Any]:
+def memory(
+    folder: Path, categories: tuple[int, int], images: int, threads: int, backbone: str = "bundled"
+) -> dict[str, Any]:
     """Peak resident memory of a process that does few categories, and of one that does many."""
     peaks = []
     for count in categories:
         data = made_up_images(folder / f"parts{count}", count, images)
-        words = ["--dataset", str(data), "--method", "clip_ac", "winclip", "--store", str(folder / f"store{count}")]
-        more = ["--threads", str(threads), "--latency", "0", "--no-thumbnails", "--json"]
+        words = ["--dataset", str(data), "--method", "clip_ac", "clip_cpe", "--store", str(folder / f"store{count}")]
+        more = ["--backbone", backbone, "--threads", str(threads), "--latency", "0", "--json"]
         command = [sys.executable, "-m", "vlmad_core", "precompute", *words, *more]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -111,6 +111,9 @@ def write_unit(
 
     Returns:
         The record, or None if another process had committed the unit before.
+
+    Raises:
+        StoreError: If it can't be written, e.g. to a full disk; nothing of it is left then.
     """
     target = layout.unit_folder(store, run.id, category)
     remove_leftovers(target)
@@ -137,6 +140,11 @@ def write_unit(
         )
         write_synced(temporary / layout.UNIT_FILE, _json_bytes(record.to_json()))
         committed = commit_folder(temporary, target, replace=replace)
+    except OSError as error:  # a full disk, a store that went away
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise StoreError(
+            f"{target} can't be written: {error}.", "Make room or mend the folder, then start the same command again."
+        ) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
