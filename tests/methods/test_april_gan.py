@@ -116,3 +116,13 @@ def test_memory_stages_are_their_own_setting(backbone, trained):
     assert method.needs(backbone.info, 1).stages == {1, 2}
     shallow = replace(method.settings, stages=(1,))
     assert create_method("april_gan", **shallow.to_json()).needs(backbone.info, 0).stages == {1}
+
+
+def test_parameters_bring_the_temperature_they_were_trained_with(backbone, features, trained):
+    plain = trained["april_gan"]
+    warm = {**plain, "temperature": torch.tensor(0.2, dtype=torch.float64)}
+    score = create_method("april_gan").prepare("nut", backbone, None, plain).score(features)
+    warmer = create_method("april_gan").prepare("nut", backbone, None, warm).score(features)
+    torch.testing.assert_close(warmer.grids * 20, score.grids)
+    forced = create_method("april_gan", temperature=0.01).prepare("nut", backbone, None, warm).score(features)
+    assert torch.equal(forced.grids, score.grids)

@@ -8,7 +8,7 @@ authors' few-shot image score is normalised over the whole test set; that is the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
@@ -41,6 +41,8 @@ ImageFusion = Literal["bounded", "calibrated", "transductive"]
 _FUSIONS: Mapping[str, str] = MappingProxyType(
     {"bounded": "non-transductive", "calibrated": "calibrated", "transductive": "transductive"}
 )
+AUTHORS_TEMPERATURE = 0.01
+"""The authors multiply the difference of cosines by 100."""
 CALIBRATION_IMAGES = 8
 """Normal images beside the references over which ``calibrated`` takes the range; enough for a rough one."""
 
@@ -52,7 +54,8 @@ class AprilGanSettings(MethodSettings):
     Attributes:
         ensemble: Name of a prompt ensemble, or the path of a yaml file.
         text_average: How prompt embeddings become one prototype; see ``AverageRule``.
-        temperature: Divides the difference of cosines (the authors multiply by 100).
+        temperature: Divides the difference of cosines; None: what the parameters were trained with, or where they
+            don't say ``AUTHORS_TEMPERATURE``.
         stages: Blocks whose tokens are projected and compared with text; None: the ends of the tower's quarters.
         memory_stages: Blocks whose tokens are compared with references; None: the same as ``stages``.
         image_fusion: See ``ImageFusion``; read with references only.
@@ -60,13 +63,14 @@ class AprilGanSettings(MethodSettings):
 
     ensemble: str = "april_gan"
     text_average: AverageRule = "each"
-    temperature: float = 0.01
+    temperature: float | None = None
     stages: tuple[int, ...] | None = None
     memory_stages: tuple[int, ...] | None = None
     image_fusion: ImageFusion = "bounded"
 
     def __post_init__(self) -> None:
-        check_temperature("APRIL-GAN", self.temperature)
+        if self.temperature is not None:
+            check_temperature("APRIL-GAN", self.temperature)
         load_ensemble(self.ensemble)
         for name in ("stages", "memory_stages"):
             object.__setattr__(self, name, check_stages("APRIL-GAN", name, getattr(self, name)))
@@ -87,6 +91,7 @@ class AprilGanScorer(Scorer):
         projections: Block -> weight [e, d] and bias [e] of its linear layer.
         memory: Block -> [K*P, d] patch tokens of the references; empty for zero-shot.
         map_size: (height, width) of the map whose maximum enters the image score.
+        temperature: Divides the difference of cosines.
         span: Least and greatest map maximum over the calibration images; None without.
     """
 
@@ -95,6 +100,7 @@ class AprilGanScorer(Scorer):
     projections: Mapping[int, tuple[Tensor, Tensor]]
     memory: Mapping[int, Tensor]
     map_size: tuple[int, int]
+    temperature: float
     span: tuple[float, float] | None = None
 
     @property
@@ -117,7 +123,7 @@ class AprilGanScorer(Scorer):
     def score_set(self, features: Features) -> Predictions:
         """The same for all test images of a category, which the transductive score is normalised over."""
         assert features.image_embedding is not None
-        logits = two_class_logits(features.image_embedding, self.text.prototypes, self.settings.temperature)
+        logits = two_class_logits(features.image_embedding, self.text.prototypes, self.temperature)
         score, grids = logits.sigmoid(), self.grids(features)
         if self.memory:
             score = 0.5 * (score + self._rescale(map_maximum(grids, self.map_rule, self.map_size)))
@@ -128,7 +134,7 @@ class AprilGanScorer(Scorer):
         grids = []
         for stage, (weight, bias) in self.projections.items():
             projected = F.linear(features.stages[stage][:, 1:], weight, bias)
-            logits = two_class_logits(projected, self.text.prototypes, self.settings.temperature)
+            logits = two_class_logits(projected, self.text.prototypes, self.temperature)
             grids.append(logits.reshape(-1, *features.grid))
         if self.memory:
             # Enlarging is linear, so the stages' distances may be summed before it. Not halved, as the authors do.
@@ -230,7 +236,8 @@ class AprilGan(Method):
     ) -> AprilGanScorer:
         """Embed the prompts, take the linear layers ``linear.i.weight`` [e, d] and ``linear.i.bias`` [e].
 
-        If the parameters hold ``stages``, the blocks they were trained for, these must be the method's.
+        If the parameters hold ``stages``, the blocks they were trained for, these must be the method's; if they
+        hold ``temperature``, it is used unless a setting says otherwise.
         """
         classes = embed_ensemble(text, self.ensemble, category, self.settings.text_average)
         return self.scorer(classes, text.info, references, parameters, calibration)
@@ -249,7 +256,8 @@ class AprilGan(Method):
             memory = {k: references.stages[k][:, 1:].flatten(0, 1) for k in self.memory_stages(backbone)}
         projections = _projections(parameters, self.stages(backbone), backbone)
         size = (backbone.image_size, backbone.image_size)
-        scorer = AprilGanScorer(text, self.settings, projections, memory, size)
+        temperature = self.settings.temperature or _trained_temperature(parameters)
+        scorer = AprilGanScorer(text, self.settings, projections, memory, size, temperature)
         if not memory or self.settings.image_fusion != "calibrated":
             return scorer
         if calibration is None:
@@ -259,7 +267,13 @@ class AprilGan(Method):
             )
         maximum = map_maximum(scorer.grids(calibration), scorer.map_rule, size)
         span = (float(maximum.min()), float(maximum.max()))
-        return AprilGanScorer(text, self.settings, projections, memory, size, span)
+        return replace(scorer, span=span)
+
+
+def _trained_temperature(parameters: Mapping[str, Tensor] | None) -> float:
+    """The temperature that parameters were trained with."""
+    stored = (parameters or {}).get("temperature")
+    return AUTHORS_TEMPERATURE if stored is None else float(stored)
 
 
 def _projections(

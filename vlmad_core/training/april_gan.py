@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
 from vlmad_core.datasets.names import category_noun
 from vlmad_core.methods import create_method
-from vlmad_core.methods.april_gan import AprilGan
+from vlmad_core.methods.april_gan import AUTHORS_TEMPERATURE, AprilGan
 from vlmad_core.prompts.ensemble import load_ensemble
 from vlmad_core.prompts.prototypes import embed_ensemble
 from vlmad_core.training import methods_cli
@@ -136,12 +136,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help=f"share of samples replaced by a mosaic of four (default: {MOSAIC_SHARE} on MVTec AD, else 0)",
     )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=AUTHORS_TEMPERATURE,
+        help="divides the difference of cosines, in training and afterwards (default: the authors', %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write parameters and record."""
     with methods_cli.prepare(args, METHOD, SHORT_SETS, SHORT_EPOCHS) as session:
-        method = create_method(f"{METHOD}:{args.preset}")
+        method = create_method(f"{METHOD}:{args.preset}", temperature=args.temperature)
         assert isinstance(method, AprilGan)
         backbone, images = session.backbone, session.images
         stages = method.stages(backbone.info)
@@ -152,14 +158,16 @@ def run(args: argparse.Namespace) -> int:
         prototypes = torch.stack([embed_ensemble(backbone, ensemble, noun, rule).prototypes for noun in nouns])
         request = FeatureRequest(stages=frozenset(stages))
         with session.extract(request, partial(stage_tokens, stages=stages)) as frozen:
-            objective = ProjectionObjective(
-                backbone, images, frozen, prototypes, stages, method.settings.temperature, share
-            )
+            objective = ProjectionObjective(backbone, images, frozen, prototypes, stages, args.temperature, share)
             settings = {
                 "stages": list(stages),
                 "name_table": method.settings.name_table,
-                "temperature": method.settings.temperature,
+                "temperature": args.temperature,
                 **method.prompt_record(),
             }
             extras = {"mosaic": share, "loss": "focal + dice, summed over the stages"}
-            return session.fit(objective, settings, extras, {"stages": torch.tensor(stages)})
+            fixed = {
+                "stages": torch.tensor(stages),
+                "temperature": torch.tensor(args.temperature, dtype=torch.float64),
+            }
+            return session.fit(objective, settings, extras, fixed)
