@@ -18,7 +18,7 @@ from torch import Tensor
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
 from vlmad_core.benchmark.backbone import Backbone
 from vlmad_core.benchmark.flops import count_flops, product_speed
-from vlmad_core.benchmark.profiling import PeakSampler, Stopwatch, percentile
+from vlmad_core.benchmark.profiling import PeakSampler, Stopwatch, peak_memory, percentile
 from vlmad_core.benchmark.protocol import MAP_SIZE
 from vlmad_core.benchmark.timing import timed_encode
 from vlmad_core.datasets.images import read_image
@@ -99,7 +99,12 @@ def measure_speed(
         facts |= _one_by_one(subject, scorer, files, images, warm_up)
         pixels = torch.stack([_read(subject.backbone, file) for file in islice(cycle(files), batch)])
         facts["batch_n"] = _together(subject, scorer, pixels)
-    facts |= {"text_ms": _rounded(text_ms), "peak_rss_bytes": memory.peak, "extra_rss_bytes": memory.extra}
+    facts |= {
+        "text_ms": _rounded(text_ms),
+        "peak_rss_bytes": memory.peak if memory.peak is not None else peak_memory(),
+        "peak_scope": "method" if memory.peak is not None else "process",
+        "extra_rss_bytes": memory.extra,
+    }
     facts |= _arithmetic(subject, scorer, pixels)
     facts |= {"parameters": info.parameters, "parameters_vision": _vision_parameters(subject.backbone)}
     speed = product_speed(info.precision)
