@@ -88,11 +88,15 @@ def show_gallery(line: Line) -> None:
     page = st.session_state["gallery"]
     tiles = []
     for image_id in images["image_id"].iloc[(page - 1) * PER_PAGE : page * PER_PAGE]:
-        found = store.anomaly_map(run.id, category, image_id, image_panel.MAP_SIZE)
-        picture = pictures.picture(run.id, category, image_id)
-        drawn = found if isinstance(found, Missing) else pictures.mapped(picture, scale.place(found), OPACITY, True)
+        drawn = pictures.drawn_map(run.id, category, image_id, scale, OPACITY, True)
         name = image_panel.short_name(image_id)
-        tiles.append(pictures.Tile(name, drawn, f"Anomaly map of {selection.tidy(line.title)} over {name}"))
+        tiles.append(
+            pictures.Tile(
+                name,
+                drawn if isinstance(drawn, Missing) else drawn.content,
+                f"Anomaly map of {selection.tidy(line.title)} over {name}",
+            )
+        )
     pictures.show_tiles(tiles)
     pictures.show_colour_bar(scale, OPACITY)
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from vlmad_core.figures import layout
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
 from vlmad_core.results.aggregate import leaderboard
@@ -23,6 +24,7 @@ from vlmad_core.results.kinds import category_kinds
 from vlmad_core.results.notes import LineNotes, line_notes
 from vlmad_core.results.ranks import line_names
 from vlmad_core.results.reported import load_reported
+from vlmad_core.results.speed import cost_table
 from vlmad_core.results.store import Missing, Store, open_stores, store_signature
 from vlmad_core.results.transfer import setting
 
@@ -100,8 +102,7 @@ def _groups(
     metric: str,
     categories: tuple[str, ...],
 ) -> Groups:
-    one = next(c for c in _comparisons(roots, mark) if (c.dataset, c.conditions) == place)
-    by_key = {line_key(line): line for line in one.lines()}
+    by_key = {line_key(line): line for line in _at(roots, mark, place).lines()}
     return grouped(_store(roots, mark), [by_key[key] for key in keys], metric, categories)
 
 
@@ -144,9 +145,31 @@ def reported() -> pd.DataFrame:
     return load_reported()
 
 
+@st.cache_data(max_entries=32, show_spinner=False)
+def _notes(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> dict[LineKey, LineNotes]:
+    return {line_key(line): line_notes(line) for line in _at(roots, mark, place).lines()}
+
+
 def notes(comparison: Comparison) -> dict[LineKey, LineNotes]:
     """What to know of each line."""
-    return {line_key(line): line_notes(line) for line in comparison.lines()}
+    roots = store_roots()
+    return _notes(roots, signature(roots), (comparison.dataset, comparison.conditions))
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _costs(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> pd.DataFrame:
+    return cost_table(_at(roots, mark, place).lines())
+
+
+def costs(comparison: Comparison) -> pd.DataFrame:
+    """What each line of a comparison costs."""
+    roots = store_roots()
+    return _costs(roots, signature(roots), (comparison.dataset, comparison.conditions))
+
+
+def _at(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> Comparison:
+    """The comparison of a data set and conditions."""
+    return next(one for one in _comparisons(roots, mark) if (one.dataset, one.conditions) == place)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -230,8 +253,13 @@ def runs_of(lines: Sequence[Line], category: str) -> dict[str, str]:
 
 @st.cache_resource
 def warm_up() -> None:
-    """Load in the background what the first anomaly map would otherwise have to wait for."""
-    threading.Thread(target=importlib.import_module, args=("vlmad_core.methods.predictions",), daemon=True).start()
+    """Load in the background what the first anomaly map and the first figure would otherwise have to wait for."""
+    threading.Thread(target=_load, daemon=True).start()
+
+
+def _load() -> None:
+    importlib.import_module("vlmad_core.methods.predictions")
+    layout.prepare()
 
 
 def metric_names(comparison: Comparison) -> frozenset[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from pages._shared import data, notes, pictures, reasons, selection
-from pages._shared.pictures import Picture, Tile
+from pages._shared.pictures import Tile
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import OPACITY
 from vlmad_core.figures.scale import ColourScale
@@ -20,7 +19,6 @@ from vlmad_core.results.store import Missing
 from vlmad_core.results.verdicts import VERDICT_LABELS, image_thresholds
 
 BADGES = {"missed": "red", "false_alarm": "orange", "found": "green", "passed": "green"}
-MAP_SIZE = (256, 256)
 SCALE_HELP = (
     "The same for all methods shown. Compared with normal pixels: how many pixels of normal test images, of the same "
     "method and category, score as high; like the metrics it depends on the order of scores only. Raw scores: the "
@@ -60,13 +58,13 @@ def show(
                 _step("Previous", ids, opened, -1, ":material/chevron_left:", "P")
                 _step("Next", ids, opened, +1, ":material/chevron_right:", "N")
         notes.show_others(one.dataset, line, opened, titles)
-        picture = pictures.picture(run.id if run else "", category, opened)
-        tiles, scale = _tiles(lines, category, opened, picture, opacity, with_outline, shared_raw)
+        run_id = run.id if run else ""
+        tiles, scale = _tiles(lines, run_id, category, opened, opacity, with_outline, shared_raw)
         pictures.show_tiles(tiles)
         if scale is not None:
             pictures.show_colour_bar(scale, opacity)
         _scores(lines, line, row, others)
-        reasons.show(line, category, opened, picture)
+        reasons.show(line, category, opened)
 
 
 def show_list(
@@ -144,17 +142,18 @@ def _step(label: str, ids: list[str], opened: str, by: int, icon: str, shortcut:
 
 def _tiles(
     lines: Sequence[Line],
+    run_id: str,
     category: str,
     image_id: str,
-    picture: Picture,
     opacity: float,
     with_outline: bool,
     raw: bool,
 ) -> tuple[list[Tile], ColourScale | None]:
     name = short_name(image_id)
+    original, truth = pictures.shown(run_id, category, image_id)
     tiles = [
-        Tile("Original", picture.pixels, f"Image {name}"),
-        Tile("Ground truth", pictures.truth(picture), f"True defect of {name}, light"),
+        Tile("Original", original, f"Image {name}"),
+        Tile("Ground truth", truth, f"True defect of {name}, light"),
     ]
     runs = data.runs_of(lines, category)
     common = data.raw(tuple(runs.values()), category) if raw else None
@@ -164,16 +163,19 @@ def _tiles(
         if line.id not in runs:
             tiles.append(Tile(title, Missing("Not finished for this category."), ""))
             continue
-        found = data.store().anomaly_map(runs[line.id], category, image_id, MAP_SIZE)
         scale = common if raw else data.rarity(runs[line.id], category)
-        if isinstance(found, Missing) or scale is None:
-            reason = found if isinstance(found, Missing) else Missing("There are no normal images to compare with.")
-            tiles.append(Tile(title, reason, ""))
+        if scale is None:
+            found = data.store().grids(runs[line.id], category)
+            reason = found.reason if isinstance(found, Missing) else "There are no normal images to compare with."
+            tiles.append(Tile(title, Missing(reason), ""))
+            continue
+        drawn = pictures.drawn_map(runs[line.id], category, image_id, scale, opacity, with_outline)
+        if isinstance(drawn, Missing):
+            tiles.append(Tile(title, drawn, ""))
             continue
         shown = scale
-        pixels = pictures.mapped(picture, scale.place(found), opacity, with_outline)
-        highest = f"highest pixel {float(np.max(found)):.3g}"
-        tiles.append(Tile(title, pixels, f"Anomaly map of {title} over {name}; {highest}"))
+        alt = f"Anomaly map of {title} over {name}; highest pixel {drawn.highest:.3g}"
+        tiles.append(Tile(title, drawn.content, alt))
     return tiles, shown
 
 

@@ -24,7 +24,16 @@ def judged(line: Line, categories: Sequence[str], name: str | None, value: float
         name: Name of the threshold.
         value: A threshold set by hand instead.
     """
-    return judge_line(data.store(), line, categories, name, value)
+    mark = data.signature(data.store_roots())
+    runs = tuple(run.id for run in line.runs)
+    return _judged(line, tuple(categories), name, value, (mark, *runs))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _judged(
+    _line: Line, categories: tuple[str, ...], name: str | None, value: float | None, key: tuple[str, ...]
+) -> pd.DataFrame:
+    return judge_line(data.store(), _line, categories, name, value)
 
 
 def others(

@@ -25,6 +25,9 @@ LONGEST = 448
 SHORTEST = 256
 """Shorter side from which outlines look fine; smaller pictures are enlarged."""
 
+MAP_SIZE = (256, 256)
+"""Size at which maps are shown."""
+
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
@@ -48,13 +51,13 @@ class Tile:
 
     Attributes:
         title: What it is, as markdown.
-        pixels: The picture, or why there is none.
+        pixels: The picture, as pixels or as a WebP file, or why there is none.
         alt: What it shows, in words.
         caption: A line below.
     """
 
     title: str
-    pixels: Pixels | Missing
+    pixels: Pixels | bytes | Missing
     alt: str
     caption: str = ""
 
@@ -68,7 +71,8 @@ def show_tiles(tiles: Iterable[Tile], width: int = 132) -> None:
             if isinstance(tile.pixels, Missing):
                 st.caption(f"{below}  \n:gray[{tile.pixels.reason}]")
             else:
-                st.image(encode(enlarge(tile.pixels, SHORTEST)), below, width="stretch", alt=tile.alt)
+                content = tile.pixels if isinstance(tile.pixels, bytes) else encode(enlarge(tile.pixels, SHORTEST))
+                st.image(content, below, width="stretch", alt=tile.alt)
 
 
 def show_colour_bar(scale: ColourScale, opacity: float) -> None:
@@ -88,6 +92,67 @@ def mapped(picture: Picture, places: NDArray[np.float64], opacity: float, with_o
     if with_outline and not isinstance(picture.mask, Missing):
         pixels = outline(pixels, resize_mask(picture.mask, pixels.shape[:2]))
     return pixels
+
+
+@dataclass(frozen=True)
+class DrawnMap:
+    """A map over its picture.
+
+    Attributes:
+        content: A WebP file.
+        highest: The map's highest value.
+    """
+
+    content: bytes
+    highest: float
+
+
+def drawn_map(
+    run_id: str, category: str, image_id: str, scale: ColourScale, opacity: float, with_outline: bool
+) -> DrawnMap | Missing:
+    """The map of an image over it, drawn once and kept for a while.
+
+    Args:
+        run_id: The run.
+        category: The category.
+        image_id: The image.
+        scale: Where values lie on the colour bar.
+        opacity: Of the upper end.
+        with_outline: Whether the outline of the truth is drawn.
+    """
+    mark = data.signature(data.store_roots())
+    return _drawn(mark, run_id, category, image_id, hash(scale), opacity, with_outline, scale)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _drawn(
+    mark: str,
+    run_id: str,
+    category: str,
+    image_id: str,
+    scale_key: int,
+    opacity: float,
+    with_outline: bool,
+    _scale: ColourScale,
+) -> DrawnMap | Missing:
+    found = data.store().anomaly_map(run_id, category, image_id, MAP_SIZE)
+    if isinstance(found, Missing):
+        return found
+    shown = mapped(picture(run_id, category, image_id), _scale.place(found), opacity, with_outline)
+    return DrawnMap(encode(shown), float(np.max(found)))
+
+
+def shown(run_id: str, category: str, image_id: str) -> tuple[bytes | Missing, bytes | Missing]:
+    """An image and its truth as WebP files, or why there are none; kept for a while."""
+    return _shown(data.signature(data.store_roots()), run_id, category, image_id)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _shown(mark: str, run_id: str, category: str, image_id: str) -> tuple[bytes | Missing, bytes | Missing]:
+    one = picture(run_id, category, image_id)
+    pair = one.pixels, truth(one)
+    first, second = (p if isinstance(p, Missing) else encode(enlarge(p, SHORTEST)) for p in pair)
+    return first, second
 
 
 def truth(picture: Picture) -> Pixels | Missing:

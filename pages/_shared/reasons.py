@@ -16,7 +16,7 @@ AROUND = 2.0
 """How much of a patch's sides is shown around it."""
 
 
-def show(line: Line, category: str, image_id: str, picture: Picture) -> None:
+def show(line: Line, category: str, image_id: str) -> None:
     """What the run kept about the image's score, behind a headline that opens it."""
     title = selection.tidy(line.title)
     part = st.expander(f"Why {title} gives this score", icon=":material/psychology:", key="why", on_change="rerun")
@@ -28,7 +28,7 @@ def show(line: Line, category: str, image_id: str, picture: Picture) -> None:
         if run is None or not found:
             st.caption(f"{title} kept no reasons for its scores.")
             return
-        tiles = _places(run.id, category, found, picture)
+        tiles = _places(run.id, category, found, pictures.picture(run.id, category, image_id))
         if tiles:
             pictures.show_tiles(tiles, width=180)
         if len(found.prompts):

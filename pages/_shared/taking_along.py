@@ -14,8 +14,6 @@ from vlmad_core.results.comparison import Comparison, Line
 from vlmad_core.results.failures import MOST_PICTURES, csv_of, may_copy, picture_name, zip_of
 from vlmad_core.results.store import Missing
 
-SIZE = (256, 256)
-
 
 def buttons(one: Comparison, line: Line, listed: pd.DataFrame, marked: Mapping[str, Annotation], name: str) -> None:
     """Buttons for the listed images as csv, and with their images as zip; files are made when asked for.
@@ -58,10 +56,9 @@ def _pictures(line: Line, listed: pd.DataFrame) -> Iterator[tuple[str, bytes | M
         run = line.run_with(category)
         if run is None:
             continue
-        shown = pictures.picture(run.id, category, image_id)
-        pixels = shown.pixels
+        pixels = pictures.picture(run.id, category, image_id).pixels
         yield picture_name(rank, image_id, ".webp"), pixels if isinstance(pixels, Missing) else encode(pixels)
-        found, scale = data.store().anomaly_map(run.id, category, image_id, SIZE), data.rarity(run.id, category)
-        if not isinstance(found, Missing) and scale is not None and not isinstance(pixels, Missing):
-            drawn = pictures.mapped(shown, scale.place(found), OPACITY, True)
-            yield picture_name(rank, image_id, "-map.webp"), encode(drawn)
+        scale = data.rarity(run.id, category)
+        drawn = pictures.drawn_map(run.id, category, image_id, scale, OPACITY, True) if scale else None
+        if drawn is not None and not isinstance(drawn, Missing) and not isinstance(pixels, Missing):
+            yield picture_name(rank, image_id, "-map.webp"), drawn.content

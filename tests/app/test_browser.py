@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,43 @@ def test_the_threshold_slider_moves_images_to_the_other_side(serve, measured: Pa
     assert "threshold=" in tab.url
 
 
+def test_a_failure_is_explained_noted_and_taken_along(serve, made_up_store, tmp_path: Path, open_tab: OpenTab) -> None:
+    store = made_up_store(tmp_path / "own", categories=("bolt",), methods=("clip_ac", "winclip"))
+    link = f"{serve(store)}/failures?category=bolt&method=winclip&threshold=0.99"
+    tab = open_tab(link)
+    tab.get_by_text("Why WinCLIP gives this score").click()
+    playwright.expect(tab.get_by_text("kept no reasons")).to_be_visible()
+    tab.get_by_role("button", name=re.compile("Note")).first.click()
+    words = tab.get_by_label("Note", exact=True)
+    words.press_sequentially("no pin")  # n and p step through images, but not while one writes
+    tab.get_by_role("button", name=re.compile("Save")).click()
+    playwright.expect(tab.get_by_role("button", name=re.compile("Noted"))).to_be_visible()
+    settle(tab)
+    with tab.expect_download() as waiting:
+        tab.get_by_role("button", name=re.compile("With images as zip")).click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        names = archive.namelist()
+        assert "no pin" in archive.read("failures.csv").decode()
+    assert sum(name.endswith("-map.webp") for name in names) == 6
+    assert len(names) == 13
+    second = open_tab(link)
+    playwright.expect(second.get_by_role("button", name=re.compile("Noted"))).to_be_visible()
+
+
+def test_from_the_grid_of_pairs_to_the_images_two_methods_disagree_on(serve, measured: Path, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{serve(measured)}/failures?dataset=widgets&category=bolt&method=winclip&shots=0")
+    tab.get_by_role("tab", name="Agreement between methods").click()
+    chart = tab.locator("[data-testid=stVegaLiteChart]")
+    chart.locator("svg text", has_text="WinCLIP").first.wait_for()
+    settle(tab)
+    rows = chart.locator("svg text", has_text="CLIP-AC")
+    places = sorted((rows.nth(i).bounding_box() for i in range(rows.count())), key=lambda box: box["y"])
+    body = chart.locator("svg g.mark-rect path").last.bounding_box()
+    tab.mouse.click(body["x"] + body["width"] / 2, places[-1]["y"] + places[-1]["height"] / 2)
+    tab.wait_for_url(re.compile("method=clip_ac"))
+    assert "shared=winclip" in tab.url
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_page_follows_the_theme(serve, measured: Path, open_tab: OpenTab, theme: str) -> None:
     tab = open_tab(f"{serve(measured)}/leaderboard", theme=theme)
@@ -96,7 +134,7 @@ def test_the_page_follows_the_theme(serve, measured: Path, open_tab: OpenTab, th
     assert (brightness < 150) if theme == "dark" else (brightness > 700)
 
 
-@pytest.mark.parametrize("page", ["", "leaderboard", "categories", "failures", "live_demo"])
+@pytest.mark.parametrize("page", ["", "leaderboard", "categories", "failures", "accuracy", "segmentation", "live_demo"])
 def test_nothing_is_wider_than_a_narrow_page(serve, measured: Path, open_tab: OpenTab, page: str) -> None:
     tab = open_tab(f"{serve(measured)}/{page}", width=390)
     playwright.expect(tab.get_by_text("Made-up CLIP").first).to_be_visible()

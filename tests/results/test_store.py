@@ -181,3 +181,14 @@ def test_signature_changes_with_the_units(store_path):
     assert store_signature(store_path) == before
     shutil.rmtree(winclip(open_store(store_path)).path / "bolt")
     assert store_signature(store_path) != before
+
+
+def test_only_so_many_grids_stay_in_memory(made_up_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlmad_core.results.store.MOST_GRIDS", 2)
+    categories = ("bolt", "felt", "nut", "pin")
+    store = open_store(made_up_store(tmp_path, categories=categories, methods=("winclip",), images=4))
+    (run,) = store.runs
+    for category in categories:
+        assert store.grids(run.id, category)
+    assert sum(name == "grids.npz" for name, _ in store._cache) == 2
+    assert store.grids(run.id, "bolt")

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MOST_GRIDS = 40
+"""Units whose grids are kept in memory at once; they are by far the largest of what is read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
@@ -215,14 +218,22 @@ class Store:
     def _read(self, path: Path, read: Callable[[Path], T]) -> T | None:
         """Read a file once; a damaged one becomes a problem and None."""
         key = (path.name, path)
-        if key not in self._cache:
-            try:
-                self._cache[key] = read(path)
-            except READ_ERRORS as error:
-                message = f"{path} can't be read ({error}); the rest is shown. Compute it again."
-                self._problems[("damaged_file", path)] = StoreProblem("damaged_file", path, message)
-                self._cache[key] = None
-        return self._cache[key]
+        known = self._cache.get(key, self)
+        if known is not self:
+            kept: T | None = known
+            return kept
+        value: T | None = None
+        try:
+            value = read(path)
+        except READ_ERRORS as error:
+            message = f"{path} can't be read ({error}); the rest is shown. Compute it again."
+            self._problems[("damaged_file", path)] = StoreProblem("damaged_file", path, message)
+        self._cache[key] = value
+        if path.name == "grids.npz":
+            grids = [one for one in list(self._cache) if one[0] == "grids.npz"]
+            for oldest in grids[:-MOST_GRIDS]:
+                self._cache.pop(oldest, None)
+        return value
 
 
 def open_store(path: str | Path) -> Store:
