@@ -83,6 +83,18 @@ def test_an_entry_point_is_loaded(monkeypatch):
     assert "mean_distance" in list_methods()
 
 
+def test_an_installed_package_brings_a_method(tmp_path, monkeypatch):
+    """The real search for entry points, on a package laid out as pip leaves one."""
+    (tmp_path / "my_methods.py").write_text(EXAMPLE.read_text())
+    folder = tmp_path / "my_methods-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: my-methods\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[vlmad.methods]\nmean = my_methods\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert plugins.load_all_plugins() == ()
+    assert "mean_distance" in list_methods()
+
+
 def test_a_plugin_cannot_take_a_known_name(tmp_path):
     path = tmp_path / "thief.py"
     path.write_text(EXAMPLE.read_text().replace('"mean_distance"', '"winclip"'))

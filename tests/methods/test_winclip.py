@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vlmad_core.backbones import Features
 from vlmad_core.errors import BackboneError
 from vlmad_core.methods import create_method
 from vlmad_core.methods.memory import cosine_distance
@@ -70,3 +71,51 @@ def test_a_window_larger_than_the_grid_names_the_choice(backbone, pixels):
 def test_distance_of_equal_vectors_is_never_negative():
     vectors = torch.randn(500, 64, generator=torch.Generator().manual_seed(0))
     assert (cosine_distance(vectors, vectors) >= 0).all()
+
+
+@pytest.mark.parametrize("grid", [(3, 6), (5, 3), (4, 4)])
+def test_grids_need_not_be_square(backbone, grid):
+    """Zero-shot and few-shot maps on any grid, by plain loops over made-up embeddings."""
+    rows, columns = grid
+    random = torch.Generator().manual_seed(5)
+
+    def made_up(images):
+        def values(*shape):
+            return torch.randn(images, *shape, generator=random)
+
+        windows = {k: values((rows - k + 1) * (columns - k + 1), 16) for k in (2, 3)}
+        stages = {backbone.info.depth: values(1 + rows * columns, 32)}
+        return Features(grid=grid, image_embedding=values(16), windows=windows, stages=stages)
+
+    features, references = made_up(1), made_up(2)
+    method = create_method("winclip")
+    zero, few = method.prepare("nut", backbone), method.prepare("nut", backbone, references)
+    text = zero.text.prototypes
+    unit = torch.nn.functional.normalize
+
+    def anomalous(embedding):
+        return float((unit(embedding, dim=-1) @ text.T / 0.07).softmax(dim=-1)[1])
+
+    def distance(query, memory):
+        return min(0.5 * (1 - float(unit(query, dim=0) @ unit(row, dim=0))) for row in memory)
+
+    def harmonic(values):
+        return len(values) / sum(1 / value for value in values)
+
+    patches = references.stages[backbone.info.depth][:, 1:].flatten(0, 1)
+    zero_map, few_map = zero.score(features).grids[0, 0], few.score(features).grids[0, 0]
+    assert zero_map.shape == few_map.shape == grid
+    for r in range(rows):
+        for c in range(columns):
+            scores, distances = [anomalous(features.image_embedding[0])], []
+            for k in (2, 3):
+                places = [(i, j) for i in range(rows - k + 1) for j in range(columns - k + 1)]
+                cover = [n for n, (i, j) in enumerate(places) if i <= r < i + k and j <= c < j + k]
+                memory = references.windows[k].flatten(0, 1)
+                scores.append(harmonic([anomalous(features.windows[k][0, n]) for n in cover]))
+                distances.append(harmonic([distance(features.windows[k][0, n], memory) for n in cover]))
+            distances.append(distance(features.stages[backbone.info.depth][0, 1 + columns * r + c], patches))
+            assert float(zero_map[r, c]) == pytest.approx(harmonic(scores), abs=1e-5)
+            assert float(few_map[r, c]) == pytest.approx((harmonic(scores) + sum(distances) / 3) / 2, abs=1e-5)
+    boxes = [reason.box for reason in zero.explain(features)[0] if reason.box]
+    assert all(0 <= left < right <= 1 and 0 <= top < bottom <= 1 for left, top, right, bottom in boxes)
