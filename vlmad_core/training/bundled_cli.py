@@ -46,7 +46,7 @@ class Collection:
         validation: Pairs of held-out categories, for the gates.
     """
 
-    pairs: int = 6_144
+    pairs: int = 9_216
     generic: int = 9_216
     validation: int = 500
 
