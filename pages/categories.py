@@ -19,6 +19,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     shots = frame.choose_shots(one)
     lines = one.lines(shots)
     by_id = {line.id: line for line in lines}
+    parts = frame.choose_parts(one)
     reference = selection.choose(
         "versus", "Show as difference to", [NONE, *by_id], NONE, width=200,
         format_func=lambda name: "Nothing (absolute)" if name == NONE else by_id[name].title,
@@ -29,6 +30,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 
 spec = METRICS[metric]
 shown = data.cells(lines, metric)
+shown = shown[shown["category"].isin(parts)]
 relative = reference != NONE
 if relative:
     shown = differences(shown, reference)

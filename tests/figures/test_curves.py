@@ -7,7 +7,7 @@ import pytest
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.bars import recall_bars, shots_figure
 from vlmad_core.figures.colours import METHOD_STYLES
-from vlmad_core.figures.curves import NamedCurve, curve_figure, score_histogram
+from vlmad_core.figures.curves import NamedCurve, curve_figure, curves_csv, score_histogram
 from vlmad_core.figures.efficiency import cost_figure, stage_figure
 
 
@@ -105,3 +105,11 @@ def test_stages_are_stacked() -> None:
     figure = stage_figure(stages)
     assert figure.layout.barmode == "stack"
     assert [(trace.name, sum(trace.x)) for trace in figure.data] == [("read", 3.0), ("vision", 9.0)]
+
+
+def test_points_can_be_taken_along() -> None:
+    points = pd.DataFrame({"x": [0.0, 1.0], "y": [0.5, 1.0], "threshold": [0.9, 0.1], "curve": "image_roc"})
+    lines = curves_csv([NamedCurve("winclip", "WinCLIP, 4 ref.", points)]).splitlines()
+    assert lines[0] == "method,title,x,y,threshold"
+    assert lines[1] == 'winclip,"WinCLIP, 4 ref.",0.0,0.5,0.9'
+    assert curves_csv([]).strip() == lines[0]

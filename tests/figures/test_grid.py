@@ -72,3 +72,12 @@ def test_range_of_nothing_is_the_whole() -> None:
 
 def test_labels_are_words() -> None:
     assert category_label("metal_nut") == "metal nut"
+
+
+def test_on_a_narrow_page_names_are_turned_and_shortened(cells: pd.DataFrame) -> None:
+    spec = category_grid(cells, "Image AUROC").to_dict()
+    axis = spec["layer"][0]["encoding"]["x"]["axis"]
+    assert axis["labelAngle"]["expr"].startswith("width < 520 ? -55")
+    assert "split(datum.label, ' (')[0]" in axis["labelExpr"]
+    text = next(layer["mark"] for layer in spec["layer"] if layer["mark"]["type"] == "text")
+    assert "width / 2" in text["fontSize"]["expr"]  # two columns

@@ -8,9 +8,11 @@ import pytest
 from vlmad_core.figures.colours import heat_table
 from vlmad_core.figures.overlay import (
     colour_bar,
+    cut_out,
     decode,
     encode,
     enlarge,
+    framed,
     heat,
     mask_picture,
     outline,
@@ -97,3 +99,21 @@ def test_colour_bar_has_its_numbers_and_escapes_texts() -> None:
     stops = [e for e in drawing.iter() if e.tag.endswith("stop")]
     assert len(stops) == 33
     assert stops[0].get("stop-color") != stops[-1].get("stop-color")
+
+
+def test_boxes_are_drawn_around_places_and_leave_the_rest() -> None:
+    image = np.full((64, 64, 3), 90, np.uint8)
+    drawn = framed(image, [(16, 16, 32, 32)], numbered=False)
+    assert (drawn[16, 16:32] == (255, 210, 64)).all()
+    assert (drawn[20:28, 20:28] == 90).all()
+    assert (drawn[40:, 40:] == 90).all()
+    assert (image == 90).all()
+    assert (framed(image, [(16, 16, 32, 32)])[17:30, 18:30] != 90).any()
+
+
+def test_a_place_is_cut_out_with_its_surroundings_as_far_as_the_image_reaches() -> None:
+    image = np.arange(100, dtype=np.uint8).reshape(10, 10, 1).repeat(3, axis=2)
+    assert cut_out(image, (4, 4, 6, 6), around=1.0).shape == (6, 6, 3)
+    corner = cut_out(image, (0, 0, 2, 2), around=1.0)
+    assert corner.shape == (4, 4, 3)
+    assert corner[0, 0, 0] == 0
