@@ -5,7 +5,7 @@ import streamlit as st
 from pages._shared import data, frame, selection
 from vlmad_core.figures.efficiency import COSTS, cost_figure, stage_figure, throughput_figure
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.speed import cost_table, pareto, stage_table, throughput_table
+from vlmad_core.results.speed import pareto, stage_table, throughput_table
 
 SHORT = {"latency_ms": "Latency", "peak_gb": "Memory", "parameters": "Parameters", "gflops": "Arithmetic"}
 KEY = ["method", "preset", "shots", "protocol"]
@@ -13,7 +13,7 @@ KEY = ["method", "preset", "shots", "protocol"]
 frame.begin("efficiency")
 one = frame.comparison()
 board = data.board(one)
-costs = cost_table(one.lines())
+costs = data.costs(one)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     names = [name for name in METRICS if name in set(board["metric"])]
     metric = selection.choose(

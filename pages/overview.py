@@ -6,7 +6,6 @@ import streamlit as st
 from pages._shared import answers, data, frame
 from vlmad_core.metrics import METRICS
 from vlmad_core.results.ranks import named
-from vlmad_core.results.speed import cost_table
 
 HEADLINE = ("image_auroc", "aupro_30", "pixel_auroc")
 
@@ -34,7 +33,7 @@ second = frame.first_of(sorted(set(board["metric"])), "aupro_30", "pixel_auroc")
 with st.grid(3, min_column_width=250):
     best = answers.best_card(one, board, categories, first, "Which method best tells defective parts from good ones?")
     answers.best_card(one, board, categories, second, "Which method best shows where the defect is?")
-    answers.speed_card(cost_table(one.lines()), best)
+    answers.speed_card(data.costs(one), best)
 if best is not None:
     with st.grid(2, min_column_width=330):
         answers.failure_card(best, first, categories)

@@ -22,7 +22,6 @@ from vlmad_core.results.highlights import (
     weakest_category,
 )
 from vlmad_core.results.ranks import KEY, named
-from vlmad_core.results.speed import cost_table
 
 SEEN = {
     "no": ":green-badge[:material/verified: not seen in training]",
@@ -160,11 +159,12 @@ def trust_card(one: Comparison, best: Best) -> None:
 def summary(one: Comparison, metrics: Sequence[str]) -> pd.DataFrame:
     """One row per line of a comparison, for the table of all that was measured."""
     board = named(data.board(one), data.names(one))
-    notes = {name: data.notes(one)[key] for key, name in data.names(one).items()}
+    known = data.notes(one)
+    notes = {name: known[key] for key, name in data.names(one).items()}
     wide = board.pivot_table(index=[*KEY, "name"], columns="metric", values="value", aggfunc="first", dropna=False)
     wide = wide.dropna(how="all").reindex(columns=list(metrics)).mul(100).reset_index()
     counted = board.groupby("name")["n_categories"].max()
-    costs = cost_table(one.lines()).set_index("name")
+    costs = data.costs(one).set_index("name")
     latency = costs["latency_ms"].where(~costs["shared"].astype(bool))
     order = [*metrics]
     frame_of = wide.assign(

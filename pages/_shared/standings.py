@@ -62,10 +62,8 @@ def show_task(
     rows = board[board["metric"] == name]
     rows = rows.assign(group=rows["name"].map(letters), reason=rows["name"].map(reasons))
     if rows["value"].notna().any():
-        st.altair_chart(
-            ranking_chart(rows, spec.label, chance=0.5 if name.endswith("auroc") else None),
-            alt=f"{spec.label} of each method with its interval, best first",
-        )
+        columns = ["method", "name", "value", "low", "high", "rank", "reason", "group"]
+        _draw_ranking(rows[columns], spec.label, 0.5 if name.endswith("auroc") else None)
     st.dataframe(
         shown.drop(columns="reason"),
         hide_index=True,
@@ -94,15 +92,11 @@ def show_moves(board: pd.DataFrame) -> None:
         return
     st.subheader("How ranks move with the metric", anchor="moves")
     st.caption("A rank that moves much rests on the choice of the metric. Equal ranks are ties.")
-    labels = {name: spec.label for name, spec in METRICS.items()}
     with st.grid(2, min_column_width=380):
         for level, moves in drawn.items():
             with st.container():
                 st.markdown(f"**{TASKS[level][0]}**")
-                st.altair_chart(
-                    moves_chart(moves.frame, found[level], labels),
-                    alt=f"Ranks of the methods in {', '.join(SHORT[n] for n in found[level])}",
-                )
+                _draw_moves(moves.frame, tuple(found[level]))
                 if moves.left_out:
                     st.caption(f"Without a value in one of them: {selection.tidy(', '.join(moves.left_out), 200)}.")
 
@@ -164,6 +158,21 @@ def show_reported(one: Comparison | None, shots: str) -> None:
                 "seen": st.column_config.TextColumn("Saw this data", help=REPORTED_SEEN_HELP),
             },
         )  # fmt: skip
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _draw_ranking(rows: pd.DataFrame, label: str, chance: float | None) -> None:
+    """The figure of a ranking; drawn again from the cache, since building it takes longer than all else."""
+    alt = f"{label} of each method with its interval, best first"
+    st.altair_chart(ranking_chart(rows, label, chance=chance), alt=alt)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _draw_moves(frame_of: pd.DataFrame, metrics: tuple[str, ...]) -> None:
+    """The figure of moving ranks, from the cache as well."""
+    labels = {name: spec.label for name, spec in METRICS.items()}
+    alt = f"Ranks of the methods in {', '.join(SHORT[name] for name in metrics)}"
+    st.altair_chart(moves_chart(frame_of, metrics, labels), alt=alt)
 
 
 def reranked(board: pd.DataFrame, shots: str) -> pd.DataFrame:

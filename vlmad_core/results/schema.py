@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,12 +76,12 @@ class Protocol:
     reading: Mapping[str, Any]
     evaluation: Mapping[str, Any]
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Eight hex digits over all that moves a number; part of the run's folder name."""
         return short_hash(self._choices())
 
-    @property
+    @cached_property
     def conditions(self) -> str:
         """Eight hex digits over all but the method; only runs where they are equal may be ranked together."""
         return short_hash({key: value for key, value in self._choices().items() if key != "method"})

@@ -1,0 +1,209 @@
+"""Overview, leaderboard, transfer, efficiency, shots, methods and runs: what they say in each state of the store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+BUNDLED = Path(__file__).parents[2] / "results"
+PAGES = ("overview", "leaderboard", "transfer", "efficiency", "shots", "methods", "runs")
+
+
+def texts(app) -> str:
+    """All texts of a page in one."""
+    kinds = (app.title, app.subheader, app.markdown, app.caption, app.warning, app.info, app.error, app.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def table(app, column: str):
+    """The first table that has a column."""
+    return next(frame.value for frame in app.dataframe if column in frame.value.columns)
+
+
+@pytest.fixture(scope="module")
+def one_damaged(quick_disk: None, made_up_store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which one run of three can't be read."""
+    path = made_up_store(tmp_path_factory.mktemp("one_damaged"), methods=("clip_ac", "clip_cpe", "winclip"))
+    broken = next(folder for folder in (path / "widgets").iterdir() if folder.name.startswith("clip_cpe"))
+    (broken / "run.json").write_text("{ half a file")
+    return path
+
+
+@pytest.fixture(scope="module")
+def transferred(quick_disk: None, made_up_store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two data sets with a trained method on each: across, and once within."""
+    path = made_up_store(
+        tmp_path_factory.mktemp("transferred"), datasets=("widgets", "gadgets"), methods=("clip_cpe", "winclip")
+    )
+    for dataset, other in (("widgets", "gadgets"), ("gadgets", "widgets")):
+        folder = next(f for f in (path / dataset).iterdir() if f.name.startswith("winclip"))
+        _train(folder, other)
+        if dataset == "widgets":
+            inside = folder.with_name(folder.name.replace("winclip", "winclip-within"))
+            shutil.copytree(folder, inside)
+            _train(inside, dataset)
+    return path
+
+
+def _train(folder: Path, on: str) -> None:
+    """Write into a run's record that its method was trained, and let its units belong to it."""
+    record = json.loads((folder / "run.json").read_text())
+    record["provenance"]["data"]["trained"] = {"training_data": [on], "hash": on}
+    record["protocol"]["method"]["parameters"] = on
+    record["id"] = f"{folder.parent.name}/{folder.name}"
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_opens_on_the_bundled_results(open_app, page: str) -> None:
+    app = open_app(BUNDLED, page)
+    assert not app.exception
+    assert not app.error
+    assert "Bundled demonstration CLIP" in texts(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_one_damaged_run_costs_itself_and_is_said(open_app, one_damaged: Path, page: str) -> None:
+    app = open_app(one_damaged, page)
+    assert not app.exception
+    shown = texts(app)
+    assert "could not be read" in shown
+    if page in ("overview", "leaderboard"):
+        assert {"CLIP-AC", "WinCLIP"} == set(table(app, "name")["name"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_results_each_page_says_what_it_would_show(open_app, empty: Path, page: str) -> None:
+    app = open_app(empty, page)
+    assert not app.exception
+    if page != "methods":
+        assert any("python -m vlmad_core precompute" in code.value for code in app.code)
+
+
+def test_with_only_reported_results_the_leaderboard_shows_them_apart(open_app, empty: Path) -> None:
+    app = open_app(empty, "leaderboard")
+    assert "not measured here" in texts(app)
+    claims = table(app, "citation")
+    assert set(claims["whose"]) == {"reported"}
+    assert claims["citation"].str.len().gt(0).all()
+
+
+def test_measured_and_reported_rows_never_share_a_table(open_app, measured: Path) -> None:
+    app = open_app(measured, "leaderboard", {"reported": "true"})
+    whose = [set(frame.value["whose"]) for frame in app.dataframe if "whose" in frame.value.columns]
+    assert {"measured"} in whose
+    assert {"reported"} in whose
+    assert all(len(kinds) == 1 for kinds in whose)
+    assert "No paper reports on gadgets" in texts(app)
+    hidden = open_app(measured, "leaderboard")
+    assert not any("citation" in frame.value.columns for frame in hidden.dataframe)
+
+
+def test_the_leaderboard_groups_and_names_contamination(open_app, measured: Path) -> None:
+    app = open_app(measured, "leaderboard", {"shots": "all"})
+    board = table(app, "group")
+    assert set(board["seen"]) == {"not recorded"}
+    assert board[board["rank"].notna()]["group"].str.len().gt(0).all()
+    assert "share a letter" in texts(app)
+
+
+def test_parts_of_one_kind_narrow_the_leaderboard(open_app) -> None:
+    app = open_app(BUNDLED, "leaderboard", {"parts": "texture"})
+    every = open_app(BUNDLED, "leaderboard")
+    assert table(app, "group")["n_categories"].max() < table(every, "group")["n_categories"].max()
+    assert app.segmented_control(key="choose_parts").value == "texture"
+    category = app.selectbox(key="choose_category")
+    assert len(category.options) < len(every.selectbox(key="choose_category").options)
+
+
+def test_a_draw_of_references_can_be_chosen(open_app, measured: Path) -> None:
+    mean = table(open_app(measured, "leaderboard", {"shots": "2"}), "group").set_index("name")
+    one = table(open_app(measured, "leaderboard", {"shots": "2", "seed": "1"}), "group").set_index("name")
+    assert mean.loc["WinCLIP+, 2 ref.", "image_auroc"] != one.loc["WinCLIP+, 2 ref.", "image_auroc"]
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [("leaderboard", "seed"), ("efficiency", "cost"), ("runs", "run"), ("runs", "against"), ("methods", "method"),
+     ("transfer", "method"), ("shots", "category"), ("overview", "dataset")],
+)  # fmt: skip
+def test_what_is_not_there_is_said_and_taken_out(open_app, transferred: Path, measured: Path, page, name) -> None:
+    store = transferred if page == "transfer" else measured
+    app = open_app(store, page, {name: "../../etc/passwd<b>"})
+    assert not app.exception
+    assert any(f"asks for {name}" in warning.value for warning in app.warning)
+    assert app.query_params.get(name) != ["../../etc/passwd<b>"]
+    assert "<b>" not in texts(app)
+
+
+def test_transfer_shows_cells_within_and_across_and_how_to_fill_the_rest(open_app, transferred: Path) -> None:
+    app = open_app(transferred, "transfer", {"method": "winclip"})
+    assert not app.exception
+    cells = table(app, "trained_on").set_index(["trained_on", "dataset"])
+    assert cells.loc[("widgets", "widgets"), "seen"] == "yes"
+    assert cells.loc[("gadgets", "widgets"), "seen"] == "not recorded"
+    assert cells.loc[("gadgets", "gadgets"), "reason"] == "Not run yet."
+    assert ("nothing", "widgets") in cells.index
+    assert any("--dataset gadgets --method winclip" in code.value for code in app.code)
+
+
+def test_transfer_without_trained_methods_says_how_to_train_one(open_app, measured: Path) -> None:
+    app = open_app(measured, "transfer")
+    assert any("train april_gan --data gadgets" in code.value for code in app.code)
+
+
+def test_a_contaminated_line_stands_beside_the_clean_one(open_app, transferred: Path) -> None:
+    app = open_app(transferred, "leaderboard", {"dataset": "widgets"})
+    board = table(app, "group").set_index("name")
+    assert board.loc["WinCLIP, trained on widgets", "seen"] == "yes"
+    assert board.loc["WinCLIP", "seen"] == "not recorded"
+
+
+def test_efficiency_names_machine_and_precision(open_app, measured: Path) -> None:
+    app = open_app(measured, "efficiency", {"shots": "2"})
+    shown = texts(app)
+    assert "Measured on **made up**" in shown
+    assert "**float32**" in shown
+    assert "python -m vlmad_core bench methods" in shown
+    assert set(table(app, "precision")["precision"]) == {"float32"}
+
+
+def test_shots_show_the_spread_and_the_references(open_app, measured: Path) -> None:
+    app = open_app(measured, "shots")
+    values = table(app, "sd").set_index(["title", "shots"])
+    assert values.loc[("WinCLIP+", 2), "n_seeds"] == 2
+    assert values.loc[("WinCLIP+", 2), "sd"] > 0
+    assert "not on this machine" in texts(app)
+    bundled = open_app(BUNDLED, "shots")
+    assert "not on this machine" not in texts(bundled)
+
+
+def test_methods_that_know_images_only_are_marked(open_app, measured: Path) -> None:
+    app = open_app(measured, "methods")
+    glance = table(app, "vision_language").set_index("title")
+    assert (glance["vision_language"] == "yes").any()
+    marked = "vision only" in texts(app)
+    assert marked == (glance["vision_language"] != "yes").any()
+
+
+def test_a_link_to_a_run_opens_it(open_app, measured: Path) -> None:
+    first = open_app(measured, "runs")
+    ids = next(frame.value for frame in first.dataframe)
+    assert len(ids) > 2
+    run = next((measured / "widgets").glob("winclip-canonical-2shot-seed1*")).name
+    app = open_app(measured, "runs", {"run": f"widgets/{run}"})
+    assert "widgets · WinCLIP+ · 2 references · seed 1" in texts(app)
+
+
+def test_the_overview_leads_on(open_app, measured: Path) -> None:
+    app = open_app(measured, "overview")
+    shown = texts(app)
+    for question in ("tells defective parts", "shows where the defect is", "fastest", "fail", "Can I trust"):
+        assert question in shown
+    assert next(iter(table(app, "name").columns)) == "name"
+    app.button(key="see-run").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Runs"
