@@ -18,6 +18,8 @@ AXES: dict[str, tuple[str, str]] = {
     "pr": ("Recall", "Precision"),
     "pro": ("False-positive rate (normal pixels)", "Mean share of a region found"),
 }
+LEGEND_LINE = 20
+"""Height of a line of the legend, in pixels: in half a page every curve takes one."""
 NORMAL, DEFECTIVE = "#8FA0B0", "#C2385C"
 """Colours of normal and defective images: none of the methods', and of different lightness."""
 
@@ -76,7 +78,7 @@ def curve_figure(
     x_title, y_title = AXES[kind]
     figure.update_xaxes(title=x_title, range=[-0.01, 1.01], constrain="domain")
     figure.update_yaxes(title=y_title, range=[0, 1.02])
-    return calm(figure, 400)
+    return calm(figure, 340 + LEGEND_LINE * len(curves))
 
 
 def curves_csv(curves: Sequence[NamedCurve]) -> str:
