@@ -217,7 +217,8 @@ def _read(name: str, file_id: str, content: bytes) -> Picture:
     kept, key = live.visit().read, (file_id, name)
     if key not in kept:
         try:
-            kept[key] = open_picture(content, name)
+            with st.spinner("Reading the image …"):
+                kept[key] = open_picture(content, name)
         except VlmadError as error:
             kept[key] = error
         while len(kept) > 2:

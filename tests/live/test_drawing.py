@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vlmad_core.figures.overlay import encode
 from vlmad_core.figures.patches import patch_chart
 from vlmad_core.live.drawing import (
     CONTOUR,
@@ -74,9 +75,14 @@ def test_figures_hold_a_tile_for_the_image_and_each_method(opinions, part) -> No
 
 
 def test_very_long_images_fit(opinions) -> None:
-    image = Image.new("RGB", (4000, 10), (90, 90, 90))
-    assert max(fit(image).shape) <= 448 * 256
-    assert combined_figure(image, opinions, Look(), "").height < 1000
+    for size in ((16_384, 8), (8, 16_384)):
+        image = Image.new("RGB", size, (90, 90, 90))
+        assert max(fit(image).shape) <= 1024
+        drawn = draw_maps(image, opinions, Look())
+        boxed = draw_boxes(drawn.maps["winclip:canonical"], [(0.9, 0.9, 1.0, 1.0), (0.0, 0.0, 0.1, 0.1)])
+        assert encode(boxed), "WebP takes 16,383 pixels along a side at most"
+        assert max(framed_crop(image, (15, 15), (16, 16)).shape) <= 1024
+        assert combined_figure(image, opinions, Look(), "").height < 1000
 
 
 def test_boxes_and_crops_frame_the_place(part) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from vlmad_core.figures.overlay import OPACITY, enlarge, outline, overlay
+from vlmad_core.figures.overlay import OPACITY, outline, overlay
 from vlmad_core.figures.scale import DECADES, ColourScale, Map
 from vlmad_core.live.record import verdict_word
 from vlmad_core.live.verdicts import Opinion, ScaleKind, scales
@@ -22,6 +22,8 @@ LONGEST = 448
 """Longer side of a picture on the page, in pixels."""
 SHORTEST = 256
 """Shorter side from which contours look fine; smaller pictures are enlarged."""
+WIDEST = 1024
+"""Longest a picture gets by that, however narrow it is."""
 TILE = 360
 """Side of a tile in a figure, in pixels."""
 CONTOUR = (64, 224, 255)
@@ -71,7 +73,7 @@ def fit(image: Image.Image, longest: int = LONGEST) -> Pixels:
     """An image at the size it is shown in: [H, W, 3]."""
     small = image.copy()
     small.thumbnail((longest, longest))
-    return enlarge(np.asarray(small), SHORTEST)
+    return _readable(small)
 
 
 def draw_maps(image: Image.Image, opinions: Sequence[Opinion], look: Look, longest: int = LONGEST) -> Drawn:
@@ -123,7 +125,12 @@ def draw_boxes(pixels: Pixels, boxes: Sequence[tuple[float, float, float, float]
     height, width = pixels.shape[:2]
     pen = ImageDraw.Draw(image)
     for number, (left, top, right, bottom) in reversed(list(enumerate(boxes))):
-        corners = (left * width, top * height, max(right * width - 1, left * width), max(bottom * height - 1, 0))
+        corners = (
+            left * width,
+            top * height,
+            max(right * width - 1, left * width),
+            max(bottom * height - 1, top * height),
+        )
         thick = max(2, min(height, width) // (90 + 60 * number))
         pen.rectangle(corners, outline=INK, width=thick + 2)
         pen.rectangle(corners, outline=CONTOUR, width=thick)
@@ -157,7 +164,7 @@ def framed_crop(image: Image.Image, patch: tuple[int, int], grid: tuple[int, int
         ((column + 1) / columns - left) / wide,
         ((row + 1) / rows - top) / high,
     )
-    return draw_boxes(enlarge(np.asarray(part), SHORTEST), [inside])
+    return draw_boxes(fit(part), [inside])
 
 
 def png(pixels: Pixels | Image.Image) -> bytes:
@@ -198,6 +205,15 @@ def origin_line(opinion: Opinion) -> str:
     if opinion.verdict is None:
         return opinion.reason
     return f"threshold {ORIGIN_LABELS[opinion.verdict.threshold.origin]}"
+
+
+def _readable(image: Image.Image) -> Pixels:
+    """Enlarge a small picture smoothly, as far as its longer side allows: [H, W, 3]."""
+    factor = min(SHORTEST / min(image.size), WIDEST / max(image.size))
+    if factor > 1:
+        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(image)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
