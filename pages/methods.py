@@ -60,7 +60,7 @@ def glance(cards: dict[str, MethodCard]) -> pd.DataFrame:
     able = {name: create_method(name).capabilities for name in cards}
     rows = [
         {"title": card.title, "year": card.year}
-        | {key: "yes" if getattr(able[name], key) else "–" for key in COLUMNS}
+        | {key: "yes" if getattr(able[name], key) else "no" for key in COLUMNS}
         | {"trained_on": card.trained_on or "–", "measured": measured_on(name) or "not yet"}
         for name, card in cards.items()
     ]

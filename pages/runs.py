@@ -68,7 +68,7 @@ else:
         "Code": chosen.provenance.code_version,
         "Machine": ", ".join(f"{k} {v}" for k, v in flat(chosen.provenance.hardware).items()),
         "Packages": ", ".join(f"{k} {v}" for k, v in chosen.provenance.packages.items()),
-        "Data": ", ".join(f"{k}: {v}" for k, v in flat(chosen.provenance.data).items() if v),
+        "Data": ", ".join(f"{k}: {v}" for k, v in flat(chosen.provenance.data).items() if v not in ("", "None")),
         "Started": chosen.provenance.started_at,
         "Folder": chosen.id,
     }

@@ -182,7 +182,8 @@ def reranked(board: pd.DataFrame, shots: str) -> pd.DataFrame:
 
 def _order(first: str, names: Sequence[str], shown: pd.DataFrame, *, several: bool) -> list[str]:
     """Columns of a ranking; those that say the same in every row are left out."""
-    optional = [name for name in ("n_seeds", "remarks") if len(set(shown[name])) > 1]
+    optional = ["n_seeds"] if len(set(shown["n_seeds"])) > 1 else []
+    optional += ["remarks"] if shown["remarks"].str.len().gt(0).any() else []
     group = ["group"] if several else []
     others = [name for name in names if name != first]
     return ["name", "rank", first, "interval", *group, *others, "seen", *optional, "n_categories", "n", "whose"]

@@ -75,14 +75,6 @@ def test_one_damaged_run_costs_itself_and_is_said(open_app, one_damaged: Path, p
         assert {"CLIP-AC", "WinCLIP"} == set(table(app, "name")["name"])
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_without_results_each_page_says_what_it_would_show(open_app, empty: Path, page: str) -> None:
-    app = open_app(empty, page)
-    assert not app.exception
-    if page != "methods":
-        assert any("python -m vlmad_core precompute" in code.value for code in app.code)
-
-
 def test_with_only_reported_results_the_leaderboard_shows_them_apart(open_app, empty: Path) -> None:
     app = open_app(empty, "leaderboard")
     assert "not measured here" in texts(app)

@@ -98,3 +98,21 @@ def test_can_i_trust_the_number(visitor: Visitor) -> None:
     visitor.sees(visitor.tab.get_by_text(re.compile("seen in training|not recorded")))
     visitor.click(visitor.tab.get_by_text("Protocol: every choice that moves a number"))
     visitor.sees(visitor.tab.get_by_text(re.compile("^Hash [0-9a-f]{8}")))
+
+
+def test_no_page_of_comparisons_is_wider_than_a_narrow_screen(serve, open_tab: Callable[..., Any]) -> None:
+    address = serve(BUNDLED)
+    tab = open_tab(f"{address}/transfer", width=390)
+    for page in ("transfer", "efficiency", "shots", "methods", "runs"):
+        if f"/{page}" not in tab.url:
+            tab.goto(f"{address}/{page}")
+            tab.wait_for_selector("h1")
+            tab.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+        playwright.expect(tab.get_by_text("Bundled demonstration CLIP").first).to_be_visible(timeout=60_000)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, page
+        wide = tab.evaluate(
+            """() => [...document.querySelectorAll('[data-testid=stVegaLiteChart], [data-testid=stPlotlyChart], '
+                + '[data-testid=stDataFrame], [data-testid=stTable]')]
+                .filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"""
+        )
+        assert wide == 0, page

@@ -80,7 +80,7 @@ def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = Non
     if chance is not None:
         # A short mark in each row, not a line through all of them: a line would cross the names.
         marks = alt.Chart(data.assign(chance=chance, what="Chance level")).mark_tick(
-            size=18, thickness=2, color=QUIET, opacity=0.8
+            size=10, thickness=2, color=QUIET, opacity=0.8
         )
         layers.insert(
             0, marks.encode(x=alt.X("chance:Q", scale=scale), y=y, tooltip=alt.Tooltip("what:N", title="Mark"))

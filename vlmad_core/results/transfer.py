@@ -121,7 +121,8 @@ def cells_frame(cells: Sequence[Cell]) -> pd.DataFrame:
     ]  # fmt: skip
     columns = list(Cell.__dataclass_fields__)
     frame = pd.DataFrame(rows, columns=[*columns[:8], "seen", "verdict", "reason"])
-    return frame.astype({"value": float, "low": float, "high": float})
+    frame = frame.astype({"value": float, "low": float, "high": float, "categories": "Int64"})
+    return frame.assign(categories=frame["categories"].mask(frame["value"].isna()))
 
 
 def label_of(run: RunRecord) -> str:
