@@ -74,7 +74,7 @@ st.caption(
 titles = {other.id: other.title for other in lines}
 with st.container(horizontal=True, vertical_alignment="center"):
     place = st.container(width="content")
-    scope = f"{one.dataset}-{'-'.join(categories)}"
+    scope = f"{one.dataset}-{'-'.join(categories)}-{line.id}-{shots}"
     chosen = filters.choose_filters(scope, judged, {name: titles[name] for name in others}, marked)
     passing = chosen.apply(judged, others, marked)
     with place:
@@ -125,3 +125,8 @@ if any(map(len, broken)):
     with st.expander(f"{sum(map(len, broken))} images could not be read", icon=":material/broken_image:"):
         for table in filter(len, broken):
             st.dataframe(table, hide_index=True, alt="Images that could not be read")
+damaged = judging.found_notes(one.dataset).problems
+if damaged:
+    with st.expander(f"{len(damaged)} notes could not be read", icon=":material/report:"):
+        for problem in damaged:
+            st.text(str(problem.message))

@@ -12,7 +12,7 @@ from vlmad_core.results.comparison import Line
 from vlmad_core.results.slices import RECALL_LABELS, recalls_known, region_recall
 from vlmad_core.results.store import Missing
 
-PER_PAGE = 6
+PER_PAGE = 10
 ALL = "all"
 
 frame.begin("segmentation")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages._shared import data
 from vlmad_core.results.agreement import judge_others
-from vlmad_core.results.annotations import Annotation, annotations_signature, read_annotations
+from vlmad_core.results.annotations import Annotation, Found, annotations_signature, read_annotations
 from vlmad_core.results.comparison import Comparison, Line
 from vlmad_core.results.failures import judge_line
 
@@ -57,11 +57,16 @@ def notes(dataset: str, line: Line) -> dict[str, Annotation]:
 
 
 def all_notes(dataset: str) -> tuple[Annotation, ...]:
-    """All notes on a data set; files that can't be read are left out."""
+    """All notes on a data set."""
+    return found_notes(dataset).items
+
+
+def found_notes(dataset: str) -> Found:
+    """All notes on a data set, and what could not be read of them."""
     root = data.store_root()
     return _notes(root, annotations_signature(root), dataset)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _notes(root: Path, mark: str, dataset: str) -> tuple[Annotation, ...]:
-    return read_annotations(root, dataset).items
+def _notes(root: Path, mark: str, dataset: str) -> Found:
+    return read_annotations(root, dataset)

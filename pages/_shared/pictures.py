@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,17 @@ from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
 from vlmad_core.datasets.references import draw_references
 from vlmad_core.errors import VlmadError
-from vlmad_core.figures.overlay import colour_bar, decode, decode_mask, encode, enlarge, mask_picture, outline, overlay
+from vlmad_core.figures.overlay import (
+    colour_bar,
+    decode,
+    decode_mask,
+    encode,
+    enlarge,
+    mask_picture,
+    outline,
+    overlay,
+    same_picture,
+)
 from vlmad_core.figures.scale import ColourScale
 from vlmad_core.results.store import Missing
 
@@ -161,7 +172,7 @@ def truth(picture: Picture) -> Pixels | Missing:
 
 
 def picture(run_id: str, category: str, image_id: str) -> Picture:
-    """An image of a run: the original where the data set is at hand, else the stored thumbnail.
+    """An image of a run: the original where the data set is at hand and unchanged, else the stored thumbnail.
 
     Args:
         run_id: The run.
@@ -174,14 +185,16 @@ def picture(run_id: str, category: str, image_id: str) -> Picture:
 @st.cache_data(max_entries=256, show_spinner=False)
 def _picture(mark: str, run_id: str, category: str, image_id: str) -> Picture:
     store = data.store()
-    sample = _samples(str(store.run(run_id).provenance.data.get("source", ""))).get(image_id)
-    if sample is not None:
-        try:
-            return _original(sample)
-        except VlmadError:
-            pass  # the thumbnail, if there is one, is as good an answer
     small, mask = store.thumbnail(run_id, category, image_id), store.mask(run_id, category, image_id)
     pixels = small if isinstance(small, Missing) else decode(small)
+    sample = _samples(str(store.run(run_id).provenance.data.get("source", ""))).get(image_id)
+    if sample is not None:
+        with contextlib.suppress(VlmadError):  # the thumbnail, if there is one, is as good an answer
+            original = _original(sample)
+            # Where the data set has changed since the run, the thumbnail is what the methods have seen.
+            seen = original.pixels
+            if not isinstance(seen, Missing) and (isinstance(pixels, Missing) or same_picture(seen, pixels)):
+                return original
     return Picture(pixels, mask if isinstance(mask, Missing) else decode_mask(mask))
 
 

@@ -103,6 +103,15 @@ def test_a_store_that_cannot_be_written_is_said_where_it_matters(open_app, own: 
     assert app.text_area[0].value == "lost?"
 
 
+def test_a_damaged_note_is_named_and_the_others_stay(open_app, own: Path) -> None:
+    save_annotation(own, Annotation("widgets", "bolt", IMAGE, "winclip", note="whole"))
+    (own / "annotations" / "failures" / "widgets" / "0123456789abcdef.json").write_text("{ half")
+    app = open_app(own, "failures", {**BOLT, "threshold": "0.99", "image": IMAGE})
+    assert not app.exception
+    assert app.text_area[0].value == "whole"
+    assert "0123456789abcdef.json can't be read" in texts(app)
+
+
 def test_agreement_counts_all_images_and_the_grid_of_pairs_is_there(open_app, measured: Path) -> None:
     app = open_app(measured, "failures", BOLT)
     app.session_state["below"] = "Agreement between methods"

@@ -17,6 +17,7 @@ from vlmad_core.figures.overlay import (
     mask_picture,
     outline,
     overlay,
+    same_picture,
 )
 from vlmad_core.figures.scale import raw_scale
 
@@ -117,3 +118,15 @@ def test_a_place_is_cut_out_with_its_surroundings_as_far_as_the_image_reaches() 
     corner = cut_out(image, (0, 0, 2, 2), around=1.0)
     assert corner.shape == (4, 4, 3)
     assert corner[0, 0, 0] == 0
+
+
+def test_an_image_is_told_from_another_one_by_its_thumbnail() -> None:
+    rows, columns = np.mgrid[:256, :256] / 255
+    image = np.stack([40 + 150 * rows, 200 - 120 * columns, 60 + 100 * rows * columns], axis=2).astype(np.uint8)
+    small = decode(encode(image[::2, ::2]))
+    assert same_picture(image, small)
+    assert not same_picture(image[::-1], small)
+    assert not same_picture(image[:, :128], small)
+    changed = image.copy()
+    changed[64:96, 64:96] = 255 - changed[64:96, 64:96]  # a defect that was not there
+    assert not same_picture(changed, small)

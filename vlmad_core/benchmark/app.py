@@ -29,7 +29,7 @@ FIRST_VIEW, INTERACTION, MEMORY = 2.0, 0.7, 10**9
 QUIET = 300
 """Milliseconds without a change after which a page counts as settled; not part of any time."""
 
-LONGEST = 30.0
+LONGEST = 60.0
 """Seconds after which an interaction is given up."""
 MOST_FAILED = 5
 

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vlmad_core.figures.colours import method_style
-from vlmad_core.figures.layout import calm
+from vlmad_core.figures.layout import LEGEND_LINE, calm
 
 
 def recall_bars(frame: pd.DataFrame, title: str) -> go.Figure:
@@ -28,7 +28,7 @@ def recall_bars(frame: pd.DataFrame, title: str) -> go.Figure:
     figure.update_layout(barmode="group", bargap=0.3, bargroupgap=0.08)
     figure.update_xaxes(title=f"{title} (number of regions)")
     figure.update_yaxes(title="Mean share found", range=[0, 1.02], tickformat=".0%")
-    return calm(figure, 320)
+    return calm(figure, 280 + LEGEND_LINE * len(figure.data))
 
 
 def shots_figure(frame: pd.DataFrame, label: str) -> go.Figure:

@@ -11,15 +11,13 @@ import plotly.graph_objects as go
 
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.colours import method_style
-from vlmad_core.figures.layout import calm
+from vlmad_core.figures.layout import LEGEND_LINE, calm
 
 AXES: dict[str, tuple[str, str]] = {
     "roc": ("False-positive rate", "True-positive rate"),
     "pr": ("Recall", "Precision"),
     "pro": ("False-positive rate (normal pixels)", "Mean share of a region found"),
 }
-LEGEND_LINE = 20
-"""Height of a line of the legend, in pixels: in half a page every curve takes one."""
 NORMAL, DEFECTIVE = "#8FA0B0", "#C2385C"
 """Colours of normal and defective images: none of the methods', and of different lightness."""
 

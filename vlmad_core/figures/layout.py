@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+LEGEND_LINE = 20
+"""Height of a line of the legend, in pixels: in half a page every trace takes one."""
+
 
 def calm(figure: go.Figure, height: int) -> go.Figure:
     """Set margins and legend as all figures have them.

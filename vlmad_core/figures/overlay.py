@@ -81,6 +81,25 @@ def outline(image: Pixels, mask: NDArray[np.bool_], colour: tuple[int, int, int]
     return drawn
 
 
+def same_picture(image: Pixels, small: Pixels) -> bool:
+    """Whether an image is still the one that a small copy was made of.
+
+    Args:
+        image: [H, W, 3].
+        small: [h, w, 3], a lossy copy.
+
+    Returns:
+        False if their shapes differ, or brightness does by more than lossy storage explains: on average over
+        all pixels, or in one of 8 x 8 parts.
+    """
+    height, width = small.shape[:2]
+    if abs(width / height - image.shape[1] / image.shape[0]) > 0.05:
+        return False
+    both = [Image.fromarray(pixels).resize((64, 64), Image.Resampling.BOX) for pixels in (image, small)]
+    gap = np.abs(np.asarray(both[0], np.float64) - np.asarray(both[1], np.float64)).mean(axis=2)
+    return bool(gap.mean() < 4.0 and gap.reshape(8, 8, 8, 8).mean(axis=(1, 3)).max() < 20.0)
+
+
 def framed(image: Pixels, boxes: Sequence[tuple[int, int, int, int]], numbered: bool = True) -> Pixels:
     """Draw boxes around places, numbered from 1: bright lines with dark ones beside them, seen on any ground.
 
