@@ -15,9 +15,9 @@ def choose_place() -> lab.Place | None:
     if not names:
         st.info("No data set is on this machine.", icon=":material/photo_library:")
         return None
-    dataset = selection.choose("dataset", "Data set", names, names[0], slot="lab", width=190)
+    dataset = selection.choose("dataset", "Data set", names, names[0], slot="lab", width=150)
     method = selection.choose(
-        "method", "Maps from", list(lab.METHODS), next(iter(lab.METHODS)), slot="lab", width=190,
+        "method", "Maps from", list(lab.METHODS), next(iter(lab.METHODS)), slot="lab", width=160,
         known=("clip_ac", "april_gan", "anomaly_clip", "musc", "patch_memory", "teacher_memory"),
         format_func=lambda name: lab.METHODS[name],
         help="What is compared with the prompts to make a map. The image score is the same: the whole image.",
@@ -68,16 +68,16 @@ try:
         if place is None:
             st.stop()
         metric = selection.choose(
-            "metric", "Metric", lab.METRIC_NAMES, lab.METRIC_NAMES[0], width=220,
+            "metric", "Metric", lab.METRIC_NAMES, lab.METRIC_NAMES[0], width=170,
             format_func=lambda name: METRICS[name].label,
         )  # fmt: skip
         categories = list(live.examples(place.dataset).categories)
         category = selection.choose(
-            "category", "Category", [frame.ALL, *categories], frame.ALL, width=190, slot="lab",
+            "category", "Category", [frame.ALL, *categories], frame.ALL, width=140, slot="lab",
             format_func=lambda name: "All" if name == frame.ALL else category_label(name),
         )  # fmt: skip
         against = selection.choose(
-            "against", "Compared with", list(ensembles), lab.FIRST, width=190,
+            "against", "Compared with", list(ensembles), lab.FIRST, width=150,
             format_func=lambda name: ensembles[name].title,
         )  # fmt: skip
     info = lab.engine().info

@@ -15,6 +15,9 @@ from vlmad_core.prompts import PromptEnsemble
 if TYPE_CHECKING:
     from vlmad_core.prompt_lab import LabData, Suggestion
 
+WAYS = {"Add to these words": True, "From the pool alone": False}
+"""How words are chosen; the first is the default, since it gains more on categories that were not chosen on."""
+
 
 def show(mine: lab.Desk, data: LabData, ensemble: PromptEnsemble) -> None:
     """A button that looks for words, and what it found last for this data set and these words."""
@@ -27,11 +30,16 @@ def show(mine: lab.Desk, data: LabData, ensemble: PromptEnsemble) -> None:
         f"{len(pool.abnormal_states)} abnormal states, {len(pool.templates)} templates) by image AUROC, always on "
         "other categories than those the gain is reported on. Add phrases above to have them tried."
     )
-    key = (data.dataset, ensemble.content_hash)
+    way = st.segmented_control("Choose", list(WAYS), default=next(iter(WAYS)), key="lab_way", required=True)
+    build_on = WAYS.get(way or "", True)
+    key = (data.dataset, ensemble.content_hash, build_on)
     if st.button("Suggest words", icon=":material/auto_awesome:", key="lab_suggest"):
         bar = st.progress(0.0, "Reading the pool …")
         try:
-            found = suggest(data, ensemble, pool, lab.bank(), lambda share, what: bar.progress(min(share, 1.0), what))
+            bank = lab.bank()
+            found = suggest(
+                data, ensemble, pool, bank, lambda share, what: bar.progress(share, what), build_on=build_on
+            )
             mine.suggestion = (key, found)
         except VlmadError as error:
             mine.suggestion = None
@@ -61,6 +69,8 @@ def _found(mine: lab.Desk, found: Suggestion, *, fresh: bool) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Words offered**, in the order in which they were chosen")
+        if not found.steps:
+            st.caption("Nothing in the pool adds a tenth of a point where it is chosen: keep your words.")
         steps = [(step.kind, step.phrase, 100 * step.fitted) for step in found.steps]
         st.dataframe(
             pd.DataFrame(steps, columns=["Kind", "Phrase", "fitted"]), hide_index=True,

@@ -18,11 +18,13 @@ POOL = Pool(
 NAMES = [f"part{k:02d}" for k in range(30)]
 
 
-def test_the_words_that_tell_are_found_and_their_gain_is_held_out(made_up, telling_bank):
+@pytest.mark.parametrize("build_on", [True, False])
+def test_the_words_that_tell_are_found_and_their_gain_is_held_out(made_up, telling_bank, build_on):
     data = made_up(4)
     shares: list[float] = []
-    found = suggest(data, BASE, POOL, telling_bank, lambda share, what: shares.append(share))
+    found = suggest(data, BASE, POOL, telling_bank, lambda share, what: shares.append(share), build_on=build_on)
     assert found.scheme == "cross-fit"
+    assert ("anomalous {}" in found.ensemble.abnormal_states) == build_on
     assert "cracked {}" in found.ensemble.abnormal_states
     assert "intact {}" in found.ensemble.normal_states
     assert set(found.held.categories) == set(data.category_names)
@@ -40,7 +42,7 @@ def test_the_words_that_tell_are_found_and_their_gain_is_held_out(made_up, telli
 def test_choosing_from_noise_gains_where_it_was_fitted_and_not_elsewhere(made_up, telling_bank):
     nothing = Pool(tuple(f"n{i} {{}}" for i in range(12)), tuple(f"a{i} {{}}" for i in range(12)), ("{}",))
     data = made_up(12, told=False, images=30)
-    found = suggest(data, BASE, nothing, telling_bank)
+    found = suggest(data, BASE, nothing, telling_bank, build_on=False)
     assert found.scheme == "split"
     base = score_dataset(data, BASE, telling_bank).values("image_auroc")
     fitted_gain = found.steps[-1].fitted - np.mean([base[name] for name in found.folds[0].fitted])
@@ -108,3 +110,12 @@ def test_the_pool_is_made_of_phrases_and_grows_with_ones_own():
     huge = replace(pool, templates=tuple(f"{i} {{}}" for i in range(400)))
     with pytest.raises(PromptError, match="more than 4096"):
         suggest(None, BASE, huge, None)
+
+
+def test_words_that_nothing_can_better_are_left_as_they_are(made_up, telling_bank):
+    best = PromptEnsemble("best", "Best", "", ("intact {}",), ("cracked {}",), ("{}",))
+    silent = Pool(("intact {}",), ("cracked {}",), ("{}",))
+    found = suggest(made_up(3), best, silent, telling_bank)
+    assert found.steps == ()
+    assert found.ensemble.same_words(best)
+    assert found.held.mean.difference == 0.0

@@ -1,9 +1,10 @@
 """Suggested words, chosen on some categories and judged on others, so that the gain shown is not fitted.
 
-Greedy forward selection: the best pair of states, the best template for it, then whatever phrase adds most to the
-mean image AUROC, until nothing adds enough. With many categories half of them are for choosing and the others for
-judging. With few, each is judged with words chosen on the others (cross-fitting): the gain is then that of the
-procedure, and the words offered are those chosen on all. Reserved categories are never chosen on.
+Greedy forward selection: from the words there are (or from the best pair of states and the best template for it),
+whatever phrase adds most to the mean image AUROC is taken, until nothing adds enough. With many categories half of
+them are for choosing and the others for judging. With few, each is judged with words chosen on the others
+(cross-fitting): the gain is then that of the procedure, and the words offered are those chosen on all. Reserved
+categories are never chosen on.
 """
 
 from __future__ import annotations
@@ -175,20 +176,30 @@ def plan_folds(
 
 
 def suggest(
-    data: LabData, base: PromptEnsemble, pool: Pool, bank: PromptBank, advance: Advance = lambda share, what: None
+    data: LabData,
+    base: PromptEnsemble,
+    pool: Pool,
+    bank: PromptBank,
+    advance: Advance = lambda share, what: None,
+    *,
+    build_on: bool = True,
 ) -> Suggestion:
     """Choose words and judge them on categories they were not chosen on.
 
     Args:
         data: The data set in memory; image embeddings are enough.
-        base: What the gain is measured against; its phrases should be in the pool.
-        pool: Phrases to choose from.
+        base: What the gain is measured against.
+        pool: Phrases to choose from; those of the base are added if it is built on.
         bank: Embeddings of prompts.
         advance: Told the share that is done, and what is next.
+        build_on: Whether phrases are added to those of the base, or all are chosen from the pool. The best of many
+            pairs is soon one that is best by chance, so building on what there is gains more on other categories.
 
     Raises:
         PromptError: If the pool is too large, or there are too few categories.
     """
+    pool = pool.with_words_of(base) if build_on else pool
+    start = _place(base, pool) if build_on else None
     if pool.prompts > MAX_PROMPTS:
         raise PromptError(f"The pool makes {pool.prompts} prompts, more than {MAX_PROMPTS}.", "Take phrases out.")
     usable = [category for category in data.categories if category.labels.any() and not category.labels.all()]
@@ -202,28 +213,46 @@ def suggest(
     folds: list[Fold] = []
     for number, (fitted, held) in enumerate(plan):
         advance(0.8 + 0.2 * number / (len(plan) + 1), f"choosing words, {number + 1} of {len(plan)}")
-        chosen, steps = _select([tables[name] for name in fitted], pool)
+        chosen, steps = _select([tables[name] for name in fitted], pool, start)
         folds.append(Fold(fitted, held, _ensemble(data, base, chosen, fitted), steps))
     last = folds[-1]
     free = tuple(c.name for c in usable if c.name not in data.reserved)
     if scheme == "cross-fit" and last.fitted != free:
-        chosen, steps = _select([tables[name] for name in free], pool)
+        chosen, steps = _select([tables[name] for name in free], pool, start)
         last = Fold(free, (), _ensemble(data, base, chosen, free), steps)
     left_out = tuple(name for name in data.category_names if name not in tables)
     held_changes = _judge(data, base, folds, bank)
     return Suggestion(last.ensemble, scheme, tuple(folds), held_changes, last.steps, left_out)
 
 
-def _select(tables: Sequence[PromptTable], pool: Pool) -> tuple[Pool, tuple[Step, ...]]:
-    """Greedy forward selection on these categories."""
+Choice = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""Indices of normal states, abnormal states and templates in a pool."""
+
+
+def _place(ensemble: PromptEnsemble, pool: Pool) -> Choice:
+    """Where an ensemble's phrases stand in a pool that holds them."""
+    pairs = [
+        (ensemble.normal_states, pool.normal_states),
+        (ensemble.abnormal_states, pool.abnormal_states),
+        (ensemble.templates, pool.templates),
+    ]
+    normal, abnormal, templates = (tuple(all_.index(p) for p in dict.fromkeys(own)) for own, all_ in pairs)
+    return normal, abnormal, templates
+
+
+def _select(tables: Sequence[PromptTable], pool: Pool, start: Choice | None) -> tuple[Pool, tuple[Step, ...]]:
+    """Greedy forward selection on these categories, from a start or from the best pair and template."""
     sizes = (len(pool.normal_states), len(pool.abnormal_states), len(pool.templates))
-    pairs = [((n,), (a,), tuple(range(sizes[2]))) for n in range(sizes[0]) for a in range(sizes[1])]
-    (normal, abnormal, _), _ = _best(tables, pairs, sizes)
-    (normal, abnormal, templates), value = _best(tables, [(normal, abnormal, (t,)) for t in range(sizes[2])], sizes)
-    now = (normal, abnormal, templates)
     words = (pool.normal_states, pool.abnormal_states, pool.templates)
     kinds = ("normal state", "abnormal state", "template")
-    steps = [Step(kind, word[part[0]], value) for kind, word, part in zip(kinds, words, now, strict=True)]
+    steps: list[Step] = []
+    if start is not None:
+        now, value = _best(tables, [start], sizes)
+    else:
+        pairs = [((n,), (a,), tuple(range(sizes[2]))) for n in range(sizes[0]) for a in range(sizes[1])]
+        (normal, abnormal, _), _ = _best(tables, pairs, sizes)
+        now, value = _best(tables, [(normal, abnormal, (t,)) for t in range(sizes[2])], sizes)
+        steps = [Step(kind, word[part[0]], value) for kind, word, part in zip(kinds, words, now, strict=True)]
     for _ in range(MOST_STEPS):
         options = [
             tuple((*part, i) if side == place else part for place, part in enumerate(now))
@@ -241,9 +270,6 @@ def _select(tables: Sequence[PromptTable], pool: Pool) -> tuple[Pool, tuple[Step
         now, value = following, reached
     picked = [tuple(word[i] for i in sorted(part)) for word, part in zip(words, now, strict=True)]
     return Pool(*picked), tuple(steps)
-
-
-Choice = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 def _best(
