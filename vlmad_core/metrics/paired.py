@@ -115,6 +115,13 @@ def compare_all(replicates: Sequence[Replicates]) -> tuple[Pair, ...]:
     known = [item for item in replicates if item.value is not None]
     if len({(item.metric, item.design, item.draws.size) for item in known}) > 1:
         raise MetricError("The methods were not resampled alike.", "Use the same images, seed and resamples for all.")
+    together = [(i, j) for i, j in _pairs(len(replicates)) if None not in (replicates[i].value, replicates[j].value)]
+    ends: dict[tuple[int, int], tuple[float, float, float]] = {}
+    if together:
+        draws = np.stack([replicates[i].draws - replicates[j].draws for i, j in together])
+        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+        spread = draws.std(axis=1, ddof=1)
+        ends = {pair: (float(a), float(b), float(c)) for pair, a, b, c in zip(together, low, high, spread, strict=True)}
     found = []
     for i, j in _pairs(len(replicates)):
         one, two = replicates[i], replicates[j]
@@ -122,11 +129,10 @@ def compare_all(replicates: Sequence[Replicates]) -> tuple[Pair, ...]:
         if one.value is None or two.value is None:
             found.append(Pair(i, j, _none(one.metric, n, one.reason or two.reason)))
             continue
-        gap, draws = one.value - two.value, one.draws - two.draws
-        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        spread = float(draws.std(ddof=1))
-        p = 1.0 if gap == 0 else _normal_p(gap, spread, draws.size)
-        found.append(Pair(i, j, PairedDifference(one.metric, gap, float(low), float(high), p, n)))
+        gap = one.value - two.value
+        lower, upper, width = ends[i, j]
+        p = 1.0 if gap == 0 else _normal_p(gap, width, one.draws.size)
+        found.append(Pair(i, j, PairedDifference(one.metric, gap, lower, upper, p, n)))
     return _corrected(found)
 
 
