@@ -164,7 +164,6 @@ def _quick(slot: Any, one: Opinion, task: live.Task) -> None:
 
 
 def _card(slot: Any, one: Opinion, pixels: NDArray[Any] | None) -> None:
-    from vlmad_core.live.drawing import score_line
     from vlmad_core.live.record import verdict_word
 
     prediction = one.prediction
@@ -178,12 +177,20 @@ def _card(slot: Any, one: Opinion, pixels: NDArray[Any] | None) -> None:
         else:
             st.image(encode(pixels), width="stretch", alt=f"Anomaly map of {title} over the image")
         word = verdict_word(one)
-        st.markdown(f":{BADGES[word]}-badge[{word}] {score_line(one).replace('score ', 'score **', 1)}**")
+        st.markdown(f":{BADGES[word]}-badge[{word}]  \n{_score(one)}")
         short, detail = _origin(one)
         st.caption(short, help=detail)
         if prediction.trained_on is None or prediction.trained_on:
             sets = selection.tidy(", ".join(prediction.trained_on or ())) or "unknown data"
             st.caption(f"Trained on {sets}.")
+
+
+def _score(one: Opinion) -> str:
+    """Score and threshold, the score in bold."""
+    from vlmad_core.live.drawing import score_line
+
+    word, score, *rest = score_line(one).split(" ")
+    return " ".join([word, f"**{score}**", *rest])
 
 
 def _origin(one: Opinion) -> tuple[str, str | None]:

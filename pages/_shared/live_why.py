@@ -31,7 +31,7 @@ def show(task: live.Task, predictions: Sequence[LivePrediction]) -> None:
         format_func=lambda name: selection.tidy(done[name].title),
     )  # fmt: skip
     one = done[chosen or next(iter(done))]
-    places, prompts, nearest = st.columns([SIDE + 10, 420, 340], gap="medium")
+    places, prompts, nearest = st.columns([SIDE + 30, 300, 230], gap="medium")
     with places:
         picked = _places(task, one)
     with prompts:
@@ -46,15 +46,11 @@ def _prompts(one: LivePrediction) -> None:
     if not prompts:
         st.caption("This method has no prompts in words.")
         return
-    rows = [(TOWARDS.get(r.towards, r.towards), r.text, r.value) for r in prompts]
+    rows = [(TOWARDS.get(r.towards, r.towards), selection.tidy(r.text, 200), f"{r.value:.3f}") for r in prompts]
     st.markdown("Prompts that pulled most")
-    st.dataframe(
-        pd.DataFrame(rows, columns=["Towards", "Prompt", "Cosine"]), hide_index=True,
-        alt=f"Prompts that pulled the score of {one.title} most, towards abnormal and normal",
-        column_config={
-            "Cosine": st.column_config.NumberColumn(format="%.3f", width="small"),
-            "Towards": st.column_config.TextColumn(width="small"),
-        },
+    st.table(
+        pd.DataFrame(rows, columns=["Towards", "Prompt", "Cosine"]).set_index("Towards"), border="horizontal",
+        alt=f"Prompts that pulled the score of {selection.tidy(one.title)} most, towards abnormal and normal",
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import vlmad_core
+from vlmad_core.figures.patches import SIDE
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -24,6 +25,7 @@ pytestmark = [
 PATIENCE = 120_000
 SLOW = str(Path(__file__).with_name("slow_method.py"))
 OpenTab = Callable[..., Any]
+playwright.expect.set_options(timeout=PATIENCE)
 
 
 def expect(locator: Any) -> Any:
@@ -122,7 +124,7 @@ def test_references_make_it_few_shot_and_a_click_shows_the_nearest_patch(address
     chart = tab.locator("[data-testid=stVegaLiteChart]").first
     chart.scroll_into_view_if_needed()
     box = chart.bounding_box()
-    tab.mouse.click(box["x"] + 340 * 0.88, box["y"] + 340 * 0.12)
+    tab.mouse.click(box["x"] + SIDE * 0.88, box["y"] + SIDE * 0.12)
     expect(tab.get_by_text("This image, row 1, column 4")).to_be_visible(timeout=PATIENCE)
 
 

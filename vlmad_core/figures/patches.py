@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlmad_core.figures.overlay import encode
 
-SIDE = 340
+SIDE = 270
 """Side of the chart, in pixels; the image is stretched to it, as the backbone sees it."""
 
 PICK = "patch"
