@@ -72,6 +72,7 @@ def test_a_method_alone(backbone, files):
     one = facts["batch_1"]
     assert (one["images"], one["warm_up"]) == (5, 1)
     assert 0 < one["median_ms"] <= one["p95_ms"]
+    assert one["processor_ms"] > 0
     assert set(facts["stages_ms"]) == {"read", "preprocess", "vision", "windows", "scoring", "upsampling"}
     assert facts["batch_n"]["batch"] == 3
     assert facts["batch_n"]["images_per_second"] == pytest.approx(3 / facts["batch_n"]["seconds"], rel=1e-3)

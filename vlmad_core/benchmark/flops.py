@@ -17,8 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vlmad_core.backbones.info import Precision
 
-PRODUCT_SIDE = 1024
-"""Side of the matrices whose product is timed: large enough to fill the caches and the units."""
+PRODUCT_SIDE = 512
+"""Side of the matrices whose product is timed: large enough to keep the units busy, and done within a few
+milliseconds, so that one of many is undisturbed even on a busy machine."""
 
 PRODUCT_SECONDS = 0.5
 """Time after which no further product is started."""

@@ -17,6 +17,7 @@ from vlmad_core.backbones.info import PRECISIONS, Precision
 from vlmad_core.benchmark.architectures import ARCHITECTURES, PREFIX, bench_backbone, random_parameters
 from vlmad_core.benchmark.backbone import Backbone, BackboneSpec, default_batch_size
 from vlmad_core.benchmark.flops import product_speed
+from vlmad_core.benchmark.profiling import load_average
 from vlmad_core.benchmark.provenance import hardware, package_versions
 from vlmad_core.benchmark.speed import STAGES, Subject, measure_speed
 from vlmad_core.datasets import Dataset, load_dataset
@@ -27,6 +28,9 @@ from vlmad_core.errors import VlmadError
 from vlmad_core.methods import Method, create_method, list_methods
 from vlmad_core.methods.plugins import add_plugin_argument, use_plugins
 from vlmad_core.methods.trained import find_parameters, load_parameters
+
+BUSY = 0.8
+"""Load per core above which other programs are taken to disturb the measurement."""
 
 BFLOAT_GAIN = 1.05
 """How many times quicker bfloat16 products must be for methods to be timed with them as well."""
@@ -143,6 +147,7 @@ def bench(request: Request, on_row: Callable[[dict[str, Any]], None] | None = No
         "hardware": dict(hardware()),
         "packages": package_versions(),
         "threads": torch.get_num_threads(),
+        "load_average": load_average(),
         "matmul_flops_per_second": speeds,
         "dataset": dataset.name,
         "category": category,
@@ -164,7 +169,9 @@ def bench(request: Request, on_row: Callable[[dict[str, Any]], None] | None = No
 def print_row(row: dict[str, Any]) -> None:
     """One method as a line."""
     one, many = row["batch_1"], row["batch_n"]
-    latency = f"{one['median_ms']:8.1f} ms (p95 {one['p95_ms']:.1f})" if one else "       – (no single image)"
+    latency = "       – (no single image)"
+    if one:
+        latency = f"{one['median_ms']:8.1f} ms (p95 {one['p95_ms']:.1f}, processor {one['processor_ms']:.1f})"
     stages = ", ".join(f"{name} {row['stages_ms'][name]:.1f}" for name in STAGES if name in row["stages_ms"])
     print(
         f"{row['title']:<24} {row['shots']} shots  {row['backbone']} {row['precision']}\n"
@@ -184,6 +191,11 @@ def closing_text(report: dict[str, Any]) -> str:
         f"matrix products in GFLOP/s: {speeds}",
         "Medians after warm-up, one method alone, from file to map; operations of matrix products, attention included.",
     ]
+    load = report["load_average"]
+    if load is not None and load > BUSY * machine["cores"]:
+        lines.append(
+            f"The machine was busy (load {load:g} on {machine['cores']} cores): times on the clock are too long."
+        )
     lines += [f"left out: {item['what']}: {item['reason']}" for item in report["left_out"]]
     return "\n".join(lines)
 
@@ -218,7 +230,8 @@ def _rows(
                 except VlmadError as error:
                     reason = str(error)
             if reason is not None or subject is None:
-                left_out.append({"what": f"{method.id} with {shots} shots", "reason": str(reason)})
+                item = {"what": f"{method.id} with {shots} shots", "reason": str(reason)}
+                left_out += [item] if item not in left_out else []
                 continue
             batch = request.batch or default_batch_size(subject.backbone.info)
             figures = measure_speed(subject, files, images=request.images, batch=batch)

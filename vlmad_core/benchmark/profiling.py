@@ -88,6 +88,14 @@ class PeakSampler:
             self.peak, self.extra = now, max(0, now - self._before)
 
 
+def load_average() -> float | None:
+    """Processes that wanted a processor over the last minute, this one included; None where unknown."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (OSError, AttributeError):
+        return None
+
+
 def resident_memory() -> int | None:
     """Resident memory of this process now, in bytes; None where the system does not say."""
     try:

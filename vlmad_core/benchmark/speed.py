@@ -18,7 +18,7 @@ from torch import Tensor
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
 from vlmad_core.benchmark.backbone import Backbone
 from vlmad_core.benchmark.flops import count_flops, product_speed
-from vlmad_core.benchmark.profiling import PeakSampler, Stopwatch, peak_memory, percentile
+from vlmad_core.benchmark.profiling import PeakSampler, Stopwatch, load_average, peak_memory, percentile
 from vlmad_core.benchmark.protocol import MAP_SIZE
 from vlmad_core.benchmark.timing import timed_encode
 from vlmad_core.datasets.images import read_image
@@ -91,7 +91,7 @@ def measure_speed(
         Plain values, as ``results/README.md`` documents them under ``speed``.
     """
     info, threads = subject.backbone.info, torch.get_num_threads()
-    facts: dict[str, Any] = {"precision": info.precision, "threads": threads}
+    facts: dict[str, Any] = {"precision": info.precision, "threads": threads, "load_average": load_average()}
     start = time.perf_counter()
     scorer = subject.prepare()
     text_ms = 1000 * (time.perf_counter() - start) if subject.method.capabilities.uses_text else None
@@ -118,10 +118,11 @@ def measure_speed(
 def _one_by_one(subject: Subject, scorer: Scorer, files: Sequence[Path], images: int, warm_up: int) -> dict[str, Any]:
     """Latency from file to score and map, and its stages; of a transductive method the stages before scoring."""
     totals: list[float] = []
+    processor: list[float] = []
     stages: dict[str, list[float]] = {name: [] for name in STAGES}
     began = time.perf_counter()
     for number, file in enumerate(islice(cycle(files), warm_up + images)):
-        watch = Stopwatch()
+        watch, used = Stopwatch(), time.process_time()
         with watch.measure("read"):
             image = read_image(file)
         with watch.measure("preprocess"):
@@ -133,6 +134,7 @@ def _one_by_one(subject: Subject, scorer: Scorer, files: Sequence[Path], images:
             continue
         spent = watch.seconds()
         totals.append(1000 * sum(spent.values()))
+        processor.append(1000 * (time.process_time() - used))
         for name, values in stages.items():
             values.append(1000 * spent.get(name, 0.0))
         if len(totals) >= LEAST_IMAGES and time.perf_counter() - began > MOST_SECONDS:
@@ -145,6 +147,7 @@ def _one_by_one(subject: Subject, scorer: Scorer, files: Sequence[Path], images:
     facts["batch_1"] = {
         "median_ms": _rounded(percentile(totals, 0.5)),
         "p95_ms": _rounded(percentile(totals, 0.95)),
+        "processor_ms": _rounded(percentile(processor, 0.5)),
         "images": len(totals),
         "warm_up": warm_up,
     }
