@@ -131,6 +131,13 @@ def test_what_is_not_there_is_said_and_taken_out(open_app, transferred: Path, me
     assert "<b>" not in texts(app)
 
 
+def test_hostile_values_of_the_leaderboards_own_parameters_fall_back(open_app, measured: Path) -> None:
+    app = open_app(measured, "leaderboard", {"reported": "<script>", "published": "../../etc", "parts": "' or 1"})
+    assert not app.exception
+    assert "<script>" not in texts(app)
+    assert any("asks for parts" in warning.value for warning in app.warning)
+
+
 def test_transfer_shows_cells_within_and_across_and_how_to_fill_the_rest(open_app, transferred: Path) -> None:
     app = open_app(transferred, "transfer", {"method": "winclip"})
     assert not app.exception
