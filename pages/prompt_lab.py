@@ -111,6 +111,9 @@ with effect:
         from vlmad_core.prompt_lab import compare_results
         from vlmad_core.prompt_lab.drafting import too_long
 
+        if category not in (frame.ALL, *data.category_names):
+            st.caption(f":material/report: None of the images of {category_label(category)} can be used; showing all.")
+            category = frame.ALL
         base = ensembles[against]
         nouns = [one.noun for one in data.categories]
         long = too_long(lab.engine().backbone, ensemble, nouns, lab.bank())

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no Chromium at {CHROMIUM}"),
 ]
-PATIENCE = 120_000
+PATIENCE = 180_000
 
 
 @pytest.fixture(scope="module")
