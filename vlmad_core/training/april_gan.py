@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
 from vlmad_core.datasets.names import category_noun
 from vlmad_core.methods import create_method
-from vlmad_core.methods.april_gan import AUTHORS_TEMPERATURE, AprilGan
+from vlmad_core.methods.april_gan import AprilGan
 from vlmad_core.prompts.ensemble import load_ensemble
 from vlmad_core.prompts.prototypes import embed_ensemble
 from vlmad_core.training import methods_cli
@@ -128,6 +128,15 @@ def mosaic(images: TrainingImages, index: int, random: np.random.Generator) -> t
     return picture, mask
 
 
+def own_temperature(backbone: ClipBackbone) -> float:
+    """1 / exp(logit_scale), at which the backbone's own cosines became logits.
+
+    The authors' factor of 100 is that of OpenAI's weights. On a backbone with a smaller one it would saturate every
+    map, and training would come to nothing.
+    """
+    return round(math.exp(-float(backbone.model.logit_scale)), 6)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     methods_cli.add_arguments(parser)
@@ -139,17 +148,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperature",
         type=float,
-        default=AUTHORS_TEMPERATURE,
-        help="divides the difference of cosines, in training and afterwards (default: the authors', %(default)s)",
+        help="divides the difference of cosines, in training and afterwards (default: the backbone's own, "
+        "1 / exp(logit_scale): 0.01 for OpenAI's weights, as in the authors' code)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and write parameters and record."""
     with methods_cli.prepare(args, METHOD, SHORT_SETS, SHORT_EPOCHS) as session:
-        method = create_method(f"{METHOD}:{args.preset}", temperature=args.temperature)
-        assert isinstance(method, AprilGan)
         backbone, images = session.backbone, session.images
+        temperature = args.temperature if args.temperature is not None else own_temperature(backbone)
+        method = create_method(f"{METHOD}:{args.preset}", temperature=temperature)
+        assert isinstance(method, AprilGan)
         stages = method.stages(backbone.info)
         short = set(session.data) <= set(SHORT_SETS)
         share = args.mosaic if args.mosaic is not None else (MOSAIC_SHARE if short else 0.0)
@@ -158,16 +168,16 @@ def run(args: argparse.Namespace) -> int:
         prototypes = torch.stack([embed_ensemble(backbone, ensemble, noun, rule).prototypes for noun in nouns])
         request = FeatureRequest(stages=frozenset(stages))
         with session.extract(request, partial(stage_tokens, stages=stages)) as frozen:
-            objective = ProjectionObjective(backbone, images, frozen, prototypes, stages, args.temperature, share)
+            objective = ProjectionObjective(backbone, images, frozen, prototypes, stages, temperature, share)
             settings = {
                 "stages": list(stages),
                 "name_table": method.settings.name_table,
-                "temperature": args.temperature,
+                "temperature": temperature,
                 **method.prompt_record(),
             }
             extras = {"mosaic": share, "loss": "focal + dice, summed over the stages"}
             fixed = {
                 "stages": torch.tensor(stages),
-                "temperature": torch.tensor(args.temperature, dtype=torch.float64),
+                "temperature": torch.tensor(temperature, dtype=torch.float64),
             }
             return session.fit(objective, settings, extras, fixed)
