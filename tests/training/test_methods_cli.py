@@ -193,6 +193,18 @@ def test_mosaics_change_the_training(train):
     assert not torch.equal(load_file(plain)["linear.0.weight"], load_file(mixed)["linear.0.weight"])
 
 
+def test_the_temperature_is_the_backbones_own_or_the_given_one(train, tiny_clip):
+    own = april_gan.own_temperature(load_backbone(str(tiny_clip)))
+    assert own == pytest.approx(float(load_backbone(str(tiny_clip)).model.logit_scale.neg().exp()), abs=1e-6)
+    for options, expected in (((), own), (("--temperature", "0.3"), 0.3)):
+        record = read(train("april_gan", "--epochs", "1", *options))
+        assert record["settings"]["temperature"] == expected
+        assert float(load_file(record["parameters"])["temperature"]) == expected
+    code, printed = train("april_gan", "--temperature", "0")
+    assert code == 1
+    assert "'temperature' of APRIL-GAN is 0" in printed.err
+
+
 def test_authors_defaults():
     plan = loop.Optimisation()
     assert (plan.epochs, plan.batch_size, plan.learning_rate, plan.betas, plan.seed) == (15, 8, 1e-3, (0.5, 0.999), 111)
