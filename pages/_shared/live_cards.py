@@ -24,6 +24,8 @@ KIND_HELP = (
     "Compared with normal pixels: how rare a value is on the references or on the stored run's normal images. "
     "Within this image: where it looks most unusual, not whether it does. Raw scores: as the methods give them."
 )
+RAW_CONTOUR, RARITY = 0.6, "1 in 100"
+"""Where contours are drawn at first, on the raw scale and on those of ranks."""
 ORIGINS = {"normal_references": "Normal references", "stored_run": "Stored run"}
 
 
@@ -56,22 +58,34 @@ def stream(task: live.Task) -> bool:
 
 def choose_look() -> Look:
     """How maps are drawn."""
-    from vlmad_core.live.drawing import RARITIES, Look
+    from vlmad_core.live.drawing import RARITIES
 
     with st.popover("Display", icon=":material/tune:"):
-        opacity = st.slider("Opacity of the maps", 0.0, 1.0, OPACITY, 0.05, key="live_opacity", persist_state="session")
+        st.slider("Opacity of the maps", 0.0, 1.0, OPACITY, 0.05, key="live_opacity", persist_state="session")
         kind = st.segmented_control(
             "Colour scale, the same for all methods", list(KINDS), default="normal", required=True, key="live_kind",
             persist_state="session", format_func=KINDS.__getitem__, help=KIND_HELP,
         )  # fmt: skip
         if kind == "raw":
-            at = st.slider("Contour at this share of the scale", 0.0, 1.0, 0.6, 0.02, key="live_contour_raw")
-            return Look(opacity, "raw", at)
-        level = st.select_slider(
-            "Contour around what so few pixels reach", list(RARITIES), "1 in 100", key="live_contour",
-            persist_state="session",
-        )  # fmt: skip
-    return Look(opacity, "image" if kind == "image" else "normal", RARITIES[level])
+            st.slider("Contour at this share of the scale", 0.0, 1.0, RAW_CONTOUR, 0.02, key="live_contour_raw")
+        else:
+            st.select_slider(
+                "Contour around what so few pixels reach", list(RARITIES), RARITY, key="live_contour",
+                persist_state="session",
+            )  # fmt: skip
+    return _look()
+
+
+def _look() -> Look:
+    """How maps are drawn, as chosen so far."""
+    from vlmad_core.live.drawing import RARITIES, Look
+
+    state = st.session_state
+    opacity, kind = float(state.get("live_opacity", OPACITY)), state.get("live_kind") or "normal"
+    if kind == "raw":
+        return Look(opacity, "raw", float(state.get("live_contour_raw", RAW_CONTOUR)))
+    contour = RARITIES.get(state.get("live_contour", RARITY))
+    return Look(opacity, "image" if kind == "image" else "normal", contour)
 
 
 def choose_origin(opinions: Sequence[Opinion]) -> None:
@@ -157,9 +171,9 @@ def _grid(task: live.Task) -> dict[str, Any]:
 
 def _quick(slot: Any, one: Opinion, task: live.Task) -> None:
     """A card as soon as its method is done, on a scale that needs no other method."""
-    from vlmad_core.live.drawing import Look, draw_maps
+    from vlmad_core.live.drawing import draw_maps
 
-    drawn = draw_maps(task.picture.image, [one], Look())
+    drawn = draw_maps(task.picture.image, [one], _look())
     _card(slot, one, drawn.maps.get(one.prediction.method_id))
 
 
