@@ -76,6 +76,10 @@ def best_card(
             st.caption(
                 f"It needs all test images at once. One image at a time: {selection.tidy(name)}, {100 * value:.1f}%."
             )
+        if best.language is not None:
+            name, value = best.language
+            said = f"Best vision-language method: {selection.tidy(name)}, {100 * value:.1f}%."
+            st.caption(f"It is **no vision-language model**, here for reference. {said}")
         if st.button("See the ranking", key=f"see-{metric}", icon=":material/arrow_forward:", type="tertiary"):
             selection.forget("category")
             selection.open_page("leaderboard", metric=metric, shots="all", **_parts())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -116,6 +117,11 @@ def test_the_best_line_is_first_and_its_ties_are_those_it_shares_a_letter_with(s
         name = names[line_key(line)]
         if name != best.name and not math.isnan(values[name]):
             assert (name in best.tied) == bool(found.together(line_key(best.line), line_key(line)))
+    blind = {key: dataclasses.replace(note, vision_language=key != line_key(best.line)) for key, note in notes.items()}
+    reference = best_line(one, board, "image_auroc", found, blind)
+    assert reference is not None
+    assert best.language is None
+    assert reference.language == (values.drop(best.name).idxmax(), values.drop(best.name).max())
     assert best_line(one, board.assign(value=math.nan), "image_auroc", found, notes) is None
 
 

@@ -28,6 +28,7 @@ class Best:
         high: Upper end.
         tied: Names of the lines that can't be told apart from it, best first.
         single: The best line that judges one image at a time, with its name and value; None if it is this one.
+        language: The best line on a vision-language backbone, with its name and value; None if it is this one.
     """
 
     line: Line
@@ -37,6 +38,7 @@ class Best:
     high: float
     tied: tuple[str, ...]
     single: tuple[str, float] | None
+    language: tuple[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def best_line(
         return None
     key, top = order[0]
     tied = tuple(str(row["name"]) for other, row in order[1:] if groups.together(key, other))
-    alone = next(((str(row["name"]), float(row["value"])) for k, row in order if not notes[k].transductive), None)
+    shown = [(notes[k], str(row["name"]), float(row["value"])) for k, row in order]
+    alone = next(((name, value) for note, name, value in shown if not note.transductive), None)
+    language = next(((name, value) for note, name, value in shown if note.vision_language), None)
     return Best(
         line=lines[key],
         name=str(top["name"]),
@@ -96,6 +100,7 @@ def best_line(
         high=float(top["high"]),
         tied=tied,
         single=alone if notes[key].transductive else None,
+        language=None if notes[key].vision_language else language,
     )
 
 
