@@ -172,8 +172,12 @@ def test_an_unreadable_image_costs_only_itself_and_is_tried_again(plan_for, data
     summary = do(plan_for())
     assert (summary.exit_code, summary.count("partial"), summary.count("computed")) == (2, 2, 2)
     store = open_store(plan_for().options.store)
+    assert store.failed == ()  # the unit is there, without that image
     for run in store.runs:
         assert run.units["bolt"].status == "partial"
+        noted = writer.read_failures(run.path)["bolt"]["reason"]
+        assert noted.startswith("1 of 10 images could not be used; the first: ")
+        assert "001.png" in noted
         images = store.images(run.id, "bolt").set_index("image_id")
         assert images["error"].notna().sum() == 1
         assert "001.png" in images.loc["bolt/test/stain/001.png", "error"]
@@ -184,6 +188,7 @@ def test_an_unreadable_image_costs_only_itself_and_is_tried_again(plan_for, data
     broken.write_bytes(kept)
     repaired = do(plan_for())
     assert (repaired.exit_code, repaired.count("computed"), repaired.count("kept")) == (0, 2, 2)
+    assert not list(store.roots[0].rglob("failed.json"))
     units = [
         {name: value for name, value in content_of(plan_for(store).options.store).items() if "thumbnails/" not in name}
         for store in ("store", "whole")

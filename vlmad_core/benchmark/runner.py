@@ -162,18 +162,29 @@ def _compute(
         try:
             contents = unit_contents(job, scored, scores, sizes, watch, thumbnails)
             record = write_unit(job.store, records[run_id], job.category, contents, replace=states[run_id].replaces)
-            clear_failure(job.store, run_id, job.category)
+            reason = _what_is_missing(scored)
+            if reason is None:
+                clear_failure(job.store, run_id, job.category)
+            else:
+                record_failure(job.store, run_id, job.category, reason)
         except Exception as error:  # e.g. a full disk
             _fail(job, run_id, Failure.of(error), summary, reporter)
             continue
-        if record is not None and record.errors:
-            reason = f"{record.errors} of {len(job.samples)} images could not be used"
+        if record is not None and reason is not None:
             summary.units.append(UnitReport(run_id, job.category, "partial", reason))
             _say_errors(job, scored, reporter)
         else:
             summary.units.append(UnitReport(run_id, job.category, "computed" if record else "kept"))
         _say_done(job, records[run_id], contents, reporter)
         scores.grids.clear()
+
+
+def _what_is_missing(scored: CategoryScores) -> str | None:
+    """How many images could not be used, with what is wrong with the first; None if all could."""
+    errors = [image.error for image in scored.images if image.error is not None]
+    if not errors:
+        return None
+    return f"{len(errors)} of {len(scored.images)} images could not be used; the first: {errors[0]}"
 
 
 def _start_runs(
