@@ -137,10 +137,10 @@ with effect:
         if warning is not None:
             st.warning(lab_words.shown(warning), icon=":material/fitness_center:")
         lab_effect.by_category(changes[metric], base)
+        lab_effect.by_phrase(data, ensemble, category)
         lab_effect.cost(result, sum(len(one.labels) for one in data.categories))
         for problem in data.problems[:3]:
             st.caption(f":material/report: {selection.tidy(problem, 200)}")
 
 if data is not None:
-    lab_effect.by_phrase(data, ensemble, category)
     lab_suggest.show(mine, data, ensemble)

@@ -26,10 +26,11 @@ def headline(changes: dict[str, Changes], category: str) -> None:
         for metric in HEADLINE:
             one = _of(changes[metric], category)
             gap = one.difference
-            delta = None if gap is None else f"{100 * gap:+.1f} points"
+            same = gap is None or abs(gap) < 5e-4
+            delta = None if gap is None else "no change" if same else f"{100 * gap:+.1f} points"
             st.metric(
                 METRICS[metric].label.partition(" (")[0], frame.percent(one.value), delta,
-                delta_color="off" if not gap or abs(gap) < 5e-4 else "normal", border=True,
+                delta_color="off" if same else "normal", delta_arrow="off" if same else "auto", border=True,
             )  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def by_category(changes: Changes, base: PromptEnsemble) -> None:
     over = {"images": "the test images, these categories taken as given", "categories": "categories"}
     st.caption(
         f"Lines: 95 % interval of the difference, resampling {over[changes.resampled]}. "
-        "An oracle threshold is never used but by the F1-max metrics. Pixel metrics: exact, on maps of 256 x 256."
+        "Pixel metrics are exact, on maps of 256 x 256."
     )
     with st.expander("The numbers", icon=":material/table:"):
         st.dataframe(

@@ -71,6 +71,7 @@ def _found(mine: lab.Desk, found: Suggestion, *, fresh: bool) -> None:
         st.markdown("**Words offered**, in the order in which they were chosen")
         if not found.steps:
             st.caption("Nothing in the pool adds a tenth of a point where it is chosen: keep your words.")
+            return
         steps = [(step.kind, step.phrase, 100 * step.fitted) for step in found.steps]
         st.dataframe(
             pd.DataFrame(steps, columns=["Kind", "Phrase", "fitted"]), hide_index=True,

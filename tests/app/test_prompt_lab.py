@@ -161,6 +161,7 @@ def test_an_ensemble_is_taken_in(open_lab) -> None:
 
 def test_suggestions_are_judged_apart_and_can_be_used(open_lab) -> None:
     app = open_lab(ensemble="single", against="single")
+    app.segmented_control(key="lab_way").set_value("From the pool alone").run()
     app.button(key="lab_suggest").click().run()
     assert not app.exception
     assert "On 3 categories held apart" in shown(app)
