@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,9 +75,9 @@ def unit_contents(
 
 
 def _speed(job: CategoryJob, scored: CategoryScores, scores: RunScores) -> dict[str, Any] | None:
-    """What the run's method alone costs; measured in the first unit of a run, for the first draw of references."""
+    """What the run's method alone costs; measured in one unit of a run, for the first draw of references."""
     run = scores.run
-    if not job.latency_images or run.record.key.seed or any(run.record.path.glob(f"*/{UNIT_FILE}")):
+    if not job.latency_images or run.record.key.seed or _was_timed(run):
         return None
     references, calibration = parted(scored.references.get(run.record.id), run.record.key.shots)
     subject = Subject(
@@ -94,6 +95,12 @@ def _speed(job: CategoryJob, scored: CategoryScores, scores: RunScores) -> dict[
         return measure_speed(subject, files, images=job.latency_images, batch=batch)
     except Exception as error:  # what can't be timed must not cost the scores
         return {"reason": f"It could not be measured: {error}"}
+
+
+def _was_timed(run: PlannedRun) -> bool:
+    """Whether a finished unit of the run holds its speed already."""
+    files = run.record.path.glob(f"*/{UNIT_FILE}")
+    return any(json.loads(file.read_text(encoding="utf-8")).get("profile", {}).get("speed") for file in files)
 
 
 def _alone(speed: Mapping[str, Any] | None) -> dict[str, Any] | None:
