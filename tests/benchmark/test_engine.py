@@ -20,6 +20,9 @@ def test_what_sharing_and_the_cache_save(tmp_path, tiny_dataset: Callable[..., P
     report = json.loads(capsys.readouterr().out)
     alone, together = (report["sharing"][name] for name in ("alone", "together"))
     assert report["sharing"]["more"] == pytest.approx(together["processor"] / alone["processor"] - 1, abs=1e-3)
+    assert report["sharing"]["methods_added"] == ["clip_ac", "clip_cpe"]
+    assert report["sharing"]["methods_left_out"] == ["april_gan", "anomaly_clip"]  # nothing was trained for it
+    assert not report["sharing"]["ok"]
     assert {"read", "vision", "windows", "scoring"} <= set(alone["stages"])
     assert not {"metrics", "bootstrap", "truth_at_map_size"} & set(together["stages"])
     assert "windows" not in report["cache"]["again"]["stages"]  # nothing passed the tower again
