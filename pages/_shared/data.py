@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import threading
@@ -260,6 +261,10 @@ def warm_up() -> None:
 def _load() -> None:
     importlib.import_module("vlmad_core.methods.predictions")
     layout.prepare()
+    # Streamlit collects garbage after every run of a page; what is loaded by now is never garbage, and leaving it
+    # out takes most of the time of that away.
+    gc.collect()
+    gc.freeze()
 
 
 def metric_names(comparison: Comparison) -> frozenset[str]:

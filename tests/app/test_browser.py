@@ -96,7 +96,7 @@ def test_a_failure_is_explained_noted_and_taken_along(serve, made_up_store, tmp_
     tab.get_by_text("Why WinCLIP gives this score").click()
     playwright.expect(tab.get_by_text("kept no reasons")).to_be_visible()
     tab.get_by_role("button", name=re.compile("Note")).first.click()
-    words = tab.get_by_label("Note", exact=True)
+    words = tab.get_by_role("textbox", name="Note")
     words.press_sequentially("no pin")  # n and p step through images, but not while one writes
     tab.get_by_role("button", name=re.compile("Save")).click()
     playwright.expect(tab.get_by_role("button", name=re.compile("Noted"))).to_be_visible()
@@ -118,6 +118,7 @@ def test_from_the_grid_of_pairs_to_the_images_two_methods_disagree_on(serve, mea
     chart = tab.locator("[data-testid=stVegaLiteChart]")
     chart.locator("svg text", has_text="WinCLIP").first.wait_for()
     settle(tab)
+    chart.scroll_into_view_if_needed()
     rows = chart.locator("svg text", has_text="CLIP-AC")
     places = sorted((rows.nth(i).bounding_box() for i in range(rows.count())), key=lambda box: box["y"])
     body = chart.locator("svg g.mark-rect path").last.bounding_box()

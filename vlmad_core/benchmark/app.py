@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 from vlmad_core.benchmark.made_up import DATASET, write_made_up_store
 from vlmad_core.benchmark.profiling import percentile
@@ -235,7 +236,7 @@ def _timed(tab: Any, name: str, act: Callable[[], None]) -> Step | None:
 def _script(tab: Any) -> Iterator[tuple[str, Callable[[], None]]]:
     """Interactions without end: through all pages, and through the filters of those that have many."""
     links = tab.locator("[data-testid=stSidebarNavLink]")
-    names = [str(link.get_attribute("href")).rstrip("/").rpartition("/")[2] for link in links.all()]
+    names = [urlparse(str(link.get_attribute("href"))).path.strip("/") for link in links.all()]
 
     def go(name: str) -> tuple[str, Callable[[], None]]:
         return f"page {name or 'overview'}", links.nth(names.index(name)).click
