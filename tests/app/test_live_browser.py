@@ -142,6 +142,7 @@ def test_a_running_demo_can_be_cancelled_and_continued(address: str, open_tab: O
     give(tab, [("part.png", part(7))])
     tab.get_by_role("button", name="Cancel", exact=True).click()
     expect(tab.get_by_text(re.compile(r"Cancelled: [0-3] of 4 methods are done"))).to_be_visible(timeout=PATIENCE)
+    settle(tab)
     tab.get_by_role("button", name="Continue").click()
     assert len(shown_scores(tab, 4)) == 4
     expect(tab.get_by_text("Cancelled")).to_have_count(0)
