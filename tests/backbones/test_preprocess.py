@@ -49,7 +49,7 @@ def test_order_of_colours_is_red_first():
 
 
 def test_batch_stacks(backbone):
-    images = [Image.new("RGB", (40, 20)), Image.new("L", (7, 9), 255)]
+    images = [Image.new("RGB", (40, 20)), Image.new("L", (9, 12), 255)]
     batch = backbone.preprocess_batch(images)
     assert batch.shape == (2, 3, 32, 32)
     assert torch.equal(batch[1], backbone.preprocess(images[1]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def test_memory_is_watched_while_it_is_used():
     with PeakSampler(0.001) as memory:
         block = torch.ones(40 * 2**20 // 4)
         kept = float(block.sum())
+        time.sleep(0.1)  # the watching thread must get its turn while the block is held
         del block
     assert kept == 40 * 2**20 // 4
     assert memory.extra is not None

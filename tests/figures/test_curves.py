@@ -86,7 +86,7 @@ def test_cost_marks_the_front() -> None:
     points = pd.DataFrame(
         {
             "method": ["clip_ac", "winclip"],
-            "title": ["CLIP-AC", "WinCLIP"],
+            "name": ["CLIP-AC", "WinCLIP"],
             "latency_ms": [10.0, 80.0],
             "value": [0.7, 0.9],
             "low": [0.6, 0.85],
@@ -94,14 +94,14 @@ def test_cost_marks_the_front() -> None:
             "front": [True, True],
         }
     )
-    front, *lines = cost_figure(points, "latency_ms", "Image AUROC").data
+    front, _rings, *lines = cost_figure(points, "latency_ms", "Image AUROC").data
     assert list(front.x) == [10.0, 80.0]
     assert [trace.marker.symbol for trace in lines] == ["circle", "diamond"]
     assert lines[1].error_y.array[0] == pytest.approx(0.05)
 
 
 def test_stages_are_stacked() -> None:
-    stages = pd.DataFrame({"title": ["A", "A", "B"], "stage": ["read", "vision", "read"], "ms": [1.0, 9.0, 2.0]})
+    stages = pd.DataFrame({"name": ["A", "A", "B"], "stage": ["read", "vision", "read"], "ms": [1.0, 9.0, 2.0]})
     figure = stage_figure(stages)
     assert figure.layout.barmode == "stack"
     assert [(trace.name, sum(trace.x)) for trace in figure.data] == [("read", 3.0), ("vision", 9.0)]
