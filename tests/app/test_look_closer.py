@@ -21,7 +21,8 @@ def texts(app) -> str:
 @pytest.fixture
 def own(measured: Path, tmp_path: Path) -> Path:
     """A copy of the store that a test may write into."""
-    return Path(shutil.copytree(measured, tmp_path / "store"))
+    # Without the notes that tests in the browser leave in the store they share.
+    return Path(shutil.copytree(measured, tmp_path / "store", ignore=shutil.ignore_patterns("annotations")))
 
 
 def test_all_categories_are_listed_together_each_at_its_own_threshold(open_app, measured: Path) -> None:

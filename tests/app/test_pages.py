@@ -157,10 +157,10 @@ def test_another_data_set_lets_go_of_what_belonged_to_the_first(open_app, measur
 
 def test_categories_as_a_table_with_differences(open_app, measured: Path) -> None:
     app = open_app(measured, "categories", {"shots": "0"})
-    app.segmented_control(key="grid_view").set_value("Table").run()
+    app.segmented_control(key="choose_view").set_value("Table").run()
     table = app.dataframe[0].value
     assert table["category"].tolist() == ["bolt", "felt", "hex_nut"]
-    app.selectbox(key="difference_to").select("clip_ac").run()
+    app.selectbox(key="choose_versus").select("clip_ac").run()
     assert app.dataframe[0].value["clip_ac"].tolist() == [0, 0, 0]
 
 

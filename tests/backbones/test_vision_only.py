@@ -91,6 +91,7 @@ def test_where_the_package_is_missing(monkeypatch, tiny_clip):
         raise BackboneError("The ImageNet teacher needs the Python package x.", "Install it: pip install -r y")
 
     monkeypatch.setattr(teacher_module, "_packages", missing)
+    load_teacher.cache_clear()  # of the tests before
     assert "requirements-train.txt" in method_class("teacher_memory").why_not_here()
     assert method_class("winclip").why_not_here() is None
     with pytest.raises(BackboneError, match="pip install"):

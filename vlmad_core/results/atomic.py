@@ -122,11 +122,15 @@ def lock(store: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
     descriptor = -1
     try:
         while True:
-            folder.mkdir(parents=True, exist_ok=True)
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
             except FileNotFoundError:
                 continue  # the folder was tidied away between the two lines
+            except FileExistsError:
+                if folder.exists() and not folder.is_dir():
+                    raise
+                continue  # it was tidied away while `mkdir` looked whether what is there is a folder
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
