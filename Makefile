@@ -22,8 +22,7 @@ lint: $(VENV)/.dev
 
 # The demonstration run that comes with the repository, made anew; what is there already is kept.
 demo-results: $(VENV)/.app
-	$(BIN)/python -m vlmad_core study --plan results/bundled/plan.yaml --dataset bundled_a bundled_b \
-		--store results/bundled --threads 2
+	$(BIN)/python -m vlmad_core study --dataset bundled_a bundled_b --store results/bundled --seeds 2 --threads 2
 
 screenshots: $(VENV)/.dev
 	$(BIN)/python tests/app/screenshots.py --out screenshots

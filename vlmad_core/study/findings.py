@@ -246,7 +246,8 @@ def ladder(name: str, ask: str, metric: str, steps: Sequence[tuple[int, Measured
     spreads = [(entry.x, entry.spread) for entry in entries if not math.isnan(entry.spread)]
     if spreads:
         few, sd = spreads[0]
-        sentence += f" Which references are drawn moves the mean by {100 * sd:.1f} points (sd, {few:.0f} of them)."
+        drawn = "Which reference is drawn" if few == 1 else f"Which {few:.0f} references are drawn"
+        sentence += f" {drawn} moves the mean by {100 * sd:.1f} points (sd)."
     return Finding(name, ask, metric, sentence, True, entries, end.images, "ladder")
 
 
