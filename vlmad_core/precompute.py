@@ -41,6 +41,7 @@ GIVEN = (
     *(
         "threads",
         "precision",
+        "device",
         "image_size",
         "activation",
         "tokenizer",
@@ -104,6 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: all)")
     how.add_argument("--precision", choices=PRECISIONS, help="arithmetic of the backbone (default float32)")
+    how.add_argument("--device", metavar="NAME", help="where the vision tower computes, e.g. cuda (default cpu)")
     how.add_argument("--image-size", type=int, metavar="S", help="side of the input (default: the backbone's own)")
     how.add_argument("--activation", choices=("gelu", "quick_gelu"), help="override the checkpoint's")
     how.add_argument("--parameters", nargs="+", metavar="METHOD=FILE", help="trained parameters other than those found")

@@ -161,3 +161,22 @@ def test_hash_depends_on_names_shapes_and_values():
     assert loading.hash_tensors(tensors) == loading.hash_tensors(dict(reversed(tensors.items())))
     assert loading.hash_tensors(tensors) != loading.hash_tensors({**tensors, "a": torch.zeros(3, 2)})
     assert loading.hash_tensors(tensors) != loading.hash_tensors({**tensors, "b": torch.zeros(1)})
+
+
+def test_a_device_that_is_not_there_is_named_with_what_to_do(tiny_clip):
+    wrong = ["no such device", *([] if torch.cuda.is_available() else ["cuda"])]
+    for device in wrong:
+        with pytest.raises(BackboneError, match=f"'{device}' can't be used here") as caught:
+            load_backbone(str(tiny_clip), device=device)
+        assert "cpu" in str(caught.value)
+
+
+def test_the_tower_stands_where_it_was_asked_for_and_features_come_back(tiny_clip):
+    backbone = load_backbone(str(tiny_clip), device="cuda" if torch.cuda.is_available() else "cpu")
+    pixels = torch.zeros(2, 3, backbone.info.image_size, backbone.info.image_size)
+    request = FeatureRequest(image_embedding=True, windows=frozenset({2}), stages=frozenset({1}))
+    features = backbone.encode_images(pixels, request)
+    assert {tensor.device.type for tensor in features.tensors().values()} == {"cpu"}
+    known = load_backbone(str(tiny_clip)).encode_images(pixels, request)
+    for name, tensor in known.tensors().items():
+        torch.testing.assert_close(features.tensors()[name], tensor, atol=1e-4, rtol=1e-4)

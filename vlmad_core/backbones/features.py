@@ -124,6 +124,13 @@ class Features:
                 values.setdefault(field_name, {})[key if len(key) > 1 else key[0]] = tensor
         return cls(grid=grid, **values)
 
+    def on_cpu(self) -> Features:
+        """The same features on the CPU; these, if they are there already."""
+        tensors = self.tensors()
+        if all(tensor.device.type == "cpu" for tensor in tensors.values()):
+            return self
+        return Features.of_tensors(self.grid, {name: tensor.cpu() for name, tensor in tensors.items()})
+
     def __len__(self) -> int:
         """Number of images N."""
         return next((len(tensor) for tensor in self.tensors().values()), 0)

@@ -38,6 +38,7 @@ def load_backbone(
     precision: Precision = "float32",
     tokenizer: str | Tokenizer = DEFAULT_TOKENIZER,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
+    device: str = "cpu",
 ) -> ClipBackbone:
     """Load a CLIP model by name; the same code whatever its origin.
 
@@ -49,12 +50,14 @@ def load_backbone(
         precision: Arithmetic of the towers.
         tokenizer: Hub id or folder of a tokenizer, used only where the checkpoint brings none; or a function.
         token_budget: Bound on memory: most window tokens at once.
+        device: Where the vision tower stands, e.g. ``cuda``; text and scoring stay on the CPU.
 
     Raises:
         BackboneError: If it can't be found, fetched or read, or doesn't fit what is asked.
     """
     if precision not in PRECISIONS:
         raise BackboneError(f"There is no precision {precision!r}.", f"Known are: {', '.join(PRECISIONS)}.")
+    check_device(device)
     folder, source = _locate(name)
     if (folder / CONFIG_NAME).is_file():
         model, mean, std = load_open_clip(folder)
@@ -72,6 +75,8 @@ def load_backbone(
     if precision == "bfloat16":
         model.vision_model.encoder.to(torch.bfloat16)
         model.text_model.encoder.to(torch.bfloat16)
+    model.vision_model.to(device)
+    model.visual_projection.to(device)
     training = _read_training_record(folder)
     vision, text = model.config.vision_config, model.config.text_config
     info = BackboneInfo(
@@ -103,6 +108,21 @@ def load_backbone(
         tokenize=tokenizer if callable(tokenizer) else _lazy_tokenizer(folder, tokenizer),
         token_budget=token_budget,
     )
+
+
+def check_device(device: str) -> None:
+    """See that torch can compute there.
+
+    Raises:
+        BackboneError: If the name means nothing to torch, or this machine or this build of torch has no such device.
+    """
+    try:
+        torch.empty(1, device=torch.device(device)).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise BackboneError(
+            f"The device {device!r} can't be used here: {str(error).splitlines()[0]}.",
+            "Use 'cpu', or install a build of torch for your graphics card and name it, e.g. 'cuda'.",
+        ) from error
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:

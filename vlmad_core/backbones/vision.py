@@ -2,7 +2,8 @@
 
 The blocks are run one by one over the public sub-modules of transformers' ``CLIPModel``; nothing is patched or
 hooked, so any number of methods and threads can share a model. The blocks run in the model's own precision,
-everything before and after them in float32.
+everything before and after them in float32. The tower may stand on a graphics card; features always come back to
+the CPU, where the methods score them.
 """
 
 from __future__ import annotations
@@ -63,13 +64,13 @@ def extract_features(
 
     Args:
         model: A transformers ``CLIPModel`` in evaluation mode.
-        pixel_values: [N, 3, S, S], float32, preprocessed.
+        pixel_values: [N, 3, S, S], float32, preprocessed, on any device.
         request: What to return.
         token_budget: Most window tokens that go through the tower at once; bounds the memory.
         clock: Told the seconds that ``vision`` (whole images) and ``windows`` took.
 
     Returns:
-        The features asked for, float32.
+        The features asked for, float32 on the CPU.
 
     Raises:
         BackboneError: If the image size, a stage or a window scale does not fit the tower.
@@ -84,18 +85,19 @@ def extract_features(
         )
     _check_blocks(request, len(layers))
     grid = (size // vision.embeddings.patch_size,) * 2
-    start = time.perf_counter()
+    device = next(vision.parameters()).device
+    start = _seconds(device)
     with torch.no_grad():
-        tokens = vision.pre_layrnorm(vision.embeddings(pixel_values.float()))
-        embedded = time.perf_counter()
+        tokens = vision.pre_layrnorm(vision.embeddings(pixel_values.to(device).float()))
+        embedded = _seconds(device)
         windows = {k: _window_embeddings(model, tokens, grid, k, token_budget) for k in sorted(request.windows)}
-        done = time.perf_counter()
+        done = _seconds(device)
         if clock is not None and windows:
             clock("windows", done - embedded)
         if not _needs_full_image(request):
             if clock is not None:
                 clock("vision", embedded - start)
-            return Features(grid=grid, windows=windows)
+            return Features(grid=grid, windows=windows).on_cpu()
         stages, value_paths, last = _run_blocks(model, tokens, request)
         features = Features(
             grid=grid,
@@ -106,10 +108,17 @@ def extract_features(
             stages=stages,
             windows=windows,
             value_paths=value_paths,
-        )
+        ).on_cpu()
     if clock is not None:
-        clock("vision", time.perf_counter() - done + embedded - start)
+        clock("vision", _seconds(device) - done + embedded - start)
     return features
+
+
+def _seconds(device: torch.device) -> float:
+    """The time now, in seconds, once the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _needs_full_image(request: FeatureRequest) -> bool:
@@ -174,16 +183,16 @@ def _window_embeddings(model: Any, tokens: Tensor, grid: tuple[int, int], scale:
     layers = model.vision_model.encoder.layers
     index = window_indices(grid, scale)
     count, length = len(index), 1 + scale * scale
-    index = torch.cat([torch.zeros(count, 1, dtype=torch.long), index + 1], dim=1)
+    index = torch.cat([torch.zeros(count, 1, dtype=torch.long), index + 1], dim=1).to(tokens.device)
     sequences = len(tokens) * count
     chunk = max(1, token_budget // length)
     hidden_tokens = tokens.to(next(layers.parameters()).dtype)
     parts = []
     for first in range(0, sequences, chunk):
-        number = torch.arange(first, min(first + chunk, sequences))
+        number = torch.arange(first, min(first + chunk, sequences), device=tokens.device)
         # One gather per chunk: sequence i is window i mod W of image i div W.
         hidden = hidden_tokens[(number // count)[:, None], index[number % count]]
         for layer in layers:
             hidden = layer(hidden, attention_mask=None)
-        parts.append(_project(model, hidden[:, 0].float()))
+        parts.append(_project(model, hidden[:, 0].float()).cpu())
     return torch.cat(parts).reshape(len(tokens), count, -1)

@@ -43,6 +43,7 @@ class BackboneSpec:
         position_rule: How the position table is resampled; None for the default.
         precision: Arithmetic of the towers.
         tokenizer: For checkpoints that bring none; None for the default.
+        device: Where the vision tower stands.
     """
 
     name: str
@@ -51,6 +52,7 @@ class BackboneSpec:
     position_rule: PositionRule | None = None
     precision: Precision = "float32"
     tokenizer: str | None = None
+    device: str = "cpu"
 
     def load(self) -> Backbone:
         """Load it.
@@ -66,7 +68,12 @@ class BackboneSpec:
         if self.tokenizer is not None:
             more["tokenizer"] = self.tokenizer
         return load_backbone(
-            self.name, image_size=self.image_size, activation=self.activation, precision=self.precision, **more
+            self.name,
+            image_size=self.image_size,
+            activation=self.activation,
+            precision=self.precision,
+            device=self.device,
+            **more,
         )
 
 

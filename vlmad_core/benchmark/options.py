@@ -71,6 +71,7 @@ class PlanOptions:
         batch_size: Images per pass; None to choose by the backbone's size.
         threads: Threads of torch; None for as many as torch takes.
         precision: Arithmetic of the towers.
+        device: Where the vision tower computes, e.g. ``cuda``.
         image_size: Side of the input; None for the backbone's own (``matched`` only).
         activation: Overrides that of the checkpoint (``matched`` only).
         parameters: Trained parameters by method name, where not those that are found by themselves are meant.
@@ -99,6 +100,7 @@ class PlanOptions:
     batch_size: int | None = None
     threads: int | None = None
     precision: Precision = "float32"
+    device: str = "cpu"
     image_size: int | None = None
     activation: Literal["gelu", "quick_gelu"] | None = None
     parameters: Mapping[str, Path] = field(default_factory=dict)

@@ -215,6 +215,7 @@ def _backbone_for(
         options.activation,
         precision=options.precision,
         tokenizer=options.tokenizer,
+        device=options.device,
     )
     if method.own_backbone is not None:
         reason = method.why_not_here()

@@ -106,7 +106,7 @@ def make_record(
     provenance = Provenance(
         code_version=code_version(),
         packages=package_versions(),
-        hardware=hardware(),
+        hardware=hardware(options.device),
         parameters=info.parameters,
         data={
             "source": source,

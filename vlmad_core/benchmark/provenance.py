@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vlmad_core.results.schema import short_hash
 
 PACKAGES = (
@@ -58,8 +60,12 @@ def package_versions() -> dict[str, str]:
 
 
 @cache
-def hardware() -> dict[str, Any]:
-    """Processor, cores and memory; ``id`` is the same for machines of the same kind."""
+def hardware(device: str = "cpu") -> dict[str, Any]:
+    """Processor, cores and memory; ``id`` is the same for machines of the same kind.
+
+    Args:
+        device: Where the vision tower computes; a graphics card is named as ``accelerator``.
+    """
     cpu = _cpu_info()
     facts: dict[str, Any] = {
         "processor": cpu["model"],
@@ -69,6 +75,8 @@ def hardware() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
     }
+    if device != "cpu":
+        facts["accelerator"] = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     return {**facts, "id": short_hash(facts)}
 
 

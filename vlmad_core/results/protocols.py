@@ -94,4 +94,6 @@ def hardware_text(run: RunRecord) -> str:
     parts = [str(hardware[key]) for key in ("processor", "cpu", "model") if hardware.get(key)][:1]
     if hardware.get("cores"):
         parts.append(f"{hardware['cores']} cores")
+    if hardware.get("accelerator"):
+        parts.append(str(hardware["accelerator"]))
     return ", ".join(parts) or "unknown"

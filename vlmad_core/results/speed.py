@@ -194,9 +194,10 @@ def _name(line: Line) -> str:
 
 def _machine(run: RunRecord, speed: Mapping[str, Any]) -> Mapping[str, Any]:
     hardware = run.provenance.hardware
+    processor = [str(hardware.get("processor", "unknown")), *map(str, filter(None, [hardware.get("accelerator")]))]
     return {
         "hardware_id": str(hardware.get("id", "unknown")),
-        "processor": str(hardware.get("processor", "unknown")),
+        "processor": " with ".join(processor),
         "cores": _value(hardware.get("cores")),
         "threads": _value(speed.get("threads") or run.plan.get("threads")),
         "precision": str(speed.get("precision") or run.protocol.backbone.get("precision", "unknown")),

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", choices=tuple(SIZES), default="full", help="how many test images per category")
     parser.add_argument("--categories", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="arithmetic of the backbone")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="where the vision tower computes, e.g. cuda")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per pass (default: by the backbone's size)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: all)")
     parser.add_argument("--tokenizer", metavar="ID", help="hub id or folder, for checkpoints that bring none")
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         threads=args.threads,
         precision=args.precision,
+        device=args.device,
         tokenizer=args.tokenizer,
         thumbnails=args.thumbnails,
         latency_images=args.latency,

@@ -61,6 +61,7 @@ def study_parts(study: StudyPlan, datasets: Iterable[str], options: PlanOptions,
         options.activation,
         precision=options.precision,
         tokenizer=options.tokenizer,
+        device=options.device,
     )
     backbone = spec.load()
 

@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--preset", default="canonical", help="preset of the method whose settings are trained for")
     parser.add_argument("--tokenizer", metavar="ID", help="hub id or folder, for checkpoints that bring none")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="where the vision tower computes, e.g. cuda")
     parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="where parameters go")
     parser.add_argument("--epochs", type=int, help="passes over the training images (default: the authors')")
     parser.add_argument("--lr", type=float, default=defaults.learning_rate, help="learning rate")
@@ -202,6 +203,7 @@ def prepare(
 
 def _load_backbone(args: argparse.Namespace, method: str) -> ClipBackbone:
     options: dict[str, Any] = {"tokenizer": args.tokenizer} if args.tokenizer else {}
+    options["device"] = args.device
     if args.mode == "matched":
         return load_backbone(args.backbone or "bundled", **options)
     published = method_class(method).published
