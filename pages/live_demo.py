@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import frame, live, live_batch, live_cards, live_inputs, live_keep, live_why, selection
+from pages._shared import frame, live, live_batch, live_cards, live_inputs, live_keep, live_why, live_words, selection
 from vlmad_core.errors import VlmadError
 
 
@@ -65,6 +65,7 @@ with left:
     references = live_inputs.choose_references(asked)
     with methods_place:
         methods = live_inputs.choose_methods(info, len(references), asked.dataset)
+        prompts = live_words.choose(asked, methods)
 
 task: live.Task | None = None
 with right:
@@ -76,7 +77,7 @@ with right:
         st.info("Choose at least one method.", icon=":material/checklist:")
     else:
         try:
-            panel = live.panel(engine, words, methods, references, asked.dataset)
+            panel = live.panel(engine, words, methods, references, asked.dataset, prompts)
             picture = asked.picture if asked.given is None else live_batch.show(asked.given, panel)
             if picture is not None:
                 task = live.task(picture, panel, asked.dataset, asked.known)

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30")
 """Metrics of the closing table."""
 
-WITH_PROMPTS = ("clip_cpe", "winclip")
-"""Methods for which --prompts changes the ensemble; CLIP-AC is the baseline with one pair of prompts."""
-
 GIVEN = (
     *("datasets", "methods", "shots", "seeds", "backbone", "mode", "size", "categories", "store", "batch_size"),
     *(
@@ -240,10 +237,13 @@ def with_prompts(options: PlanOptions, ensemble: str) -> PlanOptions:
     Raises:
         PlanError: If none of the plan's methods is.
     """
-    own = [choice.id.partition(":")[0] in WITH_PROMPTS for choice in options.methods]
+    from vlmad_core.methods import list_methods, takes_prompts
+
+    own = [takes_prompts(choice.id) for choice in options.methods]
     if not any(own):
+        readers = ", ".join(name for name in list_methods() if takes_prompts(name))
         raise PlanError(
-            f"--prompts was given, but none of the methods reads an ensemble: {', '.join(WITH_PROMPTS)} do.",
+            f"--prompts was given, but none of the methods reads an ensemble: {readers} do.",
             "Name one of them with --method.",
         )
     methods = tuple(

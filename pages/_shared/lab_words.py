@@ -69,6 +69,11 @@ def files(mine: lab.Desk, ensemble: PromptEnsemble) -> None:
                 "A yaml file with an ensemble", type=["yaml", "yml"], key="lab_upload", max_upload_size=1,
                 on_change=_import, args=(mine,),
             )  # fmt: skip
+    if ensemble.same_words(lab.entries().get(mine.chosen, mine.origin)):
+        st.page_link(
+            "pages/live_demo.py", label="Judge an image with these words", icon=":material/photo_camera:",
+            query_params={"prompts": mine.chosen},
+        )  # fmt: skip
     said = st.session_state.pop("lab_said", None)
     if said is not None:
         kind, text = said

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from vlmad_core.live.verdicts import Opinion, Yardstick
 
 FIRST_METHODS = ("clip_ac", "clip_cpe", "winclip")
+FIRST_PROMPTS = "winclip"
+"""The ensemble that methods use which take any."""
+
 THUMBNAIL = 112
 MOST_KEPT = 48
 """Results of single methods that a session keeps; each holds a map of 256 KB."""
@@ -140,17 +143,24 @@ def visit() -> Visit:
 
 
 def panel(
-    engine: Engine, words: str, names: Sequence[str], references: Sequence[Picture], dataset: str | None
+    engine: Engine,
+    words: str,
+    names: Sequence[str],
+    references: Sequence[Picture],
+    dataset: str | None,
+    prompts: str = FIRST_PROMPTS,
 ) -> Panel:
     """The visitor's panel; the same one as long as nothing about it changes, so that nothing is prepared twice.
 
     Raises:
-        VlmadError: If the words or the methods can't be used.
+        VlmadError: If the words, the methods or the prompts can't be used.
     """
+    from vlmad_core.live.choices import with_prompts
     from vlmad_core.live.members import choose_members
     from vlmad_core.live.panel import Panel
 
     info = engine.info
+    names = with_prompts(names, prompts)
     parts = (info.weights_hash, info.precision, info.image_size, words, dataset, *names, "|")
     key = repr((*parts, *(one.content for one in references)))
     mine = visit()

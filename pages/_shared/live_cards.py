@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pages._shared import live, pictures, selection
+from pages._shared import live, live_words, pictures, selection
 from vlmad_core.figures.overlay import OPACITY, encode
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CARD = 140
 """Narrowest a card may get, in pixels; further ones wrap."""
+CONTROL = 132
+"""Width of the button that cancels or goes on, in pixels."""
 BADGES = {"anomalous": "red", "normal": "green", "no verdict": "gray", "failed": "orange"}
 KINDS = {"normal": "Compared with normal pixels", "image": "Within this image", "raw": "Raw scores"}
 KIND_HELP = (
@@ -43,9 +45,11 @@ def stream(task: live.Task) -> bool:
     if mine.stopped == task.key:
         return _cancelled(task, len(known))
     done, total = len(known), len(members)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        progress = st.progress(done / total, f"{done} of {total} methods: looking at the image …")
-        st.button("Cancel", icon=":material/stop_circle:", key="live_cancel", on_click=_stop, args=(task.key,))
+    button, message = _control_row()
+    button.button(
+        "Cancel", icon=":material/stop_circle:", key="live_cancel", on_click=_stop, args=(task.key,), width="stretch"
+    )
+    progress = message.progress(done / total, f"{done} of {total} methods: looking at the image …")
     slots = _grid(task)
     for prediction in known:
         _quick(slots[prediction.method_id], live.opinion(task, prediction), task)
@@ -108,7 +112,7 @@ def show(task: live.Task, opinions: Sequence[Opinion], look: Look) -> Drawn:
     drawn = draw_maps(task.picture.image, opinions, look)
     slots = _grid(task)
     for one in opinions:
-        _card(slots[one.prediction.method_id], one, drawn.maps.get(one.prediction.method_id))
+        _card(slots[one.prediction.method_id], one, drawn.maps.get(one.prediction.method_id), task)
         if one.prediction.error is None:
             with slots[one.prediction.method_id], st.popover("Own threshold", icon=":material/edit:", type="tertiary"):
                 st.number_input(
@@ -174,10 +178,10 @@ def _quick(slot: Any, one: Opinion, task: live.Task) -> None:
     from vlmad_core.live.drawing import draw_maps
 
     drawn = draw_maps(task.picture.image, [one], _look())
-    _card(slot, one, drawn.maps.get(one.prediction.method_id))
+    _card(slot, one, drawn.maps.get(one.prediction.method_id), task)
 
 
-def _card(slot: Any, one: Opinion, pixels: NDArray[Any] | None) -> None:
+def _card(slot: Any, one: Opinion, pixels: NDArray[Any] | None, task: live.Task) -> None:
     from vlmad_core.live.record import verdict_word
 
     prediction = one.prediction
@@ -197,6 +201,7 @@ def _card(slot: Any, one: Opinion, pixels: NDArray[Any] | None) -> None:
         if prediction.trained_on is None or prediction.trained_on:
             sets = selection.tidy(", ".join(prediction.trained_on or ())) or "unknown data"
             st.caption(f"Trained on {sets}.")
+        live_words.show_own(task.panel, prediction.method_id)
 
 
 def _score(one: Opinion) -> str:
@@ -226,10 +231,25 @@ def _shown(task: live.Task) -> NDArray[Any]:
 
 def _cancelled(task: live.Task, done: int) -> bool:
     """What a cancelled demo shows: what was done, and how to go on."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.warning(f"Cancelled: {done} of {len(task.panel.members)} methods are done.", icon=":material/stop_circle:")
-        st.button("Continue", icon=":material/play_arrow:", key="live_continue", on_click=_stop, args=("",))
+    button, message = _control_row()
+    button.button(
+        "Continue", icon=":material/play_arrow:", key="live_continue", on_click=_stop, args=("",), width="stretch"
+    )
+    message.warning(f"Cancelled: {done} of {len(task.panel.members)} methods are done.", icon=":material/stop_circle:")
     return False
+
+
+def _control_row() -> tuple[Any, Any]:
+    """A place for the button that cancels or goes on, and one for how far things are.
+
+    Until a run of the page has ended, Streamlit leaves a button of the run before beside the new one, and takes it
+    away then: whoever pressed the new one at that moment would have missed it. So the button has a place of its
+    own, which holds one at a time and neither moves nor grows with what is said beside it.
+    """
+    with st.container(horizontal=True, vertical_alignment="top"):
+        button = st.container(width=CONTROL).empty()
+        message = st.container()
+    return button, message
 
 
 def _stop(key: str) -> None:

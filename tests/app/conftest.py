@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
@@ -97,6 +98,17 @@ def open_app(router_has_run: None, monkeypatch: pytest.MonkeyPatch) -> OpenApp:
         return app.run()
 
     return open_page
+
+
+@pytest.fixture
+def tiny_backbone(tiny_clip: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A tiny CLIP of random weights in the place of the bundled one."""
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    monkeypatch.setenv("VLMAD_BACKBONE", str(tiny_clip))
+    yield
+    st.cache_resource.clear()
+    st.cache_data.clear()
 
 
 @pytest.fixture(scope="session")

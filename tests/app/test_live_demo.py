@@ -6,7 +6,6 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -21,17 +20,6 @@ from vlmad_core.cli import main
 from vlmad_core.errors import BackboneError
 from vlmad_core.live.drawing import Look
 from vlmad_core.results.annotations import read_demos
-
-
-@pytest.fixture
-def tiny_backbone(tiny_clip: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A tiny CLIP of random weights in the place of the bundled one."""
-    st.cache_resource.clear()
-    st.cache_data.clear()
-    monkeypatch.setenv("VLMAD_BACKBONE", str(tiny_clip))
-    yield
-    st.cache_resource.clear()
-    st.cache_data.clear()
 
 
 @pytest.fixture

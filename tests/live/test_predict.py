@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 import vlmad_core
 from vlmad_core.cli import main
 from vlmad_core.errors import VlmadError
+from vlmad_core.prompts import ensemble_label, load_ensemble, save_ensemble
 
 METHODS = ["clip_ac", "winclip", "patch_memory"]
 
@@ -67,6 +69,28 @@ def test_python_and_the_command_line_agree(folder: Path, tiny_clip: Path, capsys
     frame = judged.table()
     assert list(frame["method"]) == 2 * [f"{name}:canonical" for name in METHODS]
     assert judged.images[1]["patch_memory"].verdict.anomalous, "a red square is unlike grey noise"
+
+
+def test_saved_prompts_are_taken_by_their_name(
+    folder: Path, tiny_clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLMAD_PROMPTS_DIR", str(folder / "prompts"))
+    save_ensemble(replace(load_ensemble("states"), normal_states=("spotless {}",)), "my_words")
+    label = ensemble_label("my_words")
+    names = ["clip_cpe", "clip_cpe:my_words", "winclip:my_words", "clip_cpe:absent"]
+    judged = vlmad_core.predict(folder / "a.png", "nut", names, backbone=str(tiny_clip), stores=[])
+    opinions = {one.prediction.method_id: one.prediction for one in judged.images[0].opinions}
+    assert list(opinions) == ["clip_cpe:canonical", f"clip_cpe:{label}", f"winclip:{label}", "clip_cpe:absent"]
+    assert opinions[f"clip_cpe:{label}"].image_score != opinions["clip_cpe:canonical"].image_score
+    assert "the name of a prompt ensemble" in (opinions["clip_cpe:absent"].error or "")
+    recorded = {one["method"]: one.get("prompts") for one in judged.setup["methods"]}
+    assert recorded[f"winclip:{label}"]["ensemble"] == "my_words"
+    command = ["predict", str(folder / "a.png"), "--category", "nut", "--method", *names[:3], "--json"]
+    assert main([*command, "--backbone", str(tiny_clip), "--store", str(folder / "none")]) == 0
+    said = json.loads(capsys.readouterr().out)["images"][0]["methods"]
+    assert {one["method"]: one["score"] for one in said} == {
+        name: one.image_score for name, one in opinions.items() if one.error is None
+    }
 
 
 def test_a_report_needs_no_other_file_and_no_network(folder: Path, tiny_clip: Path) -> None:

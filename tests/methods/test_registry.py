@@ -4,7 +4,16 @@ import pytest
 import yaml
 
 from vlmad_core.errors import MethodError, VlmadError
-from vlmad_core.methods import ALIASES, Method, create_method, list_methods, load_card, method_class, register_method
+from vlmad_core.methods import (
+    ALIASES,
+    Method,
+    create_method,
+    list_methods,
+    load_card,
+    method_class,
+    register_method,
+    takes_prompts,
+)
 from vlmad_core.methods import registry as registry_module
 from vlmad_core.methods.card import CARD_FOLDER
 from vlmad_core.methods.registry import DISPLAY_ORDER
@@ -176,3 +185,15 @@ def test_an_ensemble_stands_for_a_preset(tmp_path, monkeypatch):
 def test_no_saved_ensemble_can_hide_a_preset():
     presets = {preset for name in BUILT_IN for preset in method_class(name).presets}
     assert presets <= TAKEN | set(list_ensembles())
+
+
+def test_who_takes_any_prompts_is_a_capability_and_has_the_setting():
+    takers = [name for name in BUILT_IN if takes_prompts(name)]
+    assert takers == ["clip_cpe", "winclip"]
+    assert takes_prompts("winclip:accurate")
+    assert takes_prompts("winclip+")
+    assert not takes_prompts("clip_ac:templates")
+    for name in takers:
+        assert create_method(f"{name}:april_gan").settings.ensemble == "april_gan"
+    with pytest.raises(MethodError, match="no method 'absent'"):
+        takes_prompts("absent")

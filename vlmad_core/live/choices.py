@@ -9,7 +9,8 @@ from pathlib import Path
 
 from vlmad_core.backbones.info import PRECISIONS, BackboneInfo, Precision
 from vlmad_core.live.members import make_member
-from vlmad_core.methods import list_methods
+from vlmad_core.methods import list_methods, takes_prompts
+from vlmad_core.prompts import ensemble_label
 
 KNOWN_BACKBONES = (
     "openai/clip-vit-base-patch16",
@@ -55,6 +56,28 @@ def method_choices(
     """
     members = [(name, make_member(name, info, shots, dataset, folders)) for name in list_methods()]
     return tuple(Choice(name, member.title, member.error or "") for name, member in members)
+
+
+def with_prompts(methods: Sequence[str], ensemble: str) -> tuple[str, ...]:
+    """The same methods, those that are made to take any prompts with an ensemble; the others keep their own.
+
+    Args:
+        methods: Names of methods.
+        ensemble: Name of an ensemble, the program's or a saved one.
+
+    Returns:
+        Identifiers. A saved ensemble stands in them with a hash of its words, so that words that were saved again
+        under the same name make another identifier.
+
+    Raises:
+        PromptError: If there is no such ensemble, or it is damaged.
+
+    Examples:
+        >>> with_prompts(["clip_ac", "clip_cpe"], "april_gan")
+        ('clip_ac', 'clip_cpe:april_gan')
+    """
+    label = ensemble_label(ensemble)
+    return tuple(f"{name}:{label}" if takes_prompts(name) else name for name in methods)
 
 
 def backbone_choices(given: str | None = None) -> tuple[Choice, ...]:

@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=list(DEFAULT_METHODS),
         metavar="M",
-        help=f"name or name:preset, six at most; default: {' '.join(DEFAULT_METHODS)}",
+        help="name, name:preset, or name:prompts with the name of a prompt ensemble; six at most; default: "
+        f"{' '.join(DEFAULT_METHODS)}",
     )
     parser.add_argument("--references", nargs="+", default=[], metavar="IMAGE", help="images of normal parts")
     parser.add_argument("--backbone", default="bundled", metavar="ID", help="bundled, a folder or a hub id")

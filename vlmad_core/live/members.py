@@ -13,6 +13,7 @@ from vlmad_core.backbones import BackboneInfo
 from vlmad_core.datasets.images import DEFAULT_LIMITS, ImageLimits
 from vlmad_core.errors import MethodError, VlmadError
 from vlmad_core.methods import Method, create_method, find_parameters, load_parameters
+from vlmad_core.prompts import PromptEnsemble
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Member:
     parameters: Mapping[str, Tensor] | None = None
     parameters_file: str = ""
     trained_on: tuple[str, ...] | None = ()
+
+    @property
+    def ensemble(self) -> PromptEnsemble | None:
+        """The prompts it reads; None if it reads no ensemble."""
+        found = getattr(self.method, "ensemble", None)
+        return found if isinstance(found, PromptEnsemble) else None
 
     def settings(self) -> dict[str, Any]:
         """What its numbers depend on, as plain json values."""

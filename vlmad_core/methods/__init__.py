@@ -5,7 +5,14 @@ from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Publis
 from vlmad_core.methods.card import MethodCard, load_card
 from vlmad_core.methods.plugins import load_all_plugins, load_plugin
 from vlmad_core.methods.predictions import MapRule, Predictions, anomaly_maps, concatenate_predictions, map_maximum
-from vlmad_core.methods.registry import ALIASES, create_method, list_methods, method_class, register_method
+from vlmad_core.methods.registry import (
+    ALIASES,
+    create_method,
+    list_methods,
+    method_class,
+    register_method,
+    takes_prompts,
+)
 from vlmad_core.methods.trained import TrainingRecord, find_parameters, load_parameters
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
     "musc",
     "patch_memory",
     "register_method",
+    "takes_prompts",
     "teacher_memory",
     "winclip",
 ]

@@ -71,6 +71,8 @@ class Capabilities:
         few_shot: Can use normal reference images.
         needs_references: Can't work without them.
         uses_text: Reads prompts.
+        any_prompts: Is made to take any prompt ensemble. CLIP-AC is its one pair of prompts, and what was trained or
+            tuned with certain words keeps them.
         trained: Needs parameters trained on auxiliary data.
         transductive: Its scores depend on the other test images, so a live system can't have them.
         vision_language: Works on a vision-language backbone; False for references that know images only.
@@ -81,6 +83,7 @@ class Capabilities:
     few_shot: bool = False
     needs_references: bool = False
     uses_text: bool = True
+    any_prompts: bool = False
     trained: bool = False
     transductive: bool = False
     vision_language: bool = True

@@ -8,7 +8,7 @@ that map only as a weak baseline, and so do we.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -145,3 +145,8 @@ class ClipCpe(_TextMethod):
     name = "clip_cpe"
     settings_type = EnsembleSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"canonical": {}, "states": {"ensemble": "states"}}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """As CLIP-AC, with any ensemble."""
+        return replace(super().capabilities, any_prompts=True)

@@ -94,6 +94,22 @@ def method_class(name: str) -> type[Method]:
     return _METHODS[resolved]
 
 
+def takes_prompts(identifier: str) -> bool:
+    """Whether a method is made to take any prompt ensemble; see ``Capabilities.any_prompts``.
+
+    Args:
+        identifier: ``name`` or ``name:preset``.
+
+    Raises:
+        MethodError: If there is no such method.
+
+    Examples:
+        >>> [name for name in list_methods() if takes_prompts(name)]
+        ['clip_cpe', 'winclip']
+    """
+    return create_method(method_class(identifier.partition(":")[0]).name).capabilities.any_prompts
+
+
 def create_method(identifier: str, **settings: Any) -> Method:
     """Make a method from ``name`` or ``name:preset``, with settings changed by keyword.
 

@@ -202,7 +202,7 @@ class WinClip(Method):
     @property
     def capabilities(self) -> Capabilities:
         """Classifies and segments, with or without references."""
-        return Capabilities(segments=True, few_shot=True)
+        return Capabilities(segments=True, few_shot=True, any_prompts=True)
 
     @cached_property
     def ensemble(self) -> PromptEnsemble:
