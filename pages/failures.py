@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import data, filters, frame, image_panel, judging, selection, taking_along
+from pages._shared import data, demos, filters, frame, image_panel, judging, selection, taking_along
 from pages._shared.threshold import Chosen, choose_name, choose_threshold
 from vlmad_core.figures.agreement import SELECTION, pair_grid
 from vlmad_core.figures.curves import score_histogram
@@ -43,10 +43,15 @@ def nothing(one: Comparison, line: Line, shots: int) -> None:
     title = selection.tidy(line.title)
     st.info(f"{title} has no scores for this category yet. This computes them:", icon=":material/hourglass_empty:")
     st.code(frame.precompute_command(one, line.id, shots), language="bash", wrap_lines=True)
+    demos.show()
     st.stop()
 
 
 frame.begin("failures")
+if frame.chosen() is None:
+    frame.nothing_yet()
+    demos.show()
+    st.stop()
 one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     categories = choose_category(one.categories)
@@ -130,3 +135,4 @@ if damaged:
     with st.expander(f"{len(damaged)} notes could not be read", icon=":material/report:"):
         for problem in damaged:
             st.text(str(problem.message))
+demos.show()

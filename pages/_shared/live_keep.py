@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vlmad_core.live.drawing import Drawn, Look
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
+    from vlmad_core.results.annotations import Demo
 
 
 def result_of(task: live.Task, opinions: Sequence[Opinion]) -> ImageResult:
@@ -62,29 +63,33 @@ def offer_saving(task: live.Task, opinions: Sequence[Opinion], drawn: Drawn) -> 
         st.caption("Keeps image, maps, scores and settings in the results folder, where all visitors see them.")
         if st.button("Save", icon=":material/save:", type="primary", key="live_save"):
             try:
-                _save(task, opinions, drawn, title, note)
+                saved = _save(task, opinions, drawn, title, note)
             except VlmadError as error:
                 st.error(selection.tidy(str(error), 300), icon=":material/error:")
             else:
                 st.success("Saved. It is in the list of failures.", icon=":material/check:")
+                st.page_link(
+                    "pages/failures.py", label="Open it there", icon=":material/bookmark:",
+                    query_params={"demo": saved.id},
+                )  # fmt: skip
 
 
-def _save(task: live.Task, opinions: Sequence[Opinion], drawn: Drawn, title: str, note: str) -> None:
-    from vlmad_core.live.command import file_stem
+def _save(task: live.Task, opinions: Sequence[Opinion], drawn: Drawn, title: str, note: str) -> Demo:
+    from vlmad_core.live.saved import IMAGE_FILE, map_file, overlay_file
     from vlmad_core.results.annotations import save_demo
 
     content = judged_of(task, opinions).to_json()
     extra = {"note": note, "known": task.known, "scale": drawn.kind, "category": task.panel.category}
-    files = {"image.webp": encode(drawn.pixels)}
+    files = {IMAGE_FILE: encode(drawn.pixels)}
     for one in opinions:
-        stem, values = file_stem(one.prediction.method_id), one.prediction.anomaly_map
+        name, values = one.prediction.method_id, one.prediction.anomaly_map
         if values is not None:
             buffer = io.BytesIO()
             np.savez_compressed(buffer, map=values)
-            files[f"map-{stem}.npz"] = buffer.getvalue()
-            files[f"overlay-{stem}.webp"] = encode(drawn.maps[one.prediction.method_id])
+            files[map_file(name)] = buffer.getvalue()
+            files[overlay_file(name)] = encode(drawn.maps[name])
     named: dict[str, Any] = {**content, **extra}
-    save_demo(data.store_root(), title.strip() or task.panel.category, named, files)
+    return save_demo(data.store_root(), title.strip() or task.panel.category, named, files)
 
 
 def _button(label: str, name: str, mime: str, make: Any) -> None:

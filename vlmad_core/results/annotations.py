@@ -316,7 +316,7 @@ def _read_demo(folder: Path) -> Demo:
     content, files = raw.get("content"), raw.get("files")
     if not isinstance(content, dict) or not isinstance(files, dict):
         raise StoreError(f"{folder} is no saved demo.", "Remove the folder.")
-    known = {str(name): int(size) for name, size in files.items() if _FILE_NAME.fullmatch(str(name))}
+    known = {name: size for name, size in files.items() if _FILE_NAME.fullmatch(name) and isinstance(size, int)}
     title, saved_at = clean(str(raw.get("title", "")), 200), clean(str(raw.get("saved_at", "")), 40)
     return Demo(folder.name, title, saved_at, content, known, folder)
 
