@@ -24,7 +24,7 @@ ANY = "any"
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the study …")
 def _opened(roots: tuple[Path, ...], mark: str) -> tuple[Store, tuple[Comparison, ...]]:
-    return study_comparisons(roots)
+    return study_comparisons(roots, data.store())
 
 
 @st.cache_data(max_entries=8, show_spinner="Answering …")
@@ -38,6 +38,13 @@ def six_answers(one: Comparison) -> tuple[Answer, ...]:
     roots = data.store_roots()
     mark = "-".join(store_signature(root) for root in study_roots(roots) if root.is_dir())
     return _answers(roots, mark, one.dataset, one.conditions)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _advice(
+    roots: tuple[Path, ...], mark: str, place: tuple[str, str], wanted: Constraints, _one: Comparison
+) -> tuple[Candidate, ...]:
+    return advise(data.store(), _one, wanted)
 
 
 def show_answer(answer: Answer) -> None:
@@ -152,7 +159,8 @@ def adviser(one: Comparison) -> None:
         all_at_once=together,
         kind=None if kind == ANY else kind,
     )
-    found = advise(data.store(), one, wanted)
+    roots = data.store_roots()
+    found = _advice(roots, data.signature(roots), (one.dataset, one.conditions), wanted, one)
     st.success(summary(found, wanted), icon=":material/lightbulb:")
     st.dataframe(
         _candidates(found), hide_index=True, placeholder="–", alt="Methods with what speaks for or against each",

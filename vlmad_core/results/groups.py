@@ -153,8 +153,9 @@ def _finished(line: Line, category: str) -> bool:
 def _scores(store: Store, run_id: str, category: str) -> pd.DataFrame:
     """Label and score of the test images that have one, by image."""
     images = store.images(run_id, category)
-    images = images[(images["split"] == "test") & images["score"].notna()]
-    return images.set_index("image_id")[["label", "score"]].sort_index()
+    kept = (images["split"] == "test") & images["score"].notna()
+    columns = {name: images.loc[kept, name].to_numpy() for name in ("label", "score")}
+    return pd.DataFrame(columns, index=images.loc[kept, "image_id"].to_numpy()).sort_index()
 
 
 def _mean_of_seeds(drawn: Sequence[Replicates]) -> Replicates:

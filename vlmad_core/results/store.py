@@ -58,6 +58,7 @@ class Store:
         roots: The folders.
         runs: All runs that could be read, sorted by id.
         failed: Units that could not be finished.
+        known: An open store of the same files, unchanged since; what it has read is not read again.
     """
 
     def __init__(
@@ -66,13 +67,14 @@ class Store:
         runs: Iterable[RunRecord],
         problems: Iterable[StoreProblem] = (),
         failed: Iterable[FailedUnit] = (),
+        known: Store | None = None,
     ) -> None:
         self.roots = tuple(roots)
         self.runs = tuple(sorted(runs, key=lambda run: run.id))
         self.failed = tuple(failed)
         self._problems = {(p.kind, p.path): p for p in problems}
         self._by_id = {run.id: run for run in self.runs}
-        self._cache: dict[tuple[str, Path], Any] = {}
+        self._cache: dict[tuple[str, Path], Any] = {} if known is None else known._cache
 
     @property
     def problems(self) -> tuple[StoreProblem, ...]:
@@ -93,16 +95,21 @@ class Store:
     def metrics(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
         """Metrics of all finished units: ``run_id`` and the columns of ``schema.METRICS``."""
         wanted = self.runs if run_ids is None else [self.run(run_id) for run_id in run_ids]
-        frames = []
-        for run in wanted:
-            for category in run.units:
-                frame = self._table(run, category, "metrics.parquet", schema.METRICS)
-                if len(frame):
-                    frames.append(frame.assign(run_id=run.id))
+        frames = [frame for run in wanted if len(frame := self._metrics_of(run))]
         columns = ["run_id", *schema.METRICS.names]
         if not frames:
             return empty_table(schema.METRICS).assign(run_id=pd.Series(dtype="str"))[columns]
         return pd.concat(frames, ignore_index=True)[columns]
+
+    def _metrics_of(self, run: RunRecord) -> pd.DataFrame:
+        """All metrics of a run, put together once."""
+        key = ("metrics of a run", run.path)
+        if key not in self._cache:
+            tables = [self._table(run, category, "metrics.parquet", schema.METRICS) for category in run.units]
+            filled = [table for table in tables if len(table)]
+            self._cache[key] = pd.concat(filled, ignore_index=True).assign(run_id=run.id) if filled else pd.DataFrame()
+        frame: pd.DataFrame = self._cache[key]
+        return frame
 
     def images(self, run_id: str, category: str | None = None) -> pd.DataFrame:
         """Scores and labels of a run's images: ``category`` and the columns of ``schema.IMAGES``."""
@@ -275,23 +282,28 @@ def open_store(path: str | Path) -> Store:
     return Store([root], runs, problems, failed)
 
 
-def open_stores(paths: Iterable[str | Path]) -> Store:
+def open_stores(paths: Iterable[str | Path], known: Store | None = None) -> Store:
     """Open several results folders as one; folders that don't exist are skipped.
 
     A run that is in two of them is read from the one that has more units, the later one if they have as many.
+
+    Args:
+        paths: The folders.
+        known: A store opened on some of them, unchanged since; what it has read is not read again.
     """
     stores = [open_store(path) for path in paths if Path(path).is_dir()]
     best: dict[str, RunRecord] = {}
     for store in stores:
         for run in store.runs:
-            known = best.get(run.id)
-            if known is None or len(run.units) >= len(known.units):
+            other = best.get(run.id)
+            if other is None or len(run.units) >= len(other.units):
                 best[run.id] = run
     return Store(
         [root for store in stores for root in store.roots],
         best.values(),
         [problem for store in stores for problem in store.problems],
         [f for store in stores for f in store.failed if f.category not in best[f.run_id].units],
+        known,
     )
 
 

@@ -51,13 +51,14 @@ def study_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(path for root in roots for path in (root, root / STUDY_FOLDER))
 
 
-def study_comparisons(roots: Sequence[Path]) -> tuple[Store, tuple[Comparison, ...]]:
+def study_comparisons(roots: Sequence[Path], known: Store | None = None) -> tuple[Store, tuple[Comparison, ...]]:
     """The stores read as one, and what may be compared in them, methods and ablations together.
 
     Args:
         roots: Results folders; those that don't exist are skipped.
+        known: The same folders opened without the ablations; what it has read is not read again.
     """
-    store = open_stores(study_roots(roots))
+    store = open_stores(study_roots(roots), known)
     return store, comparisons(store)
 
 
