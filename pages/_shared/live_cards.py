@@ -45,10 +45,7 @@ def stream(task: live.Task) -> bool:
     if mine.stopped == task.key:
         return _cancelled(task, len(known))
     done, total = len(known), len(members)
-    button, message = _control_row()
-    button.button(
-        "Cancel", icon=":material/stop_circle:", key="live_cancel", on_click=_stop, args=(task.key,), width="stretch"
-    )
+    message = _control("Cancel", ":material/stop_circle:", stop=task.key)
     progress = message.progress(done / total, f"{done} of {total} methods: looking at the image …")
     slots = _grid(task)
     for prediction in known:
@@ -231,25 +228,28 @@ def _shown(task: live.Task) -> NDArray[Any]:
 
 def _cancelled(task: live.Task, done: int) -> bool:
     """What a cancelled demo shows: what was done, and how to go on."""
-    button, message = _control_row()
-    button.button(
-        "Continue", icon=":material/play_arrow:", key="live_continue", on_click=_stop, args=("",), width="stretch"
-    )
+    message = _control("Continue", ":material/play_arrow:", stop="")
     message.warning(f"Cancelled: {done} of {len(task.panel.members)} methods are done.", icon=":material/stop_circle:")
     return False
 
 
-def _control_row() -> tuple[Any, Any]:
-    """A place for the button that cancels or goes on, and one for how far things are.
+def _control(label: str, icon: str, stop: str) -> Any:
+    """The button that cancels or goes on, and a place beside it for how far things are.
 
-    Until a run of the page has ended, Streamlit leaves a button of the run before beside the new one, and takes it
-    away then: whoever pressed the new one at that moment would have missed it. So the button has a place of its
-    own, which holds one at a time and neither moves nor grows with what is said beside it.
+    Both are one button to Streamlit, in one place and of one size. Two would stand side by side until the run of
+    the page that draws the second has ended, and the second would then jump from under the pointer.
+
+    Args:
+        label: What it says.
+        icon: Its icon.
+        stop: Key of the task that is cancelled by it; empty to go on.
+
+    Returns:
+        The place beside it.
     """
     with st.container(horizontal=True, vertical_alignment="top"):
-        button = st.container(width=CONTROL).empty()
-        message = st.container()
-    return button, message
+        st.button(label, icon=icon, key="live_control", on_click=_stop, args=(stop,), width=CONTROL)
+        return st.container()
 
 
 def _stop(key: str) -> None:

@@ -226,7 +226,8 @@ def test_cancel_keeps_what_is_done_and_continue_goes_on(demo) -> None:
     app.run()
     assert "Cancelled: 1 of 3 methods are done." in texts(app)
     assert texts(app).count("score **") == 1
-    app.button(key="live_continue").click().run()
+    assert app.button(key="live_control").label == "Continue"
+    app.button(key="live_control").click().run()
     assert not app.exception
     assert "Cancelled" not in texts(app)
     assert texts(app).count("score **") == 3
