@@ -16,6 +16,7 @@ import streamlit as st
 from vlmad_core.figures import layout
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
+from vlmad_core.metrics.paired import IMAGE_METRICS
 from vlmad_core.results.aggregate import leaderboard
 from vlmad_core.results.comparison import Comparison, Line, comparisons
 from vlmad_core.results.comparison import cells as measured_cells
@@ -254,13 +255,20 @@ def runs_of(lines: Sequence[Line], category: str) -> dict[str, str]:
 
 @st.cache_resource
 def warm_up() -> None:
-    """Load in the background what the first anomaly map and the first figure would otherwise have to wait for."""
-    threading.Thread(target=_load, daemon=True).start()
+    """Prepare in the background what the next pages would otherwise have to wait for."""
+    threading.Thread(target=_load, args=(store(),), daemon=True).start()
 
 
-def _load() -> None:
+def _load(results: Store) -> None:
     importlib.import_module("vlmad_core.methods.predictions")
     layout.prepare()
+    for run in results.runs:
+        results.metrics([run.id])
+        results.images(run.id)
+    for one in comparisons(results):
+        first = [line for line in one.lines() if line.shots == one.shots[0]]
+        for metric in IMAGE_METRICS:
+            grouped(results, first, metric, one.categories)
     # Streamlit collects garbage after every run of a page; what is loaded by now is never garbage, and leaving it
     # out takes most of the time of that away.
     gc.collect()

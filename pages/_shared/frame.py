@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -47,6 +50,27 @@ def head(page: Any) -> None:
         if problems and page.url_path != "runs":
             items = "1 item" if problems == 1 else f"{problems} items"
             top.caption(f":material/report: {items} in the results folder could not be read; the page Runs names them.")
+
+
+_AHEAD = ("PlotlyChart", "loadVegaEmbed", "ArrowVegaLiteChart", "DataFrame", "Slider")
+"""Parts of Streamlit's frontend that most pages need and the browser fetches with the first of them."""
+
+
+def fetch_ahead() -> None:
+    """Let an idle browser fetch and read what draws figures, so that the first page with one need not wait for it."""
+    fetch = f"{json.dumps(_frontend_scripts())}.forEach(name => import(new URL(name, document.baseURI)))"
+    st.html(
+        f"<script>setTimeout(() => requestIdleCallback(() => {fetch}), 1000)</script>",
+        unsafe_allow_javascript=True,
+        width="content",
+    )
+
+
+@cache
+def _frontend_scripts() -> list[str]:
+    folder = Path(st.__file__).parent / "static"
+    found = (path for name in _AHEAD for path in sorted(folder.glob(f"static/js/{name}.*.js")))
+    return [path.relative_to(folder).as_posix() for path in found]
 
 
 def begin(page: str) -> None:

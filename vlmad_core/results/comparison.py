@@ -177,13 +177,14 @@ def cells(store: Store, lines: Sequence[Line], metric: str, eval_size: int | Non
     frame = frame[frame["metric"] == metric]
     frame = frame[frame["eval_size"].isna() | (frame["eval_size"] == eval_size)]
     categories = sorted({category for line in lines for run in line.runs for category in run.units})
-    of_line = {run.id: line for line in lines for run in line.runs}
-    rows = []
-    for line in lines:
-        own = frame[frame["run_id"].map(lambda run_id: of_line[run_id] is line)]  # noqa: B023
-        for category in categories:
-            values = own[own["category"] == category]
-            rows.append({"category": category, "line": line.id, "title": line.title, **_cell(values, line)})
+    place = {run.id: number for number, line in enumerate(lines) for run in line.runs}
+    found = dict(list(frame.groupby([frame["run_id"].map(place), "category"])))
+    nothing = frame.iloc[:0]
+    rows = [
+        {"category": category, "line": line.id, "title": line.title, **_cell(found.get((k, category), nothing), line)}
+        for k, line in enumerate(lines)
+        for category in categories
+    ]
     columns = ["category", "line", "title", "value", "low", "high", "n", "n_seeds", "reason"]
     return pd.DataFrame(rows, columns=columns).astype({"value": float, "low": float, "high": float})
 

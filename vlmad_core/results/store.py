@@ -74,7 +74,7 @@ class Store:
         self.failed = tuple(failed)
         self._problems = {(p.kind, p.path): p for p in problems}
         self._by_id = {run.id: run for run in self.runs}
-        self._cache: dict[tuple[str, Path], Any] = {} if known is None else known._cache
+        self._cache: dict[tuple[Any, ...], Any] = {} if known is None else known._cache
 
     @property
     def problems(self) -> tuple[StoreProblem, ...]:
@@ -101,15 +101,22 @@ class Store:
             return empty_table(schema.METRICS).assign(run_id=pd.Series(dtype="str"))[columns]
         return pd.concat(frames, ignore_index=True)[columns]
 
+    def remember(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What ``make`` gives; under the same key it is made once as long as the store is open."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        kept: T = self._cache[key]
+        return kept
+
     def _metrics_of(self, run: RunRecord) -> pd.DataFrame:
         """All metrics of a run, put together once."""
-        key = ("metrics of a run", run.path)
-        if key not in self._cache:
+
+        def put_together() -> pd.DataFrame:
             tables = [self._table(run, category, "metrics.parquet", schema.METRICS) for category in run.units]
             filled = [table for table in tables if len(table)]
-            self._cache[key] = pd.concat(filled, ignore_index=True).assign(run_id=run.id) if filled else pd.DataFrame()
-        frame: pd.DataFrame = self._cache[key]
-        return frame
+            return pd.concat(filled, ignore_index=True).assign(run_id=run.id) if filled else pd.DataFrame()
+
+        return self.remember(("metrics of a run", run.path), put_together)
 
     def images(self, run_id: str, category: str | None = None) -> pd.DataFrame:
         """Scores and labels of a run's images: ``category`` and the columns of ``schema.IMAGES``."""
