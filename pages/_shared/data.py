@@ -16,7 +16,6 @@ import streamlit as st
 from vlmad_core.figures import layout
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
-from vlmad_core.metrics.paired import IMAGE_METRICS
 from vlmad_core.results.aggregate import leaderboard
 from vlmad_core.results.comparison import Comparison, Line, comparisons
 from vlmad_core.results.comparison import cells as measured_cells
@@ -24,7 +23,7 @@ from vlmad_core.results.groups import Groups, LineKey, line_key
 from vlmad_core.results.groups import groups as grouped
 from vlmad_core.results.kinds import category_kinds
 from vlmad_core.results.notes import LineNotes, line_notes
-from vlmad_core.results.ranks import line_names
+from vlmad_core.results.ranks import line_names, titled
 from vlmad_core.results.reported import load_reported
 from vlmad_core.results.speed import cost_table
 from vlmad_core.results.store import Missing, Store, open_stores, store_signature
@@ -92,7 +91,7 @@ def board(comparison: Comparison, categories: tuple[str, ...] | None = None, see
     """
     roots = store_roots()
     frame = _board(roots, signature(roots), comparison.dataset, categories, seed)
-    return frame[frame["conditions"] == comparison.conditions]
+    return titled(frame[frame["conditions"] == comparison.conditions], comparison.lines())
 
 
 @st.cache_data(max_entries=64, show_spinner="Comparing …")
@@ -265,10 +264,6 @@ def _load(results: Store) -> None:
     for run in results.runs:
         results.metrics([run.id])
         results.images(run.id)
-    for one in comparisons(results):
-        first = [line for line in one.lines() if line.shots == one.shots[0]]
-        for metric in IMAGE_METRICS:
-            grouped(results, first, metric, one.categories)
     # Streamlit collects garbage after every run of a page; what is loaded by now is never garbage, and leaving it
     # out takes most of the time of that away.
     gc.collect()

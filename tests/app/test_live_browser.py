@@ -74,6 +74,9 @@ def start(tab: Any, source: str, words: str) -> None:
     """Choose where the image comes from, and say what it is."""
     tab.get_by_role("radio", name=source).first.click()
     settle(tab)
+    if source in ("Upload", "Batch"):  # the field belongs to the source: it must be that of the new one
+        tab.locator("input[type=file]").first.wait_for(state="attached", timeout=PATIENCE)
+        settle(tab)
     field = tab.get_by_label("What is it?", exact=False)
     field.fill(words)
     field.press("Enter")

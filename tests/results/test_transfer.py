@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from vlmad_core.exchange.exporting import Format, leaderboard_text
 from vlmad_core.results.aggregate import leaderboard
 from vlmad_core.results.comparison import Comparison, comparisons
 from vlmad_core.results.notes import line_notes
@@ -69,6 +70,13 @@ def test_lines_with_other_parameters_are_told_apart(store: Store) -> None:
     assert set(lines) == {"winclip", "winclip@widgets"}
     assert lines["winclip@widgets"].title == "WinCLIP, trained on widgets"
     assert not lines["winclip"].same_as(lines["winclip@widgets"])
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex"])
+def test_exported_tables_keep_them_apart(store: Store, form: Format) -> None:
+    lines = leaderboard_text(store, form, dataset="widgets").splitlines()
+    assert sum("WinCLIP" in line for line in lines) == 2
+    assert sum("WinCLIP, trained on widgets" in line for line in lines) == 1
 
 
 def test_notes_say_what_was_seen(store: Store) -> None:

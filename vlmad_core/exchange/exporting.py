@@ -19,7 +19,9 @@ from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import METRICS
 from vlmad_core.results.aggregate import leaderboard
 from vlmad_core.results.command import find_run
+from vlmad_core.results.comparison import comparisons
 from vlmad_core.results.layout import TEMPORARY_PREFIX
+from vlmad_core.results.ranks import titled
 from vlmad_core.results.schema import RunRecord
 from vlmad_core.results.store import Missing, Store, open_store
 from vlmad_core.results.tables import csv_text, latex_table
@@ -95,6 +97,7 @@ def leaderboard_text(
         StoreError: If there is nothing to show.
     """
     board = leaderboard(store, metrics, dataset=dataset)
+    board = titled(board, [line for one in comparisons(store) for line in one.lines()])
     if board.empty:
         what = f"of {dataset} " if dataset else ""
         raise StoreError(f"{store.roots[0]} holds no results {what}to export.", "List them: results list.")

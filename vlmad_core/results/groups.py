@@ -86,11 +86,7 @@ def groups(
     keys = tuple(line_key(line) for line in lines)
     whole = [line for line in lines if all(_finished(line, category) for category in categories)]
     if metric in IMAGE_METRICS:
-        runs = tuple(tuple(run.id for run in line.runs) for line in whole)
-        values, pairs, kept = store.remember(
-            ("paired over images", metric, tuple(categories), runs),
-            lambda: _over_images(store, whole, metric, categories),
-        )
+        values, pairs, kept = _over_images(store, whole, metric, categories)
         basis: Basis = "images"
     else:
         values, pairs, kept = _over_categories(store, whole, metric, categories, eval_size)

@@ -58,6 +58,18 @@ def named(board: pd.DataFrame, names: Mapping[LineKey, str]) -> pd.DataFrame:
     return board.assign(name=found)[[bool(name) for name in found]]
 
 
+def titled(board: pd.DataFrame, lines: Iterable[Line]) -> pd.DataFrame:
+    """The same leaderboard with the titles that tell lines of one method apart by what they were trained on.
+
+    Args:
+        board: As ``leaderboard`` gives it.
+        lines: Lines of its comparisons; what is none of them keeps its title.
+    """
+    titles = {line_key(line): line.title for line in lines}
+    own = [titles.get(_key(row), row["title"]) for row in board[[*KEY, "title"]].to_dict("records")]
+    return board.assign(title=own)
+
+
 def standings(
     board: pd.DataFrame,
     metrics: Sequence[str],

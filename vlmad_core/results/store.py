@@ -116,7 +116,7 @@ class Store:
             filled = [table for table in tables if len(table)]
             return pd.concat(filled, ignore_index=True).assign(run_id=run.id) if filled else pd.DataFrame()
 
-        return self.remember(("metrics of a run", run.path), put_together)
+        return self.remember(("metrics of a run", run.path, run.id), put_together)
 
     def images(self, run_id: str, category: str | None = None) -> pd.DataFrame:
         """Scores and labels of a run's images: ``category`` and the columns of ``schema.IMAGES``."""
