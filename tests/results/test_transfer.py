@@ -11,7 +11,10 @@ import pytest
 from vlmad_core.exchange.exporting import Format, leaderboard_text
 from vlmad_core.results.aggregate import leaderboard
 from vlmad_core.results.comparison import Comparison, comparisons
+from vlmad_core.results.groups import groups, line_key
+from vlmad_core.results.highlights import best_line
 from vlmad_core.results.notes import line_notes
+from vlmad_core.results.ranks import line_names, named
 from vlmad_core.results.schema import RunRecord
 from vlmad_core.results.store import Store, open_store
 from vlmad_core.results.transfer import (
@@ -70,6 +73,20 @@ def test_lines_with_other_parameters_are_told_apart(store: Store) -> None:
     assert set(lines) == {"winclip", "winclip@widgets"}
     assert lines["winclip@widgets"].title == "WinCLIP, trained on widgets"
     assert not lines["winclip"].same_as(lines["winclip@widgets"])
+
+
+def test_what_has_seen_the_data_is_never_named_best(store: Store) -> None:
+    widgets = next(one for one in both(store) if one.dataset == "widgets")
+    lines = widgets.lines()
+    names = line_names(lines)
+    board = named(leaderboard(store, dataset="widgets"), names)
+    seen = next(key for key, name in names.items() if "trained on widgets" in name)
+    board.loc[board["name"] == names[seen], "value"] = 1.0
+    notes = {line_key(line): line_notes(line) for line in lines}
+    found = best_line(widgets, board, "image_auroc", groups(store, lines, "image_auroc", widgets.categories), notes)
+    assert found is not None
+    assert "trained on" not in found.name
+    assert not any("trained on" in name for name in found.tied)
 
 
 @pytest.mark.parametrize("form", ["markdown", "latex"])

@@ -73,6 +73,8 @@ def best_line(
 ) -> Best | None:
     """The best line in a metric; None where no line has a value.
 
+    A line that has seen the data in training is named only if all have.
+
     Args:
         one: The comparison.
         board: As ``vlmad_core.results.ranks.named`` gives it.
@@ -85,6 +87,7 @@ def best_line(
         ["value", "shots", "name"], ascending=[False, True, True]
     )
     order = [(_key(row), row) for row in rows.to_dict("records")]
+    order = [(key, row) for key, row in order if notes[key].seen != "yes"] or order
     if not order:
         return None
     key, top = order[0]
