@@ -26,6 +26,7 @@ demo-results: $(VENV)/.app
 
 screenshots: $(VENV)/.dev
 	$(BIN)/python tests/app/screenshots.py --out screenshots
+	$(BIN)/python tests/app/screenshots.py --readme pages/pictures
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

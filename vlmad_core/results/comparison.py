@@ -107,7 +107,10 @@ class Comparison:
                 runs = tuple(seeds[seed] for seed in sorted(seeds))
                 variant = _variant(runs[0], variants) if variants else ""
                 variants.add(variant)
-                title = f"{runs[0].title}, {_told_apart(runs[0], variant)}" if variant else runs[0].title
+                title = runs[0].title
+                if preset != "canonical" and f"({preset})" not in title:
+                    title = f"{title} ({preset})"
+                title = f"{title}, {_told_apart(runs[0], variant)}" if variant else title
                 lines.append(Line(method, preset, k, title, runs, variant))
         return tuple(sorted(lines, key=lambda line: (line.shots, line.method, line.preset, line.variant)))
 

@@ -38,7 +38,7 @@ def line_name(title: str, preset: str, shots: int) -> str:
     >>> line_name("WinCLIP+", "accurate", 2), line_name("CLIP-AC", "canonical", 0)
     ('WinCLIP+ (accurate), 2 ref.', 'CLIP-AC')
     """
-    name = title if preset == "canonical" else f"{title} ({preset})"
+    name = title if preset == "canonical" or f"({preset})" in title else f"{title} ({preset})"
     return f"{name}, {shots} ref." if shots else name
 
 
