@@ -48,6 +48,14 @@ def test_all_rivals_behind_the_base() -> None:
     assert sentence.startswith("All others fall behind old; nearest is second: ")
 
 
+def test_a_rival_that_varies_is_not_counted_among_those_clearly_behind() -> None:
+    wild = Measured("wild", "wild", {c: 0.65 + 0.3 * (-1) ** number for number, c in enumerate(CATEGORIES)})
+    three = [measured("old", 0.8), measured("near", 0.75, noise=0.001), wild]
+    sentence = contrast("x", "Which?", "pixel_auroc", "old", three).sentence
+    assert sentence.startswith("Old is highest, clearly ahead of near (")
+    assert sentence.endswith("but not of wild.")
+
+
 def test_the_luckiest_of_many_is_not_taken_for_better() -> None:
     """Of thirty equal rivals one leads by chance; at the level of a single test it would often look clear."""
     false_alarms = 0

@@ -199,6 +199,9 @@ def _verdict(
         what = "All others fall" if len(gains) > 1 else f"{_first(best.label)} falls"
         nearest = f"; nearest is {best.label}" if len(gains) > 1 else ""
         return f"{what} behind {base.label}{nearest}: {figures}."
+    if gain.high < 0:  # the nearest falls behind, but one farther off varies too much to say
+        unclear = _listed([by_name[key].label for key, other in gains.items() if other.high >= 0])
+        return f"{_first(base.label)} is highest, clearly ahead of {best.label} ({figures}), but not of {unclear}."
     lead = f"{_first(best.label)} is highest" if gain.value > 0 else f"{_first(base.label)} is highest"
     rival = base.label if gain.value > 0 else best.label
     return f"No clear difference: {lead}, but not clearly ahead of {rival} ({figures})."
