@@ -275,6 +275,7 @@ def _script(tab: Any) -> Iterator[tuple[str, Callable[[], None]]]:
         yield from (slide(key) for key in ("ArrowRight", "ArrowLeft"))
         yield go("segmentation")
         yield pick("^Category", 4 + round_number)
+        yield pick("^Method", 3)
         yield go(names[0])
 
 
