@@ -75,9 +75,11 @@ def test_labels_are_words() -> None:
 
 
 def test_on_a_narrow_page_names_are_turned_and_shortened(cells: pd.DataFrame) -> None:
-    spec = category_grid(cells, "Image AUROC").to_dict()
+    named = cells.replace({"title": {"WinCLIP": "MuSc (transductive)"}})
+    spec = category_grid(named, "Image AUROC").to_dict()
     axis = spec["layer"][0]["encoding"]["x"]["axis"]
     assert axis["labelAngle"]["expr"].startswith("width < 520 ? -55")
-    assert "split(datum.label, ' (')[0]" in axis["labelExpr"]
+    assert '"MuSc (transductive)": "MuSc"' in axis["labelExpr"]
+    assert '"MuSc (transductive)": ["MuSc", "(transductive)"]' in axis["labelExpr"]
     text = next(layer["mark"] for layer in spec["layer"] if layer["mark"]["type"] == "text")
     assert "width / 2" in text["fontSize"]["expr"]  # two columns

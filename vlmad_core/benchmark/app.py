@@ -243,7 +243,11 @@ def _script(tab: Any) -> Iterator[tuple[str, Callable[[], None]]]:
 
     def pick(label: str, place: int) -> tuple[str, Callable[[], None]]:
         def act() -> None:
-            tab.get_by_role("combobox", name=re.compile(label)).first.click()
+            box = tab.get_by_role("combobox", name=re.compile(label)).first
+            # A list of options closes when the page scrolls: what lies further down is brought into view first.
+            box.scroll_into_view_if_needed()
+            _settle(tab)
+            box.click()
             options = tab.get_by_role("option")
             options.first.wait_for()
             options.nth(min(place, options.count() - 1)).click()

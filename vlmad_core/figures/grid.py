@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
 
 import altair as alt
 import pandas as pd
@@ -15,8 +20,10 @@ SURROUNDINGS = 100
 """Height of the names above and the colour bar below, which Streamlit counts as part of the figure."""
 NARROW = 520
 """Width of the figure in pixels below which names are shortened and turned, and numbers written small."""
-COLUMN_NAME = f"split(width < {NARROW} ? split(datum.label, ' (')[0] : replace(datum.label, ' (', '|('), '|')"
-"""Lines of a column's name, as Vega computes them."""
+HEAD_LETTERS = 12
+"""Letters in a line of a column's name, at least; longer words stay whole."""
+HEAD_LINE = 13
+"""Height of such a line in pixels."""
 SELECTION = "cell"
 """Name of the selection; it yields the fields ``category`` and ``line`` of the clicked cell."""
 
@@ -41,14 +48,17 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
     pick = alt.selection_point(name=SELECTION, fields=["category", "line"], on="click", empty=False)
     titles = list(dict.fromkeys(data["title"]))
     categories = list(dict.fromkeys(data["category_label"]))
+    heads = {title: head_lines(title, len(titles)) for title in titles}
+    lines = max(map(len, heads.values()))
+    longest = max(len(line) for head in heads.values() for line in head)
     base = alt.Chart(data).encode(
         x=alt.X(
             "title:N",
             sort=titles,
             title=None,
             scale=alt.Scale(paddingInner=0.03, paddingOuter=0),
-            # Every column is named: what stands in brackets goes to a line of its own, and no label is dropped. On a
-            # narrow page names are turned, and what stands in brackets is left out.
+            # Every column is named: names are broken into lines and written as large as their columns allow. On a
+            # narrow page names are turned and shortened.
             axis=alt.Axis(
                 orient="top",
                 labelAngle=_by_width(-55, 0),
@@ -56,12 +66,13 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
                 labelBaseline=_by_width("'middle'", "'alphabetic'"),
                 domain=False,
                 ticks=False,
-                labelPadding=_by_width(6, 22),
-                labelLimit=_by_width(92, 130),
-                labelFontSize=12,
+                labelPadding=_by_width(6, 8 + HEAD_LINE * (lines - 1)),
+                labelLimit=_by_width(92, 200),
+                labelFontSize=_by_width(12, f"max(8, min(12, width / {len(titles)} / {0.48 * longest:.2f}))"),
+                labelLineHeight=HEAD_LINE,
                 labelOverlap=False,
                 labelFlush=False,
-                labelExpr=COLUMN_NAME,
+                labelExpr=f"(width < {NARROW} ? {json.dumps(short_names(titles))} : {json.dumps(heads)})[datum.label]",
             ),
         ),
         y=alt.Y(
@@ -115,8 +126,37 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
         text="shown:N", color=alt.Color("ink:N", scale=None)
     )
     layered = alt.layer(cells.transform_filter("isValid(datum.value)").add_params(pick), blank, text)
-    height = ROW_HEIGHT * len(categories) + SURROUNDINGS
+    height = ROW_HEIGHT * len(categories) + SURROUNDINGS + HEAD_LINE * max(0, lines - 2)
     return layered.properties(height=height).configure_view(strokeWidth=0)
+
+
+def head_lines(title: str, columns: int) -> Sequence[str]:
+    """A column's name in lines: what stands in brackets begins a new one.
+
+    Args:
+        title: The name.
+        columns: Number of columns that share the width.
+
+    Examples:
+        >>> head_lines("AprilLab (APRIL-GAN), trained on bundled_b", 10)
+        ['AprilLab', '(APRIL-GAN),', 'trained on', 'bundled_b']
+    """
+    letters = max(HEAD_LETTERS, 100 // columns)
+    name, bracket, rest = title.partition(" (")
+    parts = [name, f"({rest}"] if bracket else [name]
+    return [line for part in parts for line in textwrap.wrap(part, letters, break_long_words=False)]
+
+
+def short_names(titles: Sequence[str]) -> dict[str, str]:
+    """Names without what stands in brackets, where they can still be told apart.
+
+    Examples:
+        >>> short_names(["MuSc (transductive)", "CLIP-AC", "CLIP-AC (templates)"])
+        {'MuSc (transductive)': 'MuSc', 'CLIP-AC': 'CLIP-AC', 'CLIP-AC (templates)': 'CLIP-AC (templates)'}
+    """
+    bare = {title: re.sub(r" \([^)]*\)", "", title) for title in titles}
+    counts = Counter(bare.values())
+    return {title: name if counts[name] == 1 else title for title, name in bare.items()}
 
 
 def _by_width(narrow: int | str, wide: int | str) -> alt.ExprRef:
