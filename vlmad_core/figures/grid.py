@@ -49,8 +49,8 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
     titles = list(dict.fromkeys(data["title"]))
     categories = list(dict.fromkeys(data["category_label"]))
     heads = {title: head_lines(title, len(titles)) for title in titles}
-    lines = max(map(len, heads.values()))
-    longest = max(len(line) for head in heads.values() for line in head)
+    lines = max(map(len, heads.values()), default=1)
+    longest = max((len(line) for head in heads.values() for line in head), default=1)
     base = alt.Chart(data).encode(
         x=alt.X(
             "title:N",
@@ -68,7 +68,7 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
                 ticks=False,
                 labelPadding=_by_width(6, 8 + HEAD_LINE * (lines - 1)),
                 labelLimit=_by_width(92, 200),
-                labelFontSize=_by_width(12, f"max(8, min(12, width / {len(titles)} / {0.48 * longest:.2f}))"),
+                labelFontSize=_by_width(12, f"max(8, min(12, width / {max(1, len(titles))} / {0.48 * longest:.2f}))"),
                 labelLineHeight=HEAD_LINE,
                 labelOverlap=False,
                 labelFlush=False,
