@@ -38,9 +38,15 @@ def test_the_command_trains_measures_and_writes_a_model(
     capsys: pytest.CaptureFixture[str],
     stand_in_teacher: Callable[[], PatchTeacher],
 ) -> None:
-    monkeypatch.setattr(bundled_cli, "SMOKE", Collection(pairs=8, generic=8, validation=24))
+    monkeypatch.setattr(bundled_cli, "SMOKE", Collection(pairs=8, generic=8, described=4, validation=24))
     small = replace(
-        bundled_cli.SMOKE_RECIPE, distil_steps=2, caption_steps=1, refine_steps=1, views_per_step=4, pairs_per_step=2
+        bundled_cli.SMOKE_RECIPE,
+        distil_steps=2,
+        caption_steps=1,
+        refine_steps=1,
+        views_per_step=4,
+        pairs_per_step=2,
+        described_per_step=1,
     )
     monkeypatch.setattr(bundled_cli, "SMOKE_RECIPE", small)
     monkeypatch.setattr(bundled_cli, "IMAGENET_TEACHER", stand_in_teacher)
@@ -52,8 +58,9 @@ def test_the_command_trains_measures_and_writes_a_model(
     assert printed == stored
     assert stored["training_data"] == ["vlmad-synthetic-training"]
     assert stored["recipe"]["seed"] == 4
-    assert stored["views"]["pairs"] == 8
-    assert stored["views"]["count"] == 8 * 3 + 8
+    assert stored["views"]["pairs"] == 12
+    assert stored["views"]["described_only"] == 4
+    assert stored["views"]["count"] == 8 * 3 + 8 + 4 * 2
     assert stored["teacher"]["content_hash"] == stand_in_teacher().content_hash
     assert set(stored["gates"]) == {"trained", "untrained", "raw_pixels"}
     for figures in stored["gates"].values():

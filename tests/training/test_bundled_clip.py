@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import CLIPModel, CLIPTokenizer
@@ -21,6 +22,7 @@ RECIPE = Recipe(
     first_pairs=4,
     views_per_step=4,
     pairs_per_step=3,
+    described_per_step=1,
     free_per_step=2,
     warmup=1,
     learning_rate=5e-4,
@@ -149,10 +151,24 @@ def test_pairs_held_back_are_seen_in_refinement_only(
         seen.append({int(row) for row in rows})
         return plain_take(bank, rows)
 
-    recipe = Recipe(1, 4, 8, first_pairs=4, views_per_step=4, pairs_per_step=3, free_per_step=4, warmup=1)
+    recipe = Recipe(
+        1, 4, 8, first_pairs=4, views_per_step=4, pairs_per_step=3, described_per_step=1, free_per_step=4, warmup=1
+    )
     trainer = make_trainer(few_views, small_tokenizer, recipe)
     monkeypatch.setattr(ViewBank, "take", take)
     trainer.train(13)
     held_back = {int(row) for row in (*few_views.pairs[4:].ravel(), *few_views.free[12:])}
     assert not held_back & set().union(*seen[:5])
     assert held_back & set().union(*seen[5:])
+
+
+def test_inventions_described_only_are_seen_in_turn(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
+    recipe = Recipe(0, 0, 4, pairs_per_step=3, described_per_step=2)
+    trainer = make_trainer(few_views, small_tokenizer, recipe)
+    seen = []
+    for trainer.step in range(4):
+        drawn, taught, _ = trainer._draw(np.random.default_rng(trainer.step))
+        assert taught == 1
+        assert drawn[0] < few_views.taught
+        seen.append(list(drawn[taught:]))
+    assert seen == [[8, 9], [10, 11], [8, 9], [10, 11]]

@@ -6,7 +6,7 @@ from transformers import AutoTokenizer, CLIPTokenizer, CLIPTokenizerFast
 
 from vlmad_core.datasets.synthetic.pairs import DEFECT_PHRASES, TRAINING_DEFECTS, TRAINING_NOUNS
 from vlmad_core.training.bundled_model import CONTEXT_LENGTH
-from vlmad_core.training.captions import ABNORMAL_STATES, NORMAL_STATES, RARE_STATES, all_captions, caption_pair
+from vlmad_core.training.captions import ABNORMAL_STATES, NORMAL_STATES, RARE_STATES, USES, all_captions, caption_pair
 
 
 def test_pairs_differ_in_state_only() -> None:
@@ -18,14 +18,14 @@ def test_pairs_differ_in_state_only() -> None:
         assert abnormal.abnormal
         assert normal.noun == abnormal.noun
         assert normal.noun in (None, "gear")
-        assert normal.defect is None
-        assert abnormal.defect in (None, "scratch")
-        if abnormal.defect:
+        assert normal.defects is None
+        assert abnormal.defects is None or "scratch" in abnormal.defects
+        if abnormal.defects == {"scratch"}:
             assert any(phrase in abnormal.text for phrase in DEFECT_PHRASES["scratch"])
         if normal.noun:
             assert "gear" in normal.text
             assert "gear" in abnormal.text
-        claimed.append((normal.noun is not None, abnormal.defect is not None))
+        claimed.append((normal.noun is not None, abnormal.defects == {"scratch"}))
     own, specific = np.mean(claimed, axis=0)
     assert own == pytest.approx(0.55, abs=0.1)
     assert specific == pytest.approx(0.4, abs=0.1)
@@ -73,3 +73,16 @@ def test_rare_states_are_rare_only_when_asked_and_every_one_exists() -> None:
 
     assert 0 < share(rarely=True) < 0.5 * share(rarely=False)
     assert set(RARE_STATES) <= {*NORMAL_STATES, *ABNORMAL_STATES}
+
+
+def test_a_word_is_said_only_of_defects_it_fits() -> None:
+    rng = np.random.default_rng(0)
+    texts = [caption_pair(rng, "gear", "stain", DEFECT_PHRASES)[1].text for _ in range(300)]
+    assert not any("broken" in text or "damage" in text for text in texts)
+    assert any("with flaw" in text for text in texts)
+    assert all(uses <= set(DEFECT_PHRASES) for uses in USES.values())
+
+
+def test_a_noun_that_fits_everything_claims_nothing() -> None:
+    rng = np.random.default_rng(0)
+    assert all(caption_pair(rng, "part", "hole", DEFECT_PHRASES)[0].noun is None for _ in range(50))

@@ -43,17 +43,26 @@ class Collection:
     Attributes:
         pairs: Rendered pairs with captions.
         generic: Generic pictures.
+        described: Pairs of inventions beside these, which the teacher does not see.
         validation: Pairs of held-out categories, for the gates.
     """
 
     pairs: int = 9_216
     generic: int = 9_216
+    described: int = 14_400
     validation: int = 500
 
 
-SMOKE = Collection(pairs=64, generic=192, validation=250)
+SMOKE = Collection(pairs=64, generic=192, described=64, validation=250)
 SMOKE_RECIPE = Recipe(
-    distil_steps=4, caption_steps=4, refine_steps=2, views_per_step=8, pairs_per_step=4, free_per_step=2, warmup=2
+    distil_steps=4,
+    caption_steps=4,
+    refine_steps=2,
+    views_per_step=8,
+    pairs_per_step=4,
+    described_per_step=2,
+    free_per_step=2,
+    warmup=2,
 )
 
 
@@ -72,6 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pairs", type=int, default=Collection.pairs, help="rendered pairs to train on")
     parser.add_argument("--generic", type=int, default=Collection.generic, help="generic pictures to train on")
+    parser.add_argument(
+        "--described", type=int, default=Collection.described, help="pairs that the teacher does not see beside these"
+    )
     parser.add_argument(
         "--views-seed", type=int, metavar="N", help="of the pictures, if they are to differ from --seed"
     )
@@ -94,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         anchor_weight=args.anchor,
     )
-    collection = Collection(args.pairs, args.generic)
+    collection = Collection(args.pairs, args.generic, args.described)
     if args.smoke:
         recipe, collection = replace(SMOKE_RECIPE, seed=args.seed, anchor_weight=args.anchor), SMOKE
     views_seed = args.seed if args.views_seed is None else args.views_seed
@@ -153,6 +165,7 @@ def train_bundled(
             folder,
             collection.pairs,
             collection.generic,
+            collection.described,
             views_seed,
             teacher,
             workers,
@@ -178,6 +191,7 @@ def train_bundled(
         "views": {
             "count": len(bank),
             "pairs": len(bank.pairs),
+            "described_only": len(bank.pairs) - bank.taught,
             "without_captions": len(bank.free),
             "seed": views_seed,
             "content_hash": bank.content_hash,

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
@@ -51,12 +52,13 @@ class Recipe:
     Attributes:
         distil_steps: Optimiser steps that distil only, on generic pictures.
         caption_steps: Steps after these, with captions and rendered pictures.
-        refine_steps: Steps after these, from a fresh but lower rate, on pairs not seen before as well. Captions
-            then say "normal" and "anomalous" as rarely as people do, and the last block is no longer asked for
-            patches that tell normal from abnormal.
+        refine_steps: Steps after these, from a fresh but lower rate, on pairs not seen before as well, most of them
+            inventions that are described only. Captions then say "normal" and "anomalous" as rarely as people do,
+            and the last block is no longer asked for patches that tell normal from abnormal.
         first_pairs: Pairs that the steps before refinement draw from.
         views_per_step: Views in a step that distils only.
         pairs_per_step: Pairs with captions in a later step; twice as many views.
+        described_per_step: How many of these are described only in a step of refinement; the teacher's are the rest.
         free_per_step: Views without captions beside them.
         learning_rate: Of all parameters, until it falls; Muon's is scaled to AdamW's.
         decay_share: Share of the steps before refinement, the last, over which the rate falls linearly to zero.
@@ -73,10 +75,11 @@ class Recipe:
 
     distil_steps: int = 1408
     caption_steps: int = 1600
-    refine_steps: int = 800
+    refine_steps: int = 2400
     first_pairs: int = 6_144
     views_per_step: int = 16
     pairs_per_step: int = 11
+    described_per_step: int = 6
     free_per_step: int = 6
     learning_rate: float = 3e-3
     decay_share: float = 0.5
@@ -130,7 +133,7 @@ class Trainer:
         self.model, self.tokenizer, self.bank, self.phrases, self.recipe = model, tokenizer, bank, phrases, recipe
         torch.manual_seed(recipe.seed)
         width = model.config.vision_config.hidden_size
-        sample = bank.take(range(min(_SAMPLE, len(bank))))[1]
+        sample = bank.taught_tokens(range(min(_SAMPLE, bank.generic + 2 * bank.taught)))
         self.heads = DistillationHeads(width, bank.channels, sample)
         projection = model.config.projection_dim
         self.dense = nn.ModuleDict(
@@ -219,31 +222,46 @@ class Trainer:
         generator = torch.Generator().manual_seed(int(chance.integers(2**62)))
         if self.step < self.recipe.distil_steps:
             rows = chance.choice(self.bank.generic, recipe.views_per_step, replace=False)
-            pictures, targets, _ = self.bank.take(rows)
-            _, taps = run_blocks(self.model, first_tokens(self.model, normalise(pictures)), tuple(TAPS))
-            return self._distilled(taps, targets, 1.0, generator)
-        refining = self.step >= recipe.refine_from
-        known = len(self.bank.pairs) if refining else min(len(self.bank.pairs), recipe.first_pairs)
-        drawn = chance.choice(known, recipe.pairs_per_step, replace=False)
-        # Each pair has one view without captions, and generic pictures come before all of these.
-        free = chance.choice(self.bank.free[: self.bank.generic + known], recipe.free_per_step, replace=False)
-        pictures, targets, counts = self.bank.take(np.concatenate([self.bank.pairs[drawn].ravel(), free]))
+            _, taps = run_blocks(self.model, first_tokens(self.model, normalise(self.bank.take(rows)[0])), tuple(TAPS))
+            return self._distilled(taps, self.bank.taught_tokens(rows), 1.0, generator)
+        drawn, taught, free = self._draw(chance)
+        pairs = self.bank.pairs[drawn].ravel()
+        pictures, counts = self.bank.take(np.concatenate([pairs, free]))
         tokens = first_tokens(self.model, normalise(pictures))
         last, taps = run_blocks(self.model, tokens, tuple(TAPS))
-        shown = 2 * len(drawn)
+        shown = len(pairs)
         scene = [(self.bank.nouns[row], self.bank.defects[row]) for row in drawn]
-        return {
-            **(self._distilled(taps, targets, recipe.anchor_weight, generator) if recipe.anchor_weight else {}),
-            **self._described(
-                chance,
-                generator,
-                scene,
-                tokens[:shown],
-                last[:shown],
-                {t: v[:shown] for t, v in taps.items()},
-                counts[:shown],
-            ),
-        }
+        losses = {}
+        if recipe.anchor_weight:
+            anchored = [*range(2 * taught), *range(shown, len(pictures))]
+            targets = self.bank.taught_tokens(np.concatenate([pairs[: 2 * taught], free]))
+            losses = self._distilled(
+                {tap: values[anchored] for tap, values in taps.items()}, targets, recipe.anchor_weight, generator
+            )
+        described = self._described(
+            chance,
+            generator,
+            scene,
+            tokens[:shown],
+            last[:shown],
+            {t: v[:shown] for t, v in taps.items()},
+            counts[:shown],
+        )
+        return {**losses, **described}
+
+    def _draw(self, chance: np.random.Generator) -> tuple[NDArray[np.int64], int, NDArray[np.int64]]:
+        """Pairs of a step, those that the teacher saw first; how many these are; and rows of views without captions."""
+        recipe, bank = self.recipe, self.bank
+        since = self.step - recipe.refine_from
+        known = bank.taught if since >= 0 else min(bank.taught, recipe.first_pairs)
+        others = len(bank.pairs) - bank.taught
+        new = recipe.described_per_step if since >= 0 and others else 0
+        drawn = chance.choice(known, recipe.pairs_per_step - new, replace=False)
+        # Each pair has one view without captions, and generic pictures come before all of these.
+        free = chance.choice(bank.free[: bank.generic + known], recipe.free_per_step, replace=False)
+        # One after another, so that each is seen once before any is seen again.
+        described = bank.taught + (since * new + np.arange(new)) % max(1, others)
+        return np.concatenate([drawn, described]), len(drawn), free
 
     def _distilled(
         self, taps: Mapping[int, Tensor], targets: Tensor, weight: float, generator: torch.Generator
@@ -322,7 +340,7 @@ def _is_true(caption: Caption, abnormal: bool, noun: str, defect: str) -> bool:
     return (
         caption.abnormal == abnormal
         and caption.noun in (None, noun)
-        and (caption.defect is None or caption.defect == defect)
+        and (caption.defects is None or defect in caption.defects)
     )
 
 

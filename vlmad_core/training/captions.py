@@ -35,6 +35,17 @@ ABNORMAL_STATES = (
     "{} with damage",
     "{} with an anomaly",
 )
+_STRUCTURAL = frozenset({"scratch", "hole", "dent", "chip", "cut", "burn", "bent", "crack", "broken", "wear"})
+_PARTED = frozenset({"hole", "chip", "cut", "bent", "crack", "broken"})
+_BLEMISH = frozenset({"scratch", "stain", "dent", "fibre", "print", "blister", "wear", "discoloured", "crack"})
+USES: Mapping[str, frozenset[str]] = {
+    "damaged {}": _STRUCTURAL,
+    "{} with damage": _STRUCTURAL,
+    "broken {}": _PARTED,
+    "imperfect {}": _BLEMISH,
+    "{} with flaw": _BLEMISH,
+}
+"""Abnormal states that people say of some defects only; the others are said of all."""
 TEMPLATES = (
     "{}",
     "a {}.",
@@ -96,13 +107,13 @@ class Caption:
         text: The sentence.
         abnormal: Whether it says that something is wrong.
         noun: The rendered noun it names; None if it is true of any.
-        defect: The defect it names; None if it names none.
+        defects: The defects of which it is true; None if of all.
     """
 
     text: str
     abnormal: bool
     noun: str | None
-    defect: str | None
+    defects: frozenset[str] | None
 
 
 def caption_pair(
@@ -123,17 +134,20 @@ def caption_pair(
     """
     draw = rng.random()
     if draw < _OWN_NOUN_SHARE:
-        word, claimed = noun, noun
+        word, claimed = noun, None if noun in GENERIC_NOUNS else noun
     else:
         words = GENERIC_NOUNS if draw < _OWN_NOUN_SHARE + _GENERIC_NOUN_SHARE else OTHER_WORDS
         word, claimed = str(rng.choice(words)), None
     template = str(rng.choice(TEMPLATES))
     normal = Caption(_compose(template, _state(rng, NORMAL_STATES, rarely), word), False, claimed, None)
     if rng.random() < _SPECIFIC_SHARE:
-        state, named = "{} with " + str(rng.choice(phrases[defect])), defect
+        true_of: frozenset[str] | None = frozenset({defect})
+        state = "{} with " + str(rng.choice(phrases[defect]))
     else:
-        state, named = _state(rng, ABNORMAL_STATES, rarely), None
-    return normal, Caption(_compose(template, state, word), True, claimed, named)
+        fitting = [state for state in ABNORMAL_STATES if state not in USES or defect in USES[state]]
+        state = _state(rng, fitting, rarely)
+        true_of = USES.get(state)
+    return normal, Caption(_compose(template, state, word), True, claimed, true_of)
 
 
 def _state(rng: np.random.Generator, states: Sequence[str], rarely: bool) -> str:

@@ -74,7 +74,7 @@ def build_bank(
 
 def _render_shard(folder: Path, seed: int, number: int) -> None:
     rendered = [
-        render_pair(seed, index, PAIR_SIZE, validation=True) for index in range(number * SHARD, (number + 1) * SHARD)
+        render_pair(seed, index, PAIR_SIZE, split="validation") for index in range(number * SHARD, (number + 1) * SHARD)
     ]
     partial_path = folder / f"{number:05d}.{os.getpid()}.partial"
     with partial_path.open("wb") as file:

@@ -1,8 +1,9 @@
 """Training views on disk with what the teacher sees in them: made once, read by every training.
 
-Two kinds of shards: rendered pairs with captions (each pair seen twice, without and with its defect, and a third
-time in a freely changed view without captions), and generic pictures. Beside each view lie the teacher's patch
-tokens, so that epochs, ablations and seeds don't pay the teacher again.
+Four kinds of shards: generic pictures; rendered pairs with captions (each pair seen twice, without and with its defect,
+and a third time in a freely changed view without captions) of named categories and of inventions; and inventions that
+are described only. Beside each view of the first three lie the teacher's patch tokens, so that epochs, ablations and
+seeds don't pay the teacher again. Drawing a pair costs a fraction of what the teacher costs; hence the fourth.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -43,7 +44,15 @@ PICTURE_SIZE = 192
 PAIRS_PER_SHARD = 64
 GENERIC_PER_SHARD = 192
 _TEACHER_BATCH = 16
-_FILES = ("pictures", "targets", "counts")
+_STREAMS = {"generic": 0, "pairs": 1, "invented": 2, "described": 3}
+"""Kinds of shards, and what tells the chance of one from that of another."""
+_SPLITS = {"pairs": "train", "invented": "invented", "described": "invented"}
+_FIRST_DESCRIBED = 640_000
+"""Number of the first invention that is described only; those below are for the teacher's shards."""
+
+
+Rows = Sequence[int] | NDArray[np.int64]
+"""Numbers of views."""
 
 
 class PatchTeacher(Protocol):
@@ -67,15 +76,16 @@ class ViewBank:
 
     Attributes:
         pictures: Per shard [n, S, S, 3] uint8.
-        targets: Per shard [n, P, C] float16: the teacher's tokens, blocks side by side.
+        targets: Per shard [n, P, C] float16: the teacher's tokens, blocks side by side. Shards without any come last.
         counts: Per shard [n, G, G] uint8: defective pixels in each patch.
         channels: Block of the teacher -> number of its channels, in the order of ``targets``.
         pairs: [p, 2] rows of the views with captions, without and with the defect.
+        taught: How many of the pairs, the first, have targets.
         nouns: What each pair shows.
         defects: The defect of each pair.
         free: [f] rows of the views without captions; generic pictures come first.
         generic: How many of the views, the first, are generic pictures.
-        content_hash: SHA-256 over all pictures and targets, 16 hex digits.
+        content_hash: SHA-256 over all pictures, counts and targets, 16 hex digits.
     """
 
     pictures: tuple[NDArray[np.uint8], ...]
@@ -83,6 +93,7 @@ class ViewBank:
     counts: tuple[NDArray[np.uint8], ...]
     channels: Mapping[int, int]
     pairs: NDArray[np.int64]
+    taught: int
     nouns: tuple[str, ...]
     defects: tuple[str, ...]
     free: NDArray[np.int64]
@@ -92,26 +103,31 @@ class ViewBank:
     def __len__(self) -> int:
         return sum(len(shard) for shard in self.pictures)
 
-    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+    def take(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Some views.
 
         Returns:
-            Pictures [B, S, S, 3] uint8, targets [B, P, C] float32, defective pixels per patch [B, 1, G, G] float32.
+            Pictures [B, S, S, 3] uint8, defective pixels per patch [B, 1, G, G] float32.
         """
-        starts = np.cumsum([0, *(len(shard) for shard in self.pictures)])
-        shards = np.searchsorted(starts, rows, side="right") - 1
-        places = [(int(shard), int(row - starts[shard])) for shard, row in zip(shards, rows, strict=True)]
-        return (
-            torch.from_numpy(np.stack([self.pictures[s][i] for s, i in places])),
-            torch.from_numpy(np.stack([self.targets[s][i] for s, i in places]).astype(np.float32)),
-            torch.from_numpy(np.stack([self.counts[s][i] for s, i in places]).astype(np.float32))[:, None],
-        )
+        return torch.from_numpy(self._gather(self.pictures, rows)), torch.from_numpy(
+            self._gather(self.counts, rows).astype(np.float32)
+        )[:, None]
+
+    def taught_tokens(self, rows: Rows) -> Tensor:
+        """What the teacher sees in some views that it saw: [B, P, C] float32."""
+        return torch.from_numpy(self._gather(self.targets, rows).astype(np.float32))
+
+    def _gather(self, shards: Sequence[NDArray[Any]], rows: Rows) -> NDArray[Any]:
+        starts = np.cumsum([0, *(len(shard) for shard in shards)])
+        numbers = np.searchsorted(starts, rows, side="right") - 1
+        return np.stack([shards[n][row - starts[n]] for n, row in zip(numbers, rows, strict=True)])
 
 
 def build_views(
     folder: Path,
     pairs: int,
     generic: int,
+    described: int,
     seed: int,
     load_teacher: Callable[[], PatchTeacher],
     workers: int | None = None,
@@ -121,8 +137,9 @@ def build_views(
 
     Args:
         folder: Where the shards lie; a shard that is there is used as it is.
-        pairs: Rendered pairs; rounded up to whole shards.
+        pairs: Rendered pairs; rounded up to whole shards. Every second shard shows inventions.
         generic: Generic pictures; rounded up to whole shards.
+        described: Pairs of inventions beside these, without the teacher; rounded up to whole shards.
         seed: Of all pictures; each shard depends on it and on its kind and number only.
         load_teacher: Gives the teacher, in each process anew; importable, since processes are spawned.
         workers: Processes; all processors if None, none beside this one if 1.
@@ -131,7 +148,8 @@ def build_views(
     place = folder / f"views-{seed}-{load_teacher().content_hash}"
     place.mkdir(parents=True, exist_ok=True)
     wanted = [("generic", n) for n in range(-(-generic // GENERIC_PER_SHARD))]
-    wanted += [("pairs", n) for n in range(-(-pairs // PAIRS_PER_SHARD))]
+    wanted += [(("pairs", "invented")[n % 2], n // 2) for n in range(-(-pairs // PAIRS_PER_SHARD))]
+    wanted += [("described", n) for n in range(-(-described // PAIRS_PER_SHARD))]
     missing = [shard for shard in wanted if not _record_path(place, shard).is_file()]
     make = partial(_make_shard, place, seed, load_teacher)
     workers = workers or os.cpu_count() or 1
@@ -161,26 +179,28 @@ def _array_path(folder: Path, shard: tuple[str, int], kind: str) -> Path:
 
 def _make_shard(folder: Path, seed: int, load_teacher: Callable[[], PatchTeacher], shard: tuple[str, int]) -> None:
     kind, number = shard
-    rng = np.random.default_rng([seed, number, int(kind == "pairs"), 7])
-    if kind == "pairs":
-        views, masks, nouns, defects = _pair_views(seed, number, rng)
+    rng = np.random.default_rng([seed, number, _STREAMS[kind], 7])
+    if kind in _SPLITS:
+        views, masks, nouns, defects = _pair_views(seed, kind, number, rng)
     else:
         pictures = [draw_generic(rng, PICTURE_SIZE) for _ in range(GENERIC_PER_SHARD)]
         views, masks, nouns, defects = _free_views(pictures, rng), [], [], []
-    targets, channels = _targets(load_teacher(), views)
     counts = np.zeros((len(views), GRID, GRID), np.uint8)
     side = VIEW_SIZE // GRID
     for row, mask in enumerate(masks):
         share = mask.reshape(GRID, side, GRID, side).mean(axis=(1, 3))
         counts[2 * row + 1] = np.rint(share * PATCH_SIZE**2)
-    small = np.stack([_small(view) for view in views])
-    for name, array in {"pictures": small, "targets": targets, "counts": counts}.items():
-        np.save(_array_path(folder, shard, name), np.asarray(array))
+    arrays: dict[str, NDArray[Any]] = {"pictures": np.stack([_small(view) for view in views]), "counts": counts}
+    channels: list[tuple[int, int]] = []
+    if kind != "described":
+        arrays["targets"], channels = _targets(load_teacher(), views)
+    for name, array in arrays.items():
+        np.save(_array_path(folder, shard, name), array)
     record = {
         "nouns": nouns,
         "defects": defects,
         "channels": channels,
-        "content_hash": hashlib.sha256(small.tobytes() + counts.tobytes() + targets.tobytes()).hexdigest(),
+        "content_hash": hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest(),
     }
     # Written last: a shard is there once its record is.
     partial_path = _record_path(folder, shard).with_suffix(".partial")
@@ -189,18 +209,21 @@ def _make_shard(folder: Path, seed: int, load_teacher: Callable[[], PatchTeacher
 
 
 def _pair_views(
-    seed: int, number: int, rng: np.random.Generator
+    seed: int, kind: str, number: int, rng: np.random.Generator
 ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]], list[str], list[str]]:
-    """Views with captions, pair by pair, then one free view of each pair."""
+    """Views with captions, pair by pair, then, unless they are described only, one free view of each pair."""
+    described = kind == "described"
+    first = number * PAIRS_PER_SHARD + described * _FIRST_DESCRIBED
     views, masks, nouns, defects, pictures = [], [], [], [], []
-    for index in range(number * PAIRS_PER_SHARD, (number + 1) * PAIRS_PER_SHARD):
-        pair = render_pair(seed, index, PICTURE_SIZE)
+    for index in range(first, first + PAIRS_PER_SHARD):
+        pair = render_pair(seed, index, PICTURE_SIZE, _SPLITS[kind])
         zoom = draw_part_zoom(rng)
         views += [change_light(look(picture, zoom), rng) for picture in (pair.normal, pair.abnormal)]
         masks.append(look(pair.mask.astype(np.uint8) * 255, zoom, nearest=True) > 127)
         nouns.append(pair.noun)
         defects.append(pair.defect)
-        pictures.append(pair.normal if rng.random() < 0.5 else pair.abnormal)
+        if not described:
+            pictures.append(pair.normal if rng.random() < 0.5 else pair.abnormal)
     return views + _free_views(pictures, rng), masks, nouns, defects
 
 
@@ -230,23 +253,29 @@ def _small(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _open(folder: Path, shards: Sequence[tuple[str, int]]) -> ViewBank:
     records = [json.loads(_record_path(folder, shard).read_text(encoding="utf-8")) for shard in shards]
-    arrays = [tuple(np.load(_array_path(folder, s, name), mmap_mode="r") for s in shards) for name in _FILES]
+    taught = [shard for shard in shards if shard[0] != "described"]
+
+    def mapped(name: str, shards: Sequence[tuple[str, int]]) -> tuple[NDArray[Any], ...]:
+        return tuple(np.load(_array_path(folder, shard, name), mmap_mode="r") for shard in shards)
+
+    pictures = mapped("pictures", shards)
     pairs, free, start = [], [], 0
-    for record, pictures in zip(records, arrays[0], strict=True):
+    for record, shown in zip(records, pictures, strict=True):
         captioned = 2 * len(record["nouns"])
         pairs.append(np.arange(start, start + captioned).reshape(-1, 2))
-        free.append(np.arange(start + captioned, start + len(pictures)))
-        start += len(pictures)
+        free.append(np.arange(start + captioned, start + len(shown)))
+        start += len(shown)
     digest = hashlib.sha256("".join(record["content_hash"] for record in records).encode())
     return ViewBank(
-        pictures=arrays[0],
-        targets=arrays[1],
-        counts=arrays[2],
+        pictures=pictures,
+        targets=mapped("targets", taught),
+        counts=mapped("counts", shards),
         channels={int(block): int(count) for block, count in records[0]["channels"]},
         pairs=np.concatenate(pairs),
+        taught=sum(len(rows) for rows in pairs[: len(taught)]),
         nouns=tuple(noun for record in records for noun in record["nouns"]),
         defects=tuple(defect for record in records for defect in record["defects"]),
         free=np.concatenate(free),
-        generic=sum(len(shown) for (kind, _), shown in zip(shards, arrays[0], strict=True) if kind == "generic"),
+        generic=sum(len(shown) for (kind, _), shown in zip(shards, pictures, strict=True) if kind == "generic"),
         content_hash=digest.hexdigest()[:16],
     )

@@ -28,7 +28,7 @@ def test_a_pair_depends_on_its_number_only() -> None:
     assert forward == backward[::-1]
     assert len(set(forward)) == 3
     assert digest(render_pair(6, 0, 64)) != forward[0]
-    assert digest(render_pair(5, 0, 64, validation=True)) != forward[0]
+    assert digest(render_pair(5, 0, 64, split="validation")) != forward[0]
 
 
 @pytest.mark.parametrize("index", range(12))
@@ -47,7 +47,7 @@ def test_words() -> None:
     assert {pair.noun for pair in seen} <= set(TRAINING_NOUNS)
     assert {pair.defect for pair in seen} <= set(TRAINING_DEFECTS)
     assert len({pair.noun for pair in seen}) > 8
-    held_out = [render_pair(2, index, 48, validation=True) for index in range(10)]
+    held_out = [render_pair(2, index, 48, split="validation") for index in range(10)]
     assert {pair.noun for pair in held_out} <= set(VALIDATION_NOUNS)
     assert set(VALIDATION_DEFECTS) == set(DEFECT_PHRASES)
     assert all(DEFECT_PHRASES[defect] for defect in VALIDATION_DEFECTS)
@@ -63,3 +63,14 @@ def test_training_validation_and_bundled_categories_are_disjoint() -> None:
     assert len(materials.TRAINING_MATERIALS) == 17
     assert len(objects.TRAINING_OBJECTS) == 10
     assert len(TRAINING_DEFECTS) == 11
+
+
+def test_inventions_are_nothing_in_particular_and_none_is_like_another() -> None:
+    pairs = [render_pair(2, index, 64, split="invented") for index in range(40)]
+    assert {pair.noun for pair in pairs} == {"part", "textured surface"}
+    assert {pair.defect for pair in pairs} <= set(VALIDATION_DEFECTS)
+    assert len({pair.defect for pair in pairs}) > 10
+    colours = np.array([pair.normal.reshape(-1, 3).mean(0) for pair in pairs])
+    nearest = np.sort(np.abs(colours[:, None] - colours[None]).max(-1), axis=1)[:, 1]
+    assert float(np.median(nearest)) > 3
+    assert digest(pairs[3]) == digest(render_pair(2, 3, 64, split="invented"))

@@ -16,6 +16,8 @@ DATA_NAME = "vlmad-synthetic-training"
 """Name under which these pictures are recorded as training data."""
 
 _NOUNS = {"generic": "textured surface"}
+_STREAMS = {"train": 0, "validation": 1, "invented": 2}
+"""What tells the chance of one split from that of another."""
 
 TRAINING_NOUNS: tuple[str, ...] = tuple(
     _NOUNS.get(name, name) for name in (*materials.TRAINING_MATERIALS, *objects.TRAINING_OBJECTS)
@@ -67,19 +69,19 @@ class TrainingPair:
     defect: str
 
 
-def render_pair(seed: int, index: int, size: int = 160, validation: bool = False) -> TrainingPair:
+def render_pair(seed: int, index: int, size: int = 160, split: str = "train") -> TrainingPair:
     """Render pair number ``index``; the result depends on the arguments only, not on what was rendered before.
 
     Args:
         seed: Seed of the collection.
         index: Number of the pair, from 0.
         size: Pixels per side.
-        validation: Render categories that training never shows, with all defect types.
+        split: One of ``sampling.SPLITS``: named categories, inventions, or categories that training never shows.
 
     Returns:
         The pair.
     """
-    rng = np.random.default_rng([seed, index, int(validation)])
-    pair = draw_pair(rng, size, "validation" if validation else "train")
+    rng = np.random.default_rng([seed, index, _STREAMS[split]])
+    pair = draw_pair(rng, size, split)
     noun = _NOUNS.get(pair.category, pair.category)
     return TrainingPair(pair.normal.image, pair.damaged.image, pair.damaged.mask, noun, pair.defect)

@@ -7,14 +7,38 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlmad_core.datasets.synthetic.camera import draw_camera
-from vlmad_core.datasets.synthetic.defects import TRAINING_DEFECTS, UNSEEN_DEFECTS, Defect
+from vlmad_core.datasets.synthetic.defects import ALL_DEFECTS, TRAINING_DEFECTS, Defect
 from vlmad_core.datasets.synthetic.fields import Frame, Rng, colour, make_frame, noise
+from vlmad_core.datasets.synthetic.inventions import INVENTED_PARTS, INVENTED_TEXTURES
 from vlmad_core.datasets.synthetic.materials import TRAINING_MATERIALS, VALIDATION_MATERIALS, Material
 from vlmad_core.datasets.synthetic.objects import TRAINING_OBJECTS, VALIDATION_OBJECTS, Object
 from vlmad_core.datasets.synthetic.scene import Picture, take_pair
 from vlmad_core.datasets.synthetic.surface import Surface, draw_light, place, sheet
 
 GENERIC_WEIGHT = 3.0
+
+
+@dataclass(frozen=True)
+class Split:
+    """What pairs are drawn from.
+
+    Attributes:
+        materials: Textures by noun.
+        objects: Objects by noun.
+        defects: Defect types by name.
+    """
+
+    materials: dict[str, Material]
+    objects: dict[str, Object]
+    defects: dict[str, Defect]
+
+
+SPLITS = {
+    "train": Split(TRAINING_MATERIALS, TRAINING_OBJECTS, TRAINING_DEFECTS),
+    "invented": Split(INVENTED_TEXTURES, INVENTED_PARTS, ALL_DEFECTS),
+    "validation": Split(VALIDATION_MATERIALS, VALIDATION_OBJECTS, ALL_DEFECTS),
+}
+"""Training on named categories; training on items that are nothing in particular; categories held out."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +90,13 @@ def draw_pair(rng: Rng, size: int, split: str = "train", attempts: int = 12) -> 
     Args:
         rng: Source of all randomness.
         size: Pixels per side.
-        split: ``train``, or ``validation`` (other categories; training and unseen defect types).
+        split: One of ``SPLITS``.
         attempts: How many defects to try on one item before another item is drawn.
 
     Returns:
         The pair. A visible defect is guaranteed.
     """
-    training = split == "train"
-    materials = TRAINING_MATERIALS if training else VALIDATION_MATERIALS
-    objects = TRAINING_OBJECTS if training else VALIDATION_OBJECTS
-    defects: dict[str, Defect] = TRAINING_DEFECTS if training else {**TRAINING_DEFECTS, **UNSEEN_DEFECTS}
+    materials, objects, defects = SPLITS[split].materials, SPLITS[split].objects, SPLITS[split].defects
     names = [*materials, *objects]
     weights = np.array([GENERIC_WEIGHT if name == "generic" else 1.0 for name in names])
     # Half textures, half objects, however many of each there are.
