@@ -36,7 +36,7 @@ with st.grid(3, min_column_width=250):
     answers.speed_card(data.costs(one), best)
 if best is not None:
     with st.grid(2, min_column_width=330):
-        answers.failure_card(best, first, categories)
+        answers.failure_card(one, best, first, categories)
         answers.trust_card(one, best)
 
 st.subheader("All that was measured", anchor=False)

@@ -18,6 +18,7 @@ from vlmad_core.results.highlights import (
     clearest_misses,
     fastest_of,
     in_words,
+    line_to_look_at,
     trust,
     weakest_category,
 )
@@ -107,7 +108,7 @@ def speed_card(costs: pd.DataFrame, best: Best | None) -> None:
             selection.open_page("efficiency")
 
 
-def failure_card(best: Best, metric: str, categories: Sequence[str]) -> None:
+def failure_card(one: Comparison, best: Best, metric: str, categories: Sequence[str]) -> None:
     """Where the best method is weakest, with the defects it misses most clearly."""
     found = weakest_category(data.store(), best.line, metric, categories)
     with st.container(border=True, height="stretch"):
@@ -120,8 +121,9 @@ def failure_card(best: Best, metric: str, categories: Sequence[str]) -> None:
         st.markdown(
             f"**{name}** is weakest on **{category_label(category)}** ({METRICS[metric].label} {100 * value:.1f}%)."
         )
-        missed = clearest_misses(data.store(), best.line, category)
-        run = best.line.run_with(category)
+        line = line_to_look_at(data.store(), one, best.line, category)
+        missed = clearest_misses(data.store(), line, category)
+        run = line.run_with(category)
         small = pictures.thumbnails(run.id, category, [image for image, _ in missed]) if run else {}
         if small:
             with st.grid(len(small), min_column_width=90, gap="small"):
@@ -133,8 +135,10 @@ def failure_card(best: Best, metric: str, categories: Sequence[str]) -> None:
                         )  # fmt: skip
         elif not missed:
             st.caption("At its default threshold it misses no defect there.")
+        if not line.same_as(best.line):
+            st.caption(f"Shown with {line.shots} normal references, of which anomaly maps were kept.")
         if st.button("See its failures", key="see-failures", icon=":material/arrow_forward:", type="tertiary"):
-            selection.open_page("failures", category=category, method=best.line.id, shots=str(best.line.shots))
+            selection.open_page("failures", category=category, method=line.id, shots=str(line.shots))
 
 
 def trust_card(one: Comparison, best: Best) -> None:

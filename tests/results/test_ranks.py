@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -13,12 +14,20 @@ from vlmad_core.results.aggregate import leaderboard
 from vlmad_core.results.claims import claims_table, published
 from vlmad_core.results.comparison import comparisons
 from vlmad_core.results.groups import groups, line_key
-from vlmad_core.results.highlights import best_line, clearest_misses, fastest_of, trust, weakest_category
+from vlmad_core.results.highlights import (
+    best_line,
+    clearest_misses,
+    fastest_of,
+    line_to_look_at,
+    trust,
+    weakest_category,
+)
 from vlmad_core.results.notes import line_notes
 from vlmad_core.results.ranks import across_data_sets, line_names, named, rank_moves, standings
 from vlmad_core.results.reported import load_reported, reported_leaderboard
 from vlmad_core.results.speed import cost_table
-from vlmad_core.results.store import Store, open_store
+from vlmad_core.results.schema import RunRecord
+from vlmad_core.results.store import Missing, Store, open_store
 
 AC = ["image_auroc", "image_ap"]
 
@@ -138,6 +147,35 @@ def test_the_weakest_category_and_its_clearest_misses(store: Store) -> None:
     assert all(images.loc[image, "label"] == 1 for image, _ in missed)
     assert scores == sorted(scores)
     assert weakest_category(store, line, "image_auroc", ()) is None
+
+
+def test_failures_are_looked_at_where_maps_were_kept(made_up_store, tmp_path: Path) -> None:
+    path: Path = made_up_store(tmp_path, methods=("clip_ac", "winclip"), shots=(0, 1, 4, 8))
+    for run in open_store(path).runs:
+        if run.key.shots == 8 and run.key.method == "winclip":
+            forget_maps(run)
+    store = open_store(path)
+    (one,) = comparisons(store)
+    lines = {line.shots: line for line in one.lines() if line.id == "winclip"}
+    assert line_to_look_at(store, one, lines[1], "bolt").same_as(lines[1])
+    assert line_to_look_at(store, one, lines[8], "bolt").same_as(lines[4])
+    why = store.grids(lines[8].runs[0].id, "bolt")
+    assert isinstance(why, Missing)
+    assert why.reason == "Maps were not kept in this run, but with 0, 1 and 4 normal references."
+    without = next(line for line in one.lines() if line.id == "clip_ac")  # it makes no maps
+    assert line_to_look_at(store, one, without, "bolt").same_as(without)
+
+
+def forget_maps(run: RunRecord) -> None:
+    """Make a finished run look as if it had been asked to keep no maps."""
+    plan = json.loads((run.path / "run.json").read_text())
+    plan["plan"]["grids"] = "none"
+    (run.path / "run.json").write_text(json.dumps(plan))
+    for category in run.units:
+        file = run.path / category / "unit.json"
+        unit = json.loads(file.read_text())
+        del unit["files"]["grids.npz"]
+        file.write_text(json.dumps(unit))
 
 
 def test_only_what_was_timed_alone_can_be_fastest(store: Store) -> None:

@@ -156,6 +156,27 @@ def clearest_misses(store: Store, line: Line, category: str, most: int = 3) -> t
     return tuple((str(row["image_id"]), str(row["defect_type"])) for row in missed.to_dict("records"))
 
 
+def line_to_look_at(store: Store, one: Comparison, line: Line, category: str) -> Line:
+    """Where a line's anomaly maps can be looked at: itself, or where none were kept the nearest number of references.
+
+    Args:
+        store: The results.
+        one: The comparison the line is of.
+        line: The line.
+        category: The category.
+
+    Returns:
+        The line itself too where no maps of the method were kept at all.
+    """
+
+    def kept(other: Line) -> bool:
+        run = other.run_with(category)
+        return run is not None and store.keeps_maps(run.id, category)
+
+    shown = [other for other in one.lines() if other.id == line.id and kept(other)]
+    return min(shown, key=lambda other: abs(other.shots - line.shots), default=line)
+
+
 def trust(line: Line, notes: LineNotes) -> Trust:
     """What a line's number rests on, from the records of its runs."""
     run = line.runs[0]

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -26,9 +26,6 @@ from vlmad_core.results.files import (
 )
 from vlmad_core.results.schema import FailedUnit, NewerSchemaError, RunRecord, StoreProblem
 from vlmad_core.results.writer import read_failures
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 
@@ -141,7 +138,7 @@ class Store:
         if unit is None:
             return Missing(f"{category} is not finished in {run_id}.")
         if "grids.npz" not in unit.files:
-            return Missing(_why_no_grids(run))
+            return Missing(_why_no_grids(run, self._shots_with_maps(run, category)))
         path = self._unit_path(run, category) / "grids.npz"
         return self._read(path, read_grids) or Missing(f"{path} is damaged.")
 
@@ -170,6 +167,11 @@ class Store:
         tensor = torch.from_numpy(grids.grids[index : index + 1].copy())
         return anomaly_maps(tensor, grids.rule, size)[0].numpy()
 
+    def keeps_maps(self, run_id: str, category: str) -> bool:
+        """Whether the native grids of a unit were kept, so that its anomaly maps can be looked at."""
+        unit = self.run(run_id).units.get(category)
+        return unit is not None and "grids.npz" in unit.files
+
     def thumbnail(self, run_id: str, category: str, image_id: str) -> bytes | Missing:
         """A small copy of the image as WebP, or why there is none."""
         return self._small_picture(run_id, category, image_id, "thumbnail")
@@ -190,6 +192,16 @@ class Store:
                     message = f"{path} is not as it was written. Start the run again to compute {category} anew."
                     found.append(StoreProblem("damaged_file", path, message))
         return tuple(found)
+
+    def _shots_with_maps(self, run: RunRecord, category: str) -> tuple[int, ...]:
+        """Other numbers of references with which the same method's maps of a category were kept, sorted."""
+
+        def but_for_shots(one: RunRecord) -> schema.RunKey:
+            return dataclasses.replace(one.key, shots=0, seed=0)
+
+        same = [other for other in self.runs if but_for_shots(other) == but_for_shots(run)]
+        kept = {other.key.shots for other in same if self.keeps_maps(other.id, category)}
+        return tuple(sorted(kept - {run.key.shots}))
 
     def _unit_path(self, run: RunRecord, category: str) -> Path:
         return run.path / layout.folder_name(category)
@@ -352,11 +364,13 @@ def _open_run(folder: Path, problems: list[StoreProblem]) -> RunRecord | None:
     return dataclasses.replace(run, units=dict(sorted(units.items())))
 
 
-def _why_no_grids(run: RunRecord) -> str:
+def _why_no_grids(run: RunRecord, elsewhere: Sequence[int]) -> str:
     if run.plan.get("grids") == "first_seed" and run.key.seed > 0:
         return "Maps were kept for seed 0 only."
     if run.plan.get("grids") == "none":
-        return "Maps were not kept in this run."
+        *most, last = map(str, elsewhere) if elsewhere else ("",)
+        shots = f"{', '.join(most)} and {last}" if most else last
+        return f"Maps were not kept in this run{f', but with {shots} normal references' if shots else ''}."
     return f"{run.title} makes no anomaly map."
 
 
