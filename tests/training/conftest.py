@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,15 @@ class RandomTeacher:
             values = F.conv2d(small, filters, stride=4)
             tokens[block] = F.normalize(values.flatten(2).transpose(1, 2), dim=-1)
         return tokens
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums of several threads differ in the last digit from run to run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from vlmad_core.training.alignment_losses import multi_positive_nce, state_loss
+from vlmad_core.training.alignment_losses import caption_losses, multi_positive_nce, pair_loss, state_loss
+from vlmad_core.training.captions import Caption
 
 
 def test_with_one_positive_each_it_is_plain_clip() -> None:
@@ -38,3 +39,32 @@ def test_state_loss_weighs_both_states_alike_and_leaves_out_the_rest() -> None:
     nothing = state_loss(views.requires_grad_(), direction, torch.full((5,), -1), scale)
     nothing.backward()
     assert float(nothing) == 0
+
+
+def test_pair_loss_asks_which_of_two_views_is_damaged() -> None:
+    direction = torch.tensor([1.0, 0.0])
+    views = torch.tensor([[0.6, 0.8], [1.0, 0.0], [1.0, 0.0], [0.6, 0.8], [1.0, 0.0], [-1.0, 0.0]])
+    scale = torch.tensor(5.0)
+    found, missed = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
+    assert float(pair_loss(views, direction, torch.tensor([0, 1, 0, 1, 0, -1]), scale)) == pytest.approx(
+        (found + missed) / 2, abs=1e-5
+    )
+    assert float(pair_loss(views, direction, torch.tensor([0, -1] * 3), scale)) == 0
+
+
+def test_caption_losses_know_what_is_true() -> None:
+    views = torch.eye(4)
+    captions = [
+        Caption("a gear", False, "gear", None),
+        Caption("a gear with a cut", True, "gear", frozenset({"cut"})),
+        Caption("a coin", False, "coin", None),
+        Caption("a damaged coin", True, "coin", None),
+    ]
+    scene, states = [("gear", "cut"), ("coin", "dent")], torch.tensor([0, 1, 0, 1])
+    scales = torch.tensor(50.0), torch.tensor(1.0)
+    right = caption_losses(views, states, scene, torch.eye(4), captions, scales)
+    wrong = caption_losses(views, states, scene, torch.eye(4)[[1, 0, 2, 3]], captions, scales)
+    assert float(right["captions"]) < 1e-6
+    assert float(wrong["captions"]) > 10
+    assert float(right["states"]) < float(wrong["states"])
+    assert float(right["pairs"]) < float(wrong["pairs"])

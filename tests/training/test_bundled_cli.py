@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import CLIPModel
 
+from vlmad_core.backbones import load_backbone
 from vlmad_core.errors import BackboneError
 from vlmad_core.training import bundled_cli, gates, pair_bank, view_bank
 from vlmad_core.training.bundled_cli import Collection
@@ -32,6 +33,7 @@ def arguments(*given: str) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_command_trains_measures_and_writes_a_model(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -68,6 +70,16 @@ def test_the_command_trains_measures_and_writes_a_model(
     wanted = {"clip_ac_image_auroc", "clip_cpe_pixel_auroc", "winclip_pixel_auroc", "memory_image_auroc"}
     assert wanted <= set(stored["gates"]["trained"])
     CLIPModel.from_pretrained(out)
+
+    # Another training goes on from this one.
+    refined = tmp_path / "refined"
+    given_again = [str(refined) if part == str(out) else part for part in given]
+    assert bundled_cli.run(arguments(*given_again, "--from", str(out), "--views-dir", str(out / "views"))) == 0
+    going_on = json.loads(capsys.readouterr().out)
+    assert going_on["started_from"] == load_backbone(str(out)).info.weights_hash
+    assert (going_on["recipe"]["distil_steps"], going_on["recipe"]["refine_steps"]) == (0, 1)
+    assert stored["started_from"] is None
+    assert (refined / "tokenizer.json").read_text() == (out / "tokenizer.json").read_text()
 
     # A second run finds the views and the checkpoint, and has nothing left to do.
     before = (out / "model.safetensors").read_bytes()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ import pytest
 import torch
 from transformers import CLIPModel, CLIPTokenizer
 
+from vlmad_core.backbones import load_backbone
 from vlmad_core.datasets.synthetic.pairs import DEFECT_PHRASES
+from vlmad_core.errors import BackboneError
 from vlmad_core.training.bundled_clip import Recipe, Trainer
-from vlmad_core.training.bundled_model import new_model, save_model
+from vlmad_core.training.bundled_model import bundled_config, load_model, new_model, save_model
 from vlmad_core.training.view_bank import ViewBank
 
 RECIPE = Recipe(
@@ -29,13 +30,8 @@ RECIPE = Recipe(
     seed=7,
 )
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
+DESCRIBED = {"captions", "states", "pairs", "windows", "dense"}
 
 
 def make_trainer(bank: ViewBank, tokenizer: CLIPTokenizer, recipe: Recipe = RECIPE) -> Trainer:
@@ -68,7 +64,7 @@ def test_both_phases_report_their_losses(few_views: ViewBank, small_tokenizer: C
     seen: list[dict[str, float]] = []
     make_trainer(few_views, small_tokenizer).train(4, lambda step, losses: seen.append(losses))
     assert set(seen[0]) == {"features", "likeness"}
-    assert set(seen[3]) == {"features", "likeness", "captions", "states", "windows", "dense"}
+    assert set(seen[3]) == {"features", "likeness", *DESCRIBED}
     assert all(torch.isfinite(torch.tensor(list(losses.values()))).all() for losses in seen)
 
 
@@ -77,7 +73,7 @@ def test_without_an_anchor_captions_are_alone(few_views: ViewBank, small_tokeniz
     trainer = make_trainer(few_views, small_tokenizer, replace(RECIPE, anchor_weight=0.0))
     trainer.train(4, lambda step, losses: seen.append(losses))
     assert set(seen[0]) == {"features", "likeness"}
-    assert set(seen[3]) == {"captions", "states", "windows", "dense"}
+    assert set(seen[3]) == DESCRIBED
 
 
 def test_distillation_comes_nearer_to_the_teacher(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
@@ -92,7 +88,7 @@ def test_captions_learn_to_tell_the_states_of_a_few_pairs(few_views: ViewBank, s
     recipe = Recipe(0, 20, 0, pairs_per_step=6, free_per_step=2, warmup=5, seed=1)
     seen: list[dict[str, float]] = []
     make_trainer(few_views, small_tokenizer, recipe).train(20, lambda step, losses: seen.append(losses))
-    captions = [losses["captions"] + losses["states"] + losses["windows"] + losses["dense"] for losses in seen]
+    captions = [sum(losses[name] for name in DESCRIBED) for losses in seen]
     assert sum(captions[-5:]) < 0.97 * sum(captions[:5])
 
 
@@ -129,6 +125,30 @@ def test_saved_weights_load_by_plain_clip_model(small_tokenizer: CLIPTokenizer, 
         one, two = model(pixel_values=pixels, **words), again(pixel_values=pixels, **words)
     torch.testing.assert_close(two.image_embeds, one.image_embeds, atol=5e-3, rtol=0)
     torch.testing.assert_close(two.text_embeds, one.text_embeds, atol=5e-3, rtol=0)
+
+
+def test_a_saved_model_can_be_gone_on_from(few_views: ViewBank, small_tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    save_model(new_model(small_tokenizer, 3), small_tokenizer, tmp_path)
+    model, tokenizer, weights_hash = load_model(tmp_path)
+    assert tokenizer("a cut")["input_ids"] == small_tokenizer("a cut")["input_ids"]
+    assert weights_hash == load_backbone(str(tmp_path)).info.weights_hash
+    trainer = Trainer(
+        model, tokenizer, few_views, DEFECT_PHRASES, replace(RECIPE, distil_steps=0, caption_steps=0, refine_steps=2)
+    )
+    before = weights(trainer)
+    trainer.train(2)
+    after = weights(trainer)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {"visual_projection.weight", "text_model.encoder.layers.0.mlp.fc1.weight"} <= changed
+    assert load_model(Path("bundled"))[2] == load_backbone("bundled").info.weights_hash
+
+
+def test_a_model_of_another_shape_is_refused(small_tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    config = bundled_config(len(small_tokenizer))
+    config.vision_config.num_hidden_layers = 2
+    save_model(CLIPModel(config), small_tokenizer, tmp_path)
+    with pytest.raises(BackboneError, match="num_hidden_layers of its vision_config is 2, not 6"):
+        load_model(tmp_path)
 
 
 def test_the_rate_falls_to_zero_twice() -> None:

@@ -66,12 +66,12 @@ def test_the_files_load_by_the_usual_classes(small_tokenizer: CLIPTokenizer, tmp
 
 
 def test_rare_states_are_rare_only_when_asked_and_every_one_exists() -> None:
-    def share(rarely: bool) -> float:
+    def share(rare: float) -> float:
         rng = np.random.default_rng(0)
-        pairs = [caption_pair(rng, "gear", "scratch", DEFECT_PHRASES, rarely=rarely) for _ in range(400)]
+        pairs = [caption_pair(rng, "gear", "scratch", DEFECT_PHRASES, rare) for _ in range(400)]
         return sum("normal gear" in normal.text or "anomalous" in abnormal.text for normal, abnormal in pairs) / 400
 
-    assert 0 < share(rarely=True) < 0.5 * share(rarely=False)
+    assert 0 < share(0.15) < 0.5 * share(1.0)
     assert set(RARE_STATES) <= {*NORMAL_STATES, *ABNORMAL_STATES}
 
 

@@ -19,12 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vlmad_core.backbones.teacher import TEACHER_NAME, load_teacher
 from vlmad_core.datasets.synthetic.pairs import DEFECT_PHRASES, TRAINING_NOUNS
 from vlmad_core.training.bundled_clip import Recipe, Trainer
-from vlmad_core.training.bundled_model import CONTEXT_LENGTH, new_model, save_model
+from vlmad_core.training.bundled_model import CONTEXT_LENGTH, load_model, new_model, save_model
 from vlmad_core.training.captions import all_captions
 from vlmad_core.training.gates import measure_gates
 from vlmad_core.training.pair_bank import build_bank
 from vlmad_core.training.tokenizer import train_tokenizer
 from vlmad_core.training.view_bank import PatchTeacher, build_views
+from vlmad_core.training.words import WordRecipe, learn_words
 
 DEFAULT_FOLDER = Path("checkpoints/bundled")
 TRAINING_DATA = "vlmad-synthetic-training"
@@ -64,6 +65,7 @@ SMOKE_RECIPE = Recipe(
     free_per_step=2,
     warmup=2,
 )
+SMOKE_WORDS = WordRecipe(steps=4, pairs=32, pairs_per_step=8, warmup=2)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +79,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         default=(Recipe.distil_steps, Recipe.caption_steps, Recipe.refine_steps),
         metavar=("DISTIL", "CAPTIONS", "REFINE"),
-        help="optimiser steps of the three phases",
+        help="optimiser steps of the first three phases",
+    )
+    parser.add_argument(
+        "--words",
+        type=int,
+        default=WordRecipe.steps,
+        metavar="STEPS",
+        help="optimiser steps of the last phase, in which the text tower learns anew; 0 leaves it out",
     )
     parser.add_argument("--pairs", type=int, default=Collection.pairs, help="rendered pairs to train on")
     parser.add_argument("--generic", type=int, default=Collection.generic, help="generic pictures to train on")
@@ -92,6 +101,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that make views (default: all processors)")
     parser.add_argument("--smoke", action="store_true", help="a few steps on a few views, to try the machinery")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="MODEL",
+        help="refine this model (a folder, or 'bundled') instead of training a new one: DISTIL and CAPTIONS become 0",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUT")
     parser.add_argument("--json", action="store_true", help="print the report as json")
 
@@ -99,24 +115,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and report; the model folder is complete once ``training.json`` is there."""
     distil, captions, refine = args.steps
-    recipe = Recipe(
-        distil_steps=distil,
-        caption_steps=captions,
-        refine_steps=refine,
-        seed=args.seed,
-        anchor_weight=args.anchor,
-    )
-    collection = Collection(args.pairs, args.generic, args.described)
+    recipe = Recipe(distil_steps=distil, caption_steps=captions, refine_steps=refine)
+    words, collection = WordRecipe(args.words), Collection(args.pairs, args.generic, args.described)
     if args.smoke:
-        recipe, collection = replace(SMOKE_RECIPE, seed=args.seed, anchor_weight=args.anchor), SMOKE
+        recipe, words, collection = SMOKE_RECIPE, SMOKE_WORDS, SMOKE
+    recipe = replace(recipe, seed=args.seed, anchor_weight=args.anchor)
+    if args.start:
+        recipe = replace(recipe, distil_steps=0, caption_steps=0)
     views_seed = args.seed if args.views_seed is None else args.views_seed
     report = train_bundled(
         args.out,
         recipe,
+        replace(words, seed=args.seed),
         collection,
         args.views_dir,
         views_seed,
         teacher=IMAGENET_TEACHER,
+        start=args.start,
         workers=args.workers,
         resume=args.resume,
     )
@@ -132,23 +147,27 @@ def run(args: argparse.Namespace) -> int:
 def train_bundled(
     out: Path,
     recipe: Recipe,
+    words: WordRecipe,
     collection: Collection,
     views_folder: Path | None = None,
     views_seed: int = 0,
     *,
     teacher: Callable[[], PatchTeacher],
+    start: Path | None = None,
     workers: int | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Train the bundled CLIP from scratch.
+    """Train the bundled CLIP, from scratch or on from an earlier one.
 
     Args:
         out: The model folder; checkpoints lie in it while training.
-        recipe: The recipe.
+        recipe: The recipe of all but the last phase.
+        words: That of the last, in which the text tower learns anew.
         collection: How many pictures of each kind.
         views_folder: Where training views are kept; ``out/views`` if None.
         views_seed: Seed of all pictures.
         teacher: Gives the teacher; importable, since it is called in other processes too.
+        start: The model to go on from, ``bundled`` or a folder of the bundled CLIP's form; a new one if None.
         workers: Processes that make views; all processors if None.
         resume: Whether to go on from a checkpoint in ``out``.
 
@@ -160,6 +179,7 @@ def train_bundled(
     """
     started = time.monotonic()
     folder = views_folder or out / "views"
+    out.mkdir(parents=True, exist_ok=True)
     with _progress() as progress:
         bank = build_views(
             folder,
@@ -174,20 +194,28 @@ def train_bundled(
         held_out = build_bank(
             folder, collection.validation, views_seed, workers, progress=_follow(progress, "rendering held-out")
         )
-        tokenizer = train_tokenizer(all_captions(TRAINING_NOUNS, DEFECT_PHRASES), out, context_length=CONTEXT_LENGTH)
-        model = new_model(tokenizer, recipe.seed)
+        before = None
+        if start is None:
+            texts = all_captions(TRAINING_NOUNS, DEFECT_PHRASES)
+            tokenizer = train_tokenizer(texts, out, context_length=CONTEXT_LENGTH)
+            model = new_model(tokenizer, recipe.seed)
+        else:
+            model, tokenizer, before = load_model(start)
         made = time.monotonic()
         with tempfile.TemporaryDirectory() as untrained:
-            save_model(model, tokenizer, Path(untrained))
+            save_model(new_model(tokenizer, recipe.seed), tokenizer, Path(untrained))
             trainer = Trainer(model, tokenizer, bank, DEFECT_PHRASES, recipe)
             _train(trainer, out / "checkpoint.pt", resume, progress)
+            learn_words(model, tokenizer, bank, DEFECT_PHRASES, words, _show(progress, "learning words", words.steps))
             save_model(model.eval(), tokenizer, out)
             trained = time.monotonic()
             gates = measure_gates(out, Path(untrained), held_out)
     report = {
         "training_data": [TRAINING_DATA],
+        "started_from": before,
         "teacher": {"name": TEACHER_NAME, "content_hash": teacher().content_hash, "data": "ImageNet-1k"},
         "recipe": asdict(recipe),
+        "words": asdict(words),
         "views": {
             "count": len(bank),
             "pairs": len(bank.pairs),
@@ -211,17 +239,22 @@ def _train(trainer: Trainer, checkpoint: Path, resume: bool, progress: Progress)
     if resume and checkpoint.is_file():
         trainer.load(checkpoint)
     steps = trainer.recipe.steps
-    task = progress.add_task("training", total=steps, completed=trainer.step)
-
-    def report(step: int, losses: dict[str, float]) -> None:
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        progress.update(task, completed=step, description=f"training  {shown}")
-        if step % LOG_STEPS == 0 and not progress.console.is_terminal:
-            progress.console.print(f"step {step}/{steps}  {shown}")
-
+    report = _show(progress, "training", steps)
     while trainer.step < steps:
         trainer.train(min(steps, trainer.step + CHECKPOINT_STEPS), report)
         trainer.save(checkpoint)
+
+
+def _show(progress: Progress, name: str, steps: int) -> Callable[[int, dict[str, float]], None]:
+    task = progress.add_task(name, total=steps)
+
+    def report(step: int, losses: dict[str, float]) -> None:
+        shown = "  ".join(f"{loss} {value:.3f}" for loss, value in losses.items())
+        progress.update(task, completed=step, description=f"{name}  {shown}")
+        if step % LOG_STEPS == 0 and not progress.console.is_terminal:
+            progress.console.print(f"{name}: step {step}/{steps}  {shown}")
+
+    return report
 
 
 def _progress() -> Progress:

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from vlmad_core.training.alignment_losses import multi_positive_nce, state_loss
+from vlmad_core.training.alignment_losses import caption_losses, state_direction, state_loss
 from vlmad_core.training.bundled_model import IMAGE_SIZE, PATCH_SIZE
-from vlmad_core.training.captions import Caption, caption_pair
+from vlmad_core.training.captions import caption_pair
 from vlmad_core.training.distillation import TAPS, DistillationHeads
 from vlmad_core.training.view_bank import ViewBank
 from vlmad_core.training.views import (
@@ -41,6 +41,7 @@ DENSE_SHARE = 0.12
 """A patch counts as abnormal if at least this share of its pixels is defective."""
 WINDOWS: Mapping[int, int] = {2: 3, 3: 3, 5: 1, 8: 1}
 """Side of a window in patches -> windows of each image in a step."""
+_RARE_IN_REFINEMENT = 0.15
 _SAMPLE = 256
 """Views, the first, over which mean and spread of the teacher's channels are taken."""
 
@@ -69,6 +70,7 @@ class Recipe:
         likeness_weight: Weight of the likeness of tokens within distillation.
         window_weight: Weight of the windows' states.
         refine_window_weight: The same in refinement.
+        pair_weight: Weight of telling the two views of a pair from each other.
         dense_weight: Weight of the patch loss through heads that are thrown away.
         seed: Of initialisation, batches and captions.
     """
@@ -79,8 +81,8 @@ class Recipe:
     first_pairs: int = 6_144
     views_per_step: int = 16
     pairs_per_step: int = 11
-    described_per_step: int = 6
-    free_per_step: int = 6
+    described_per_step: int = 7
+    free_per_step: int = 4
     learning_rate: float = 3e-3
     decay_share: float = 0.5
     refine_rate: float = 0.6
@@ -90,6 +92,7 @@ class Recipe:
     likeness_weight: float = 1.0
     window_weight: float = 1.0
     refine_window_weight: float = 1.5
+    pair_weight: float = 0.5
     dense_weight: float = 0.5
     seed: int = 0
 
@@ -284,10 +287,11 @@ class Trainer:
     ) -> dict[str, Tensor]:
         """Losses of views with captions: whole images, windows, and patches through their own heads."""
         refining = self.step >= self.recipe.refine_from
-        captions = [c for shown in scene for c in caption_pair(chance, *shown, self.phrases, rarely=refining)]
+        rare = _RARE_IN_REFINEMENT if refining else 1.0
+        captions = [c for shown in scene for c in caption_pair(chance, *shown, self.phrases, rare)]
         ids = self.tokenizer([caption.text for caption in captions], padding=True, return_tensors="pt")
         text = F.normalize(self.model.get_text_features(**ids).pooler_output, dim=-1)
-        direction = _direction(text)
+        direction = state_direction(text)
         scale = self.state_scale.exp().clamp(max=50.0)
         windows = []
         for side, number in WINDOWS.items():
@@ -303,47 +307,13 @@ class Trainer:
         ]
         window_weight = self.recipe.refine_window_weight if refining else self.recipe.window_weight
         images = project(self.model, last[:, 0])
+        states = view_states(counts, IMAGE_SIZE // PATCH_SIZE).flatten()
+        scales = self.model.logit_scale.exp(), scale
+        aligned = caption_losses(images, states, scene, text, captions, scales)
         return {
-            **self._aligned(images, view_states(counts, IMAGE_SIZE // PATCH_SIZE).flatten(), text, captions, scene),
+            "captions": 0.5 * aligned["captions"],
+            "states": aligned["states"],
+            "pairs": self.recipe.pair_weight * aligned["pairs"],
             "windows": window_weight * torch.stack(windows).mean(),
             "dense": self.recipe.dense_weight * torch.stack(dense).mean(),
         }
-
-    def _aligned(
-        self,
-        views: Tensor,
-        states: Tensor,
-        text: Tensor,
-        captions: Sequence[Caption],
-        scene: Sequence[tuple[str, str]],
-    ) -> dict[str, Tensor]:
-        """Views against captions, and against the direction of each view's own pair of captions."""
-        kept = states >= 0
-        shown = [part for part in scene for _ in range(2)]
-        truth = torch.tensor(
-            [
-                [_is_true(caption, bool(state), *part) for caption in captions]
-                for part, state in zip(shown, states.tolist(), strict=True)
-            ]
-        )
-        similarity = self.model.logit_scale.exp() * views @ text.T
-        own = F.normalize(text[1::2] - text[0::2], dim=-1).repeat_interleave(2, dim=0)
-        scale = self.state_scale.exp().clamp(max=50.0)
-        return {
-            "captions": 0.5 * multi_positive_nce(similarity[kept], truth[kept]),
-            "states": 0.5 * state_loss(views, own, states, scale)
-            + 0.5 * state_loss(views, _direction(text), states, scale),
-        }
-
-
-def _is_true(caption: Caption, abnormal: bool, noun: str, defect: str) -> bool:
-    return (
-        caption.abnormal == abnormal
-        and caption.noun in (None, noun)
-        and (caption.defects is None or defect in caption.defects)
-    )
-
-
-def _direction(text: Tensor) -> Tensor:
-    """Unit vector from the mean of the normal to the mean of the abnormal captions of the batch."""
-    return F.normalize(text[1::2].mean(dim=0) - text[0::2].mean(dim=0), dim=-1)

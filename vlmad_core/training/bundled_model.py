@@ -10,7 +10,10 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
+from vlmad_core.backbones import load_backbone
+from vlmad_core.backbones.loading import BUNDLED_FOLDER
 from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD
+from vlmad_core.errors import BackboneError
 
 IMAGE_SIZE = 128
 PATCH_SIZE = 8
@@ -56,6 +59,34 @@ def new_model(tokenizer: CLIPTokenizer, seed: int) -> Any:
         model.text_model.embeddings.token_embedding.weight.mul_(4.0)
         model.logit_scale.fill_(3.0)
     return model
+
+
+def load_model(folder: Path) -> tuple[Any, CLIPTokenizer, str]:
+    """A trained model of this shape to go on from.
+
+    Args:
+        folder: As ``save_model`` writes it, or ``bundled`` for the one that comes with the program.
+
+    Returns:
+        The model with its parameters trainable, its tokenizer, and the hash of its weights.
+
+    Raises:
+        BackboneError: If it can't be read or has another shape.
+    """
+    if folder == Path("bundled"):
+        folder = BUNDLED_FOLDER
+    backbone = load_backbone(str(folder))
+    model = backbone.model.requires_grad_(True)
+    own = bundled_config(model.config.text_config.vocab_size)
+    for tower in ("vision_config", "text_config"):
+        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size"):
+            have, want = (getattr(getattr(config, tower), name, None) for config in (model.config, own))
+            if have != want:
+                raise BackboneError(
+                    f"{folder} is not of the bundled CLIP's shape: {name} of its {tower} is {have}, not {want}.",
+                    "Go on from a folder that `train bundled` wrote.",
+                )
+    return model, CLIPTokenizer.from_pretrained(folder), backbone.info.weights_hash
 
 
 def save_model(model: Any, tokenizer: CLIPTokenizer, folder: Path) -> None:

@@ -35,9 +35,13 @@ ABNORMAL_STATES = (
     "{} with damage",
     "{} with an anomaly",
 )
-_STRUCTURAL = frozenset({"scratch", "hole", "dent", "chip", "cut", "burn", "bent", "crack", "broken", "wear"})
+_STRUCTURAL = frozenset(
+    {"scratch", "hole", "dent", "chip", "cut", "burn", "bent", "crack", "broken", "wear", "missing_part"}
+)
 _PARTED = frozenset({"hole", "chip", "cut", "bent", "crack", "broken"})
-_BLEMISH = frozenset({"scratch", "stain", "dent", "fibre", "print", "blister", "wear", "discoloured", "crack"})
+_BLEMISH = frozenset(
+    {"scratch", "stain", "dent", "fibre", "print", "blister", "wear", "discoloured", "crack", "misaligned"}
+)
 USES: Mapping[str, frozenset[str]] = {
     "damaged {}": _STRUCTURAL,
     "{} with damage": _STRUCTURAL,
@@ -93,7 +97,6 @@ OTHER_WORDS = (
 RARE_STATES = ("{}", "normal {}", "anomalous {}", "abnormal {}", "{} with an anomaly")
 """States in words that captions seldom use."""
 
-_RARE_WEIGHT = 0.15
 _SPECIFIC_SHARE = 0.4
 _OWN_NOUN_SHARE = 0.55
 _GENERIC_NOUN_SHARE = 0.20
@@ -121,7 +124,7 @@ def caption_pair(
     noun: str,
     defect: str,
     phrases: Mapping[str, Sequence[str]],
-    rarely: bool = False,
+    rare: float = 1.0,
 ) -> tuple[Caption, Caption]:
     """A normal and an abnormal caption that share noun and template: each the other's hard negative.
 
@@ -130,7 +133,7 @@ def caption_pair(
         noun: What the image shows, in words.
         defect: The defect of the abnormal image of the pair.
         phrases: For each defect the phrases that name it, e.g. ``a scratch``.
-        rarely: Whether ``RARE_STATES`` are drawn less often than the others.
+        rare: How often one of ``RARE_STATES`` is drawn, relative to one of the others.
     """
     draw = rng.random()
     if draw < _OWN_NOUN_SHARE:
@@ -139,21 +142,19 @@ def caption_pair(
         words = GENERIC_NOUNS if draw < _OWN_NOUN_SHARE + _GENERIC_NOUN_SHARE else OTHER_WORDS
         word, claimed = str(rng.choice(words)), None
     template = str(rng.choice(TEMPLATES))
-    normal = Caption(_compose(template, _state(rng, NORMAL_STATES, rarely), word), False, claimed, None)
+    normal = Caption(_compose(template, _state(rng, NORMAL_STATES, rare), word), False, claimed, None)
     if rng.random() < _SPECIFIC_SHARE:
         true_of: frozenset[str] | None = frozenset({defect})
         state = "{} with " + str(rng.choice(phrases[defect]))
     else:
         fitting = [state for state in ABNORMAL_STATES if state not in USES or defect in USES[state]]
-        state = _state(rng, fitting, rarely)
+        state = _state(rng, fitting, rare)
         true_of = USES.get(state)
     return normal, Caption(_compose(template, state, word), True, claimed, true_of)
 
 
-def _state(rng: np.random.Generator, states: Sequence[str], rarely: bool) -> str:
-    if not rarely:
-        return str(rng.choice(states))
-    weights = np.array([_RARE_WEIGHT if state in RARE_STATES else 1.0 for state in states])
+def _state(rng: np.random.Generator, states: Sequence[str], rare: float) -> str:
+    weights = np.array([rare if state in RARE_STATES else 1.0 for state in states])
     return str(rng.choice(states, p=weights / weights.sum()))
 
 

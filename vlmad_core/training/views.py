@@ -66,18 +66,38 @@ def run_blocks(model: Any, hidden: Tensor, taps: tuple[int, ...] = ()) -> tuple[
     return hidden.float(), kept
 
 
-def _run_block(layer: Any, hidden: Tensor) -> Tensor:
-    """One block, with plain products instead of fused attention, whose backward pass is slow on processors."""
+def run_to_class_token(model: Any, hidden: Tensor) -> Tensor:
+    """The class token [B, d] after all blocks, without what the last block makes of the other tokens."""
+    *layers, last = model.vision_model.encoder.layers
+    with torch.autocast("cpu", torch.bfloat16):
+        for layer in layers:
+            hidden = _run_block(layer, hidden)
+        hidden = _run_block(last, hidden, asking=1)
+    return hidden[:, 0].float()
+
+
+def _run_block(layer: Any, hidden: Tensor, asking: int | None = None) -> Tensor:
+    """One block, with plain products instead of fused attention, whose backward pass is slow on processors.
+
+    With ``asking``, only so many tokens, the first, go on; they attend to all.
+    """
     attention = layer.self_attn
-    batch, length, width = hidden.shape
     inputs = layer.layer_norm1(hidden)
-    linears = (attention.q_proj, attention.k_proj, attention.v_proj)
-    weight, bias = torch.cat([part.weight for part in linears]), torch.cat([part.bias for part in linears])
-    heads = F.linear(inputs, weight, bias).view(batch, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-    query, key, value = heads.reshape(3, batch * attention.num_heads, length, -1)
+    hidden = hidden[:, :asking]
+
+    def heads(part: Any, tokens: Tensor) -> Tensor:
+        """[B * heads, length, d / heads]."""
+        values = part(tokens).unflatten(-1, (attention.num_heads, -1))
+        return values.transpose(1, 2).flatten(0, 1)
+
+    query, key, value = (
+        heads(attention.q_proj, inputs[:, :asking]),
+        heads(attention.k_proj, inputs),
+        heads(attention.v_proj, inputs),
+    )
     weights = torch.softmax(torch.bmm(query * attention.scale, key.transpose(1, 2)), dim=-1)
-    mixed = torch.bmm(weights.to(value.dtype), value).view(batch, attention.num_heads, length, -1)
-    hidden = hidden + attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+    mixed = torch.bmm(weights.to(value.dtype), value).unflatten(0, (len(hidden), -1))
+    hidden = hidden + attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return hidden + layer.mlp(layer.layer_norm2(hidden))
 
 
@@ -95,5 +115,5 @@ def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:
 
 def embed_windows(model: Any, tokens: Tensor, index: Tensor) -> Tensor:
     """Embeddings [B, number, e] of windows given by token indices [B, number, 1 + k*k]."""
-    last, _ = run_blocks(model, gather_tokens(tokens, index))
-    return project(model, last[:, 0]).reshape(*index.shape[:2], -1)
+    seen = run_to_class_token(model, gather_tokens(tokens, index))
+    return project(model, seen).reshape(*index.shape[:2], -1)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from vlmad_core.datasets.synthetic import materials, objects
 from vlmad_core.datasets.synthetic.domains import DOMAINS
+from vlmad_core.datasets.synthetic.fields import make_frame
+from vlmad_core.datasets.synthetic.inventions import STRUCTURAL_FAULTS, Fault, invented_part, invented_texture
 from vlmad_core.datasets.synthetic.pairs import (
     DEFECT_PHRASES,
     TRAINING_DEFECTS,
@@ -49,7 +53,7 @@ def test_words() -> None:
     assert len({pair.noun for pair in seen}) > 8
     held_out = [render_pair(2, index, 48, split="validation") for index in range(10)]
     assert {pair.noun for pair in held_out} <= set(VALIDATION_NOUNS)
-    assert set(VALIDATION_DEFECTS) == set(DEFECT_PHRASES)
+    assert {*VALIDATION_DEFECTS, *STRUCTURAL_FAULTS} == set(DEFECT_PHRASES)
     assert all(DEFECT_PHRASES[defect] for defect in VALIDATION_DEFECTS)
 
 
@@ -68,9 +72,43 @@ def test_training_validation_and_bundled_categories_are_disjoint() -> None:
 def test_inventions_are_nothing_in_particular_and_none_is_like_another() -> None:
     pairs = [render_pair(2, index, 64, split="invented") for index in range(40)]
     assert {pair.noun for pair in pairs} == {"part", "textured surface"}
-    assert {pair.defect for pair in pairs} <= set(VALIDATION_DEFECTS)
+    assert {pair.defect for pair in pairs} <= {*VALIDATION_DEFECTS, *STRUCTURAL_FAULTS}
     assert len({pair.defect for pair in pairs}) > 10
     colours = np.array([pair.normal.reshape(-1, 3).mean(0) for pair in pairs])
     nearest = np.sort(np.abs(colours[:, None] - colours[None]).max(-1), axis=1)[:, 1]
     assert float(np.median(nearest)) > 3
     assert digest(pairs[3]) == digest(render_pair(2, 3, 64, split="invented"))
+
+
+@pytest.mark.parametrize("kind", STRUCTURAL_FAULTS)
+@pytest.mark.parametrize("build", [invented_texture, invented_part])
+def test_a_structural_fault_changes_a_few_elements_and_nothing_else(kind: str, build: Callable[..., Any]) -> None:
+    frame = make_frame(64)
+
+    def colours(seed: int, fault: Fault | None = None) -> Any:
+        rng = np.random.default_rng(seed)
+        made = build(rng, rng, frame, fault)
+        surface = made[0] if isinstance(made, tuple) else made
+        return surface.albedo, int(rng.integers(1 << 30))
+
+    shares = []
+    for seed in range(25):
+        (plain, after), (faulty, after_fault) = (
+            colours(seed),
+            colours(seed, Fault(kind, np.random.default_rng(seed))),
+        )
+        assert after == after_fault
+        shares.append(float((np.abs(plain - faulty).max(-1) > 0.05).mean()))
+    changed = [share for share in shares if share]
+    assert len(changed) >= 4
+    assert max(changed) < 0.35
+
+
+def test_one_of_too_few_elements_is_never_missing() -> None:
+    column = np.repeat(np.arange(8.0)[None], 8, axis=0)
+    fault = Fault("missing_part", np.random.default_rng(0))
+    assert not fault.of(column < 4, column).any()
+    gone = fault.of(column < 6, column)
+    assert gone.sum() == 8
+    assert len(set(column[gone])) == 1
+    assert column[gone][0] < 6

@@ -2,12 +2,17 @@
 
 What is learnt on a handful of categories is learnt about these: a detector then tells normal from abnormal on them
 and hardly on others. An invention is composed at random from outlines, zones, holes and repeated elements, in any
-material; its noun says no more than "part" or "textured surface".
+material; its noun says no more than "part" or "textured surface". Where elements repeat, one of them can be missing
+or out of place: faults of the item, not of its surface, which only the other elements tell.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
+from numpy.typing import NDArray
 
 from vlmad_core.datasets.synthetic.fields import (
     Array,
@@ -28,25 +33,74 @@ from vlmad_core.datasets.synthetic.surface import Surface, sheet
 _GENERIC_SHARE = 0.4
 """Share of inventions made of a random texture; the others are of a plain, machined or named material."""
 
+MISSING, MISALIGNED = "missing_part", "misaligned"
+STRUCTURAL_FAULTS = (MISSING, MISALIGNED)
+"""Faults that are made while an invention is built."""
+_LEAST_ELEMENTS = 5
+"""So many equal elements show that one of them is missing; fewer leave it open."""
 
-def invented_texture(look: Rng, inst: Rng, frame: Frame) -> Surface:
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of an element in every group of repeated elements.
+
+    Attributes:
+        kind: One of ``STRUCTURAL_FAULTS``.
+        chance: Draws which element; the invention's own chance is untouched, so that all else stays equal.
+    """
+
+    kind: str
+    chance: Rng
+
+    def of(self, elements: NDArray[np.bool_], *cell: Array) -> NDArray[np.bool_]:
+        """The cell of a random element.
+
+        Args:
+            elements: [size, size] where elements are.
+            cell: [size, size] each, numbers that together name the cell to which a pixel belongs.
+
+        Returns:
+            [size, size], true all over that cell; nowhere if too few elements are in the picture.
+        """
+        seen = np.stack([values[elements] for values in cell], axis=-1)
+        found = np.unique(seen, axis=0)
+        if len(found) < _LEAST_ELEMENTS:
+            return np.zeros_like(elements)
+        chosen = found[int(self.chance.integers(len(found)))]
+        return np.logical_and.reduce([values == number for values, number in zip(cell, chosen, strict=True)])
+
+    def shift(self) -> tuple[float, float]:
+        """How far a misaligned element is off, in its own half-widths."""
+        length, angle = float(self.chance.uniform(0.5, 1.2)), float(self.chance.uniform(0, 2 * np.pi))
+        return length * float(np.cos(angle)), length * float(np.sin(angle))
+
+
+def with_fault(fault: Fault) -> tuple[dict[str, Material], dict[str, Object]]:
+    """The builders of inventions, with a structural fault."""
+    return (
+        {name: partial(invented_texture, fault=fault) for name in INVENTED_TEXTURES},
+        {name: partial(invented_part, fault=fault) for name in INVENTED_PARTS},
+    )
+
+
+def invented_texture(look: Rng, inst: Rng, frame: Frame, fault: Fault | None = None) -> Surface:
     """A material, on two of three pictures interrupted by a regular pattern of a second one."""
     base = _any_material(look, inst, frame)
     if look.random() < 1 / 3:
         return base
-    return _overlay(base, _any_material(look, inst, frame), _pattern(look, inst, frame), look)
+    return _overlay(base, _any_material(look, inst, frame), _pattern(look, inst, frame, fault), look)
 
 
-def invented_part(look: Rng, inst: Rng, frame: Frame) -> tuple[Surface, Array]:
+def invented_part(look: Rng, inst: Rng, frame: Frame, fault: Fault | None = None) -> tuple[Surface, Array]:
     """A random outline with bores, filled with a material, zones of others, and repeated elements."""
     distance = _outline(look, frame)
     for _ in range(int(look.choice([0, 0, 1, 1, 2]))):
-        distance = np.maximum(distance, -_arrangement(look, frame, 0.03, 0.2))
+        distance = np.maximum(distance, -_arrangement(look, frame, 0.03, 0.2, fault))
     surface = _any_material(look, inst, frame)
     for _ in range(int(look.integers(0, 3))):
         surface = _overlay(surface, _any_material(look, inst, frame), inside(_zone(look, frame), frame), look)
     for _ in range(int(look.integers(0, 3))):
-        elements = inside(_arrangement(look, frame, 0.02, 0.12), frame)
+        elements = inside(_arrangement(look, frame, 0.02, 0.12, fault), frame)
         surface = _overlay(surface, _plain(look, inst, frame), elements, look)
     rounded = dome(distance, float(np.exp(look.uniform(np.log(0.03), np.log(0.5)))), float(look.uniform(0.02, 0.15)))
     bulge = float(look.choice([0.0, 0.0, look.uniform(0.05, 0.25)]))
@@ -135,17 +189,19 @@ def _zone(look: Rng, frame: Frame) -> Array:
     return _along(look, frame) - float(look.uniform(-0.4, 0.4))
 
 
-def _arrangement(look: Rng, frame: Frame, least: float, most: float) -> Array:
+def _arrangement(look: Rng, frame: Frame, least: float, most: float, fault: Fault | None) -> Array:
     """Signed distance to equal elements (discs, boxes, bars) on a circle, along a line, on a lattice, or just one."""
     size = float(np.exp(look.uniform(np.log(least), np.log(most))))
     shape, ratio = int(look.integers(3)), float(look.uniform(0.4, 2.5))
     kind = int(look.integers(4))
     x, y = frame.x, frame.y
+    cell: tuple[Array, ...] = ()
     if kind == 0:
         count = int(look.integers(2, 13))
         circle = float(look.uniform(0.2, 0.6))
         pitch = 2 * np.pi / count
-        angle = (np.arctan2(y, x) + float(look.uniform(0, pitch))) % pitch - pitch / 2
+        turned = np.arctan2(y, x) + float(look.uniform(0, pitch))
+        cell, angle = (np.floor(turned / pitch) % count,), turned % pitch - pitch / 2
         radius = np.hypot(x, y)
         x, y = radius * np.cos(angle) - circle, radius * np.sin(angle)
         size = min(size, 0.4 * circle * pitch)
@@ -161,13 +217,25 @@ def _arrangement(look: Rng, frame: Frame, least: float, most: float) -> Array:
         rows = reach if kind == 1 else 0
         offset = float(look.uniform(-0.4, 0.4)) if kind == 2 else 0.0
         y = y - offset - shift
-        x, y = x - column * pitch, y - np.clip(np.round(y / pitch), -rows, rows) * pitch
-    if shape == 0:
-        return np.hypot(x, y) - size
-    return sd_box(x, y, size * min(1.0, ratio), size * min(1.0, 1 / ratio), 0.3 * size * float(shape == 2))
+        row = np.clip(np.round(y / pitch), -rows, rows)
+        x, y, cell = x - column * pitch, y - row * pitch, (column, row)
+
+    def distance(x: Array, y: Array) -> Array:
+        if shape == 0:
+            return np.hypot(x, y) - size
+        return sd_box(x, y, size * min(1.0, ratio), size * min(1.0, 1 / ratio), 0.3 * size * float(shape == 2))
+
+    plain = distance(x, y)
+    if fault is None or not cell:
+        return plain
+    faulty = fault.of(plain < 0, *cell)
+    if fault.kind == MISSING:
+        return np.where(faulty, size, plain)
+    dx, dy = fault.shift()
+    return np.where(faulty, distance(x - dx * size, y - dy * size), plain)
 
 
-def _pattern(look: Rng, inst: Rng, frame: Frame) -> Array:
+def _pattern(look: Rng, inst: Rng, frame: Frame, fault: Fault | None) -> Array:
     """Where the second material of a texture shows, [size, size] in [0, 1]: stripes, tiles, dots, bars, a weave."""
     pitch = float(np.exp(look.uniform(np.log(0.1), np.log(0.7))))
     wobble = float(look.choice([0.0, 0.0, 0.05])) * noise(inst, frame.size, 4, 1.3)
@@ -177,16 +245,30 @@ def _pattern(look: Rng, inst: Rng, frame: Frame) -> Array:
     if kind == 0:
         return smoothstep(share + soft, share - soft, np.abs((x % 1.0) - 0.5) * 2)
     row = np.floor(y)
-    u = (x + float(look.choice([0.0, 0.5])) * row) % 1.0 - 0.5
-    v = y % 1.0 - 0.5
-    if kind == 1:
-        joint = 0.5 - 0.25 * share
-        return smoothstep(joint - soft, joint + soft, np.maximum(np.abs(u), np.abs(v)))
-    if kind == 2:
-        return smoothstep(share + soft, share - soft, np.hypot(u, v))
+    offset = float(look.choice([0.0, 0.5]))
+    column = np.floor(x + offset * row)
+    u, v = x + offset * row - column - 0.5, y - row - 0.5
     across = (np.floor(x) + row) % 2 == 0
-    long, wide = np.where(across, u, v), np.where(across, v, u)
-    return smoothstep(soft, -soft, np.maximum(np.abs(long) - 0.4, np.abs(wide) - 0.5 * share))
+
+    def cover(u: Array, v: Array) -> Array:
+        if kind == 1:
+            joint = 0.5 - 0.25 * share
+            return smoothstep(joint - soft, joint + soft, np.maximum(np.abs(u), np.abs(v)))
+        if kind == 2:
+            return smoothstep(share + soft, share - soft, np.hypot(u, v))
+        long, wide = np.where(across, u, v), np.where(across, v, u)
+        return smoothstep(soft, -soft, np.maximum(np.abs(long) - 0.4, np.abs(wide) - 0.5 * share))
+
+    plain = cover(u, v)
+    if fault is None:
+        return plain
+    # Of tiles, the joints are the second material; a missing tile is all joint.
+    empty = 1.0 if kind == 1 else 0.0
+    faulty = fault.of(np.abs(plain - empty) > 0.5, column, row)
+    if fault.kind == MISSING:
+        return np.where(faulty, empty, plain)
+    dx, dy = fault.shift()
+    return np.where(faulty, cover(u - 0.5 * share * dx, v - 0.5 * share * dy), plain)
 
 
 def _along(look: Rng, frame: Frame) -> Array:

@@ -45,6 +45,8 @@ DEFECT_PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "wear": ("wear", "a worn spot", "abrasion"),
         "discoloured": ("a discoloured area", "the wrong colour", "discolouration"),
         "broken": ("a broken part", "breakage", "a missing piece"),
+        "missing_part": ("a missing part", "something missing", "an empty place"),
+        "misaligned": ("a misaligned part", "a part out of place", "misalignment"),
     }
 )
 """Words for each defect type, to be read after "with"."""
@@ -59,7 +61,8 @@ class TrainingPair:
         abnormal: Damaged rendering under the same light, uint8 [size, size, 3]; its sensor noise is its own.
         mask: Where they differ visibly, bool [size, size].
         noun: What is shown, in natural words.
-        defect: One of ``VALIDATION_DEFECTS`` (a superset of ``TRAINING_DEFECTS``).
+        defect: One of ``VALIDATION_DEFECTS`` (a superset of ``TRAINING_DEFECTS``), or of inventions also one of
+            ``inventions.STRUCTURAL_FAULTS``.
     """
 
     normal: NDArray[np.uint8]

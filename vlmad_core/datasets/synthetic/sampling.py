@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,13 @@ import numpy as np
 from vlmad_core.datasets.synthetic.camera import draw_camera
 from vlmad_core.datasets.synthetic.defects import ALL_DEFECTS, TRAINING_DEFECTS, Defect
 from vlmad_core.datasets.synthetic.fields import Frame, Rng, colour, make_frame, noise
-from vlmad_core.datasets.synthetic.inventions import INVENTED_PARTS, INVENTED_TEXTURES
+from vlmad_core.datasets.synthetic.inventions import (
+    INVENTED_PARTS,
+    INVENTED_TEXTURES,
+    STRUCTURAL_FAULTS,
+    Fault,
+    with_fault,
+)
 from vlmad_core.datasets.synthetic.materials import TRAINING_MATERIALS, VALIDATION_MATERIALS, Material
 from vlmad_core.datasets.synthetic.objects import TRAINING_OBJECTS, VALIDATION_OBJECTS, Object
 from vlmad_core.datasets.synthetic.scene import Picture, take_pair
@@ -26,16 +33,18 @@ class Split:
         materials: Textures by noun.
         objects: Objects by noun.
         defects: Defect types by name.
+        structural: Names of faults that are made while an item is built.
     """
 
     materials: dict[str, Material]
     objects: dict[str, Object]
     defects: dict[str, Defect]
+    structural: tuple[str, ...] = ()
 
 
 SPLITS = {
     "train": Split(TRAINING_MATERIALS, TRAINING_OBJECTS, TRAINING_DEFECTS),
-    "invented": Split(INVENTED_TEXTURES, INVENTED_PARTS, ALL_DEFECTS),
+    "invented": Split(INVENTED_TEXTURES, INVENTED_PARTS, ALL_DEFECTS, STRUCTURAL_FAULTS),
     "validation": Split(VALIDATION_MATERIALS, VALIDATION_OBJECTS, ALL_DEFECTS),
 }
 """Training on named categories; training on items that are nothing in particular; categories held out."""
@@ -102,15 +111,20 @@ def draw_pair(rng: Rng, size: int, split: str = "train", attempts: int = 12) -> 
     # Half textures, half objects, however many of each there are.
     weights[: len(materials)] *= 0.5 / weights[: len(materials)].sum()
     weights[len(materials) :] *= 0.5 / weights[len(materials) :].sum()
-    types = list(defects)
+    types = [*defects, *SPLITS[split].structural]
     while True:
         name = names[int(rng.choice(len(names), p=weights))]
+        before = deepcopy(rng)
         surface, frame = draw_item(name, rng, size, materials, objects)
         light, camera = draw_light(rng), draw_camera(rng)
         for _ in range(attempts):
             defect = types[int(rng.integers(len(types)))]
             extent = float(np.exp(rng.uniform(np.log(0.09), np.log(0.5))))
-            damaged = defects[defect](surface, frame, rng, extent, float(rng.uniform(0.25, 1.0)))
+            strength = float(rng.uniform(0.25, 1.0))
+            if defect in defects:
+                damaged = defects[defect](surface, frame, rng, extent, strength)
+            else:
+                damaged, _ = draw_item(name, deepcopy(before), size, *with_fault(Fault(defect, rng)))
             pictures = take_pair(surface, damaged, light, camera, frame, rng)
             if pictures is not None:
                 kind = "texture" if name in materials else "object"
