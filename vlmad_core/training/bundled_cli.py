@@ -25,7 +25,6 @@ from vlmad_core.training.gates import measure_gates
 from vlmad_core.training.pair_bank import build_bank
 from vlmad_core.training.tokenizer import train_tokenizer
 from vlmad_core.training.view_bank import PatchTeacher, build_views
-from vlmad_core.training.words import WordRecipe, learn_words
 
 DEFAULT_FOLDER = Path("checkpoints/bundled")
 TRAINING_DATA = "vlmad-synthetic-training"
@@ -65,7 +64,6 @@ SMOKE_RECIPE = Recipe(
     free_per_step=2,
     warmup=2,
 )
-SMOKE_WORDS = WordRecipe(steps=4, pairs=32, pairs_per_step=8, warmup=2)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,14 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         default=(Recipe.distil_steps, Recipe.caption_steps, Recipe.refine_steps),
         metavar=("DISTIL", "CAPTIONS", "REFINE"),
-        help="optimiser steps of the first three phases",
-    )
-    parser.add_argument(
-        "--words",
-        type=int,
-        default=WordRecipe.steps,
-        metavar="STEPS",
-        help="optimiser steps of the last phase, in which the text tower learns anew; 0 leaves it out",
+        help="optimiser steps of the three phases",
     )
     parser.add_argument("--pairs", type=int, default=Collection.pairs, help="rendered pairs to train on")
     parser.add_argument("--generic", type=int, default=Collection.generic, help="generic pictures to train on")
@@ -116,9 +107,9 @@ def run(args: argparse.Namespace) -> int:
     """Train and report; the model folder is complete once ``training.json`` is there."""
     distil, captions, refine = args.steps
     recipe = Recipe(distil_steps=distil, caption_steps=captions, refine_steps=refine)
-    words, collection = WordRecipe(args.words), Collection(args.pairs, args.generic, args.described)
+    collection = Collection(args.pairs, args.generic, args.described)
     if args.smoke:
-        recipe, words, collection = SMOKE_RECIPE, SMOKE_WORDS, SMOKE
+        recipe, collection = SMOKE_RECIPE, SMOKE
     recipe = replace(recipe, seed=args.seed, anchor_weight=args.anchor)
     if args.start:
         recipe = replace(recipe, distil_steps=0, caption_steps=0)
@@ -126,7 +117,6 @@ def run(args: argparse.Namespace) -> int:
     report = train_bundled(
         args.out,
         recipe,
-        replace(words, seed=args.seed),
         collection,
         args.views_dir,
         views_seed,
@@ -147,7 +137,6 @@ def run(args: argparse.Namespace) -> int:
 def train_bundled(
     out: Path,
     recipe: Recipe,
-    words: WordRecipe,
     collection: Collection,
     views_folder: Path | None = None,
     views_seed: int = 0,
@@ -161,8 +150,7 @@ def train_bundled(
 
     Args:
         out: The model folder; checkpoints lie in it while training.
-        recipe: The recipe of all but the last phase.
-        words: That of the last, in which the text tower learns anew.
+        recipe: The recipe.
         collection: How many pictures of each kind.
         views_folder: Where training views are kept; ``out/views`` if None.
         views_seed: Seed of all pictures.
@@ -206,7 +194,6 @@ def train_bundled(
             save_model(new_model(tokenizer, recipe.seed), tokenizer, Path(untrained))
             trainer = Trainer(model, tokenizer, bank, DEFECT_PHRASES, recipe)
             _train(trainer, out / "checkpoint.pt", resume, progress)
-            learn_words(model, tokenizer, bank, DEFECT_PHRASES, words, _show(progress, "learning words", words.steps))
             save_model(model.eval(), tokenizer, out)
             trained = time.monotonic()
             gates = measure_gates(out, Path(untrained), held_out)
@@ -215,7 +202,6 @@ def train_bundled(
         "started_from": before,
         "teacher": {"name": TEACHER_NAME, "content_hash": teacher().content_hash, "data": "ImageNet-1k"},
         "recipe": asdict(recipe),
-        "words": asdict(words),
         "views": {
             "count": len(bank),
             "pairs": len(bank.pairs),
@@ -239,22 +225,17 @@ def _train(trainer: Trainer, checkpoint: Path, resume: bool, progress: Progress)
     if resume and checkpoint.is_file():
         trainer.load(checkpoint)
     steps = trainer.recipe.steps
-    report = _show(progress, "training", steps)
+    task = progress.add_task("training", total=steps, completed=trainer.step)
+
+    def report(step: int, losses: dict[str, float]) -> None:
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        progress.update(task, completed=step, description=f"training  {shown}")
+        if step % LOG_STEPS == 0 and not progress.console.is_terminal:
+            progress.console.print(f"step {step}/{steps}  {shown}")
+
     while trainer.step < steps:
         trainer.train(min(steps, trainer.step + CHECKPOINT_STEPS), report)
         trainer.save(checkpoint)
-
-
-def _show(progress: Progress, name: str, steps: int) -> Callable[[int, dict[str, float]], None]:
-    task = progress.add_task(name, total=steps)
-
-    def report(step: int, losses: dict[str, float]) -> None:
-        shown = "  ".join(f"{loss} {value:.3f}" for loss, value in losses.items())
-        progress.update(task, completed=step, description=f"{name}  {shown}")
-        if step % LOG_STEPS == 0 and not progress.console.is_terminal:
-            progress.console.print(f"{name}: step {step}/{steps}  {shown}")
-
-    return report
 
 
 def _progress() -> Progress:
