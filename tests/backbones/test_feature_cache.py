@@ -20,6 +20,7 @@ from vlmad_core.backbones.feature_cache import (
     default_folder,
     feature_key,
 )
+from vlmad_core.backbones.feature_files import StoredImage, read_file, to_bytes
 from vlmad_core.errors import BackboneError, DatasetError
 
 EVERYTHING = FeatureRequest(
@@ -230,6 +231,27 @@ def test_two_processes_share_a_folder(backbone, images, tmp_path, tiny_clip):
     features = cached_features(images, counting, request, cache)
     assert same(features, cached_features(images, backbone, request, FeatureCache(tmp_path / "plain")))
     assert not list((tmp_path / "cache").rglob(".tmp-*"))
+
+
+def test_a_file_replaced_while_it_is_read_is_not_damaged(tmp_path):
+    path, embedding = tmp_path / "entry.safetensors", torch.arange(64.0)[None]
+    for number, more in enumerate(({}, {"windows.2": torch.ones(1, 4000)})):
+        stored = StoredImage({"image_embedding": embedding, **more}, (2, 2), (8, 8))
+        (tmp_path / str(number)).write_bytes(to_bytes(stored))
+    path.write_bytes((tmp_path / "0").read_bytes())
+    code = (
+        "import sys; from pathlib import Path\n"
+        "folder = Path(sys.argv[1])\n"
+        "contents = [(folder / name).read_bytes() for name in '01']\n"
+        "for number in range(3000):\n"
+        "    (folder / 'new').write_bytes(contents[number % 2])\n"
+        "    (folder / 'new').replace(folder / 'entry.safetensors')\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as writer:
+        while writer.poll() is None:
+            stored = read_file(path, frozenset({"image_embedding"}))
+            assert torch.equal(stored.tensors["image_embedding"], embedding)
+    assert writer.returncode == 0
 
 
 def test_leftovers_of_killed_processes_are_cleared(backbone, images, tmp_path):

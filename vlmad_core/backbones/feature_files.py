@@ -108,6 +108,9 @@ def to_bytes(stored: StoredImage) -> bytes:
 def read_file(path: Path, names: frozenset[str] | None = None) -> StoredImage:
     """Map a file into memory and check what is asked for.
 
+    Safetensors opens a file twice, for its header and for its tensors. What another process renamed into its place
+    between the two looks like damage; so a file that is no longer the one it was is read again.
+
     Args:
         path: The file.
         names: Flat names that are wanted; the others are not read. None for all. Names that the file does not
@@ -117,8 +120,23 @@ def read_file(path: Path, names: frozenset[str] | None = None) -> StoredImage:
         FileNotFoundError: If there is none.
         DamagedFileError: If it is not whole.
     """
-    if not path.is_file():
-        raise FileNotFoundError(path)
+    while path.is_file():
+        before = _identity(path)
+        try:
+            return _mapped(path, names)
+        except DamagedFileError:
+            if _identity(path) == before:
+                raise
+    raise FileNotFoundError(path)
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    """What is another one once something else was renamed into a file's place."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _mapped(path: Path, names: frozenset[str] | None) -> StoredImage:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["vlmad"])
@@ -132,8 +150,8 @@ def read_file(path: Path, names: frozenset[str] | None = None) -> StoredImage:
         height, width = facts["size"]
         return StoredImage(tensors, (int(rows), int(columns)), (int(height), int(width)))
     except FileNotFoundError:
-        raise  # removed by another process between the two lines
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise  # removed by another process just now
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(f"{type(error).__name__}: {error}") from error
 
 
@@ -142,7 +160,7 @@ def stored_names(path: Path) -> frozenset[str]:
     try:
         with safe_open(path, framework="pt") as file:
             held: list[str] = list(file.keys())
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, RuntimeError):
         return frozenset()
     return frozenset(name for name in held if not name.endswith(LENGTH_SUFFIX))
 
