@@ -75,10 +75,10 @@ class Recipe:
         seed: Of initialisation, batches and captions.
     """
 
-    distil_steps: int = 1408
-    caption_steps: int = 1600
-    refine_steps: int = 2400
-    first_pairs: int = 6_144
+    distil_steps: int = 1000
+    caption_steps: int = 1000
+    refine_steps: int = 2100
+    first_pairs: int = 5_120
     views_per_step: int = 16
     pairs_per_step: int = 11
     described_per_step: int = 7
