@@ -215,37 +215,40 @@ def pin_connector(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> tuple[
     return sheet(frame, tint, blur(height, 0.5), 0.12, metal), inside(distance, frame)
 
 
-def cable_section(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> tuple[Surface, Array]:
-    """Cut face of a four-core cable; ``missing_part`` lacks strands, ``misaligned`` has a core off its place."""
+def brush_head(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> tuple[Surface, Array]:
+    """Head of a brush seen from its bristles: tufts in rows on an oval plate.
+
+    ``missing_part`` lacks one to three tufts side by side, ``misaligned`` has one bent aside.
+    """
     n = frame.size
     chance = inst.spawn(1)[0]
-    radius = np.hypot(frame.x, frame.y)
-    distance = radius - 0.82 + 0.008 * noise(inst, n, 2, 1.4)
-    tint = np.broadcast_to(_rgb(0.16, 0.16, 0.18), (n, n, 3)) * (1 + 0.08 * noise(inst, n, 40, 0.6))[..., None]
-    filler = smoothstep(0.68, 0.66, radius)
-    tint = mix(tint, np.broadcast_to(_rgb(0.5, 0.49, 0.46), tint.shape), filler)
-    height, metal = _cap(distance, 0.08, 0.06), np.zeros_like(distance)
-    insulation = ((0.5, 0.24, 0.12), (0.12, 0.2, 0.5), (0.06, 0.06, 0.06), (0.45, 0.5, 0.12))
-    victim = int(chance.integers(4))
-    lost = {int(v) for v in chance.choice(19, int(chance.integers(4, 9)), replace=False)}
-    heading = float(chance.uniform(0, 2 * np.pi))
-    for k, rgb in enumerate(insulation):
-        a = np.pi / 4 + k * np.pi / 2
-        cx, cy = 0.385 * np.cos(a) + float(inst.normal(0, 0.008)), 0.385 * np.sin(a) + float(inst.normal(0, 0.008))
-        twist = float(inst.uniform(0, np.pi / 3))
+    plate = sd_box(frame.x, frame.y, 0.86, 0.56, 0.5)
+    tint = _rgb(0.66, 0.66, 0.62) * (1 + 0.03 * noise(inst, n, 20, 0.8))[..., None]
+    height = _cap(plate, 0.08, 0.06)
+    rows, columns = np.divmod(np.arange(35), 7)
+    places = np.stack([0.2 * (columns - 3 + 0.5 * (rows % 2)), 0.19 * (rows - 2)], 1)
+    places = places[sd_box(places[:, 0], places[:, 1], 0.76, 0.48, 0.42) < 0]
+    victim = int(chance.integers(len(places)))
+    nearest = np.argsort(np.hypot(*(places - places[victim]).T))
+    lost = set(nearest[: int(chance.integers(1, 4))]) if fault == "missing_part" else set()
+    heading, push = float(chance.uniform(0, 2 * np.pi)), float(chance.uniform(0.07, 0.12))
+    tips = noise(inst, n, 60, 0.45)
+    for k, (cx, cy) in enumerate(places):
+        px, py = (frame.x - cx - float(inst.normal(0, 0.006)), frame.y - cy - float(inst.normal(0, 0.006)))
+        radius = 0.078 * float(inst.normal(1, 0.04))
+        wobble = 0.006 * noise(inst, n, 14, 0.9)
+        tone = float(inst.normal(1, 0.05))
+        hole = inside(np.hypot(px, py) - 0.05, frame)
+        tint, height = tint * (1 - 0.8 * hole)[..., None], height - 0.05 * hole
+        if k in lost:
+            continue
         if k == victim and fault == "misaligned":
-            cx, cy = cx + 0.1 * np.cos(heading), cy + 0.1 * np.sin(heading)
-        px, py = frame.x - cx, frame.y - cy
-        sleeve = inside(np.hypot(px, py) - 0.255, frame)
-        tint = mix(tint, np.broadcast_to(_rgb(*rgb), tint.shape), sleeve)
-        tint = mix(tint, np.broadcast_to(_rgb(0.12, 0.07, 0.05), tint.shape), inside(np.hypot(px, py) - 0.185, frame))
-        spots = [(0.0, 0.0)] + [(r, twist + j * 2 * np.pi / m) for r, m in ((0.07, 6), (0.14, 12)) for j in range(m)]
-        for j, (r, b) in enumerate(spots):
-            if k == victim and fault == "missing_part" and j in lost:
-                continue
-            off = np.hypot(px - r * np.cos(b), py - r * np.sin(b)) / 0.033
-            strand = inside((off - 1) * 0.033, frame)
-            tint = mix(tint, np.broadcast_to(_rgb(0.7, 0.4, 0.24), tint.shape), strand)
-            height = np.maximum(height, 0.05 * np.sqrt(np.clip(1 - off**2, 0, 1)))
-            metal = np.maximum(metal, 0.7 * strand)
-    return sheet(frame, tint, blur(height, 0.5), 0.08, metal), inside(distance, frame)
+            px, py = px - push * np.cos(heading), py - push * np.sin(heading)
+        distance = np.hypot(px, py) + wobble - radius
+        tuft = inside(distance, frame)
+        rim = abs(cy) > 0.3 or abs(cx) > 0.5
+        nylon = (_rgb(0.1, 0.34, 0.5) if rim else _rgb(0.7, 0.72, 0.7)) * tone
+        strands = nylon * (0.8 + 0.14 * tips + 0.4 * smoothstep(0.0, -0.05, distance))[..., None]
+        tint = mix(tint, np.clip(strands, 0.01, 0.95), tuft)
+        height = np.where(tuft > 0.5, 0.14 + 0.01 * tips + _cap(distance, 0.04, 0.03), height)
+    return sheet(frame, tint, blur(height.astype(np.float32), 0.5), 0.08), inside(plate, frame)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlmad_core.datasets.synthetic.fields import Array, Frame, Rng, blur, cells, colour, mix, noise, smoothstep
+from vlmad_core.datasets.synthetic.fields import Array, Frame, Rng, blur, cells, inside, mix, noise, sd_box, smoothstep
 from vlmad_core.datasets.synthetic.surface import Surface, sheet
 
 
@@ -124,20 +124,32 @@ def cardboard(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> Surface:
     return sheet(frame, base * shade[..., None], 0.006 * flute + 0.0008 * fibres, 0.02)
 
 
-def tread_plate(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> Surface:
-    """Steel floor plate with raised lozenges in alternating directions."""
+def mosaic(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> Surface:
+    """Wall mosaic of small glazed tiles in a bed of grout; ``missing_part`` lacks a few that hang together."""
     n = frame.size
-    pitch = 0.27
-    height = np.zeros_like(frame.x)
-    for turn, shift in ((np.pi / 4, 0.0), (-np.pi / 4, 0.5)):
-        gx, gy = frame.x / pitch + shift, frame.y / pitch + shift
-        lx, ly = (gx - np.round(gx)) * pitch, (gy - np.round(gy)) * pitch
-        c, s = np.cos(turn), np.sin(turn)
-        along, across = c * lx + s * ly, c * ly - s * lx
-        body = 1 - (along / 0.115) ** 2 - (across / 0.034) ** 2
-        height = np.maximum(height, 0.03 * np.sqrt(np.clip(body, 0, 1)))
-    rolled = noise(inst, n, 40, 0.6, 10, 0.2)
-    soiled = np.clip(0.12 * noise(inst, n, 5, 0.9), -0.3, 0.3)
-    base = colour(look, (0.55, 0.6), (0.03, 0.06), (0.42, 0.5))
-    tint = base * (1 + 0.06 * rolled + soiled + 4.0 * height)[..., None]
-    return sheet(frame, tint, height + 0.0012 * rolled, 0.2, 0.6)
+    chance = inst.spawn(1)[0]
+    pitch = 0.25
+    column, row = np.round(frame.x / pitch).astype(int), np.round(frame.y / pitch).astype(int)
+    side = 64  # tiles that are told apart along each axis; a picture shows fewer
+    place = (row % side) * side + column % side
+    slip = inst.normal(0, 0.006, (2, side * side))[:, place]
+    turn = inst.normal(0, 0.035, side * side)[place]
+    lean = inst.normal(0, 0.05, (2, side * side))[:, place]
+    x, y = frame.x - column * pitch - slip[0], frame.y - row * pitch - slip[1]
+    x, y = x + turn * y, y - turn * x
+    edge = sd_box(x, y, 0.109, 0.109, 0.02)
+    tile = inside(edge, frame)
+    if fault == "missing_part":
+        # Near the middle of the picture; tiles come off together, so often a neighbour went too.
+        at = tuple(chance.integers(n // 3, 2 * n // 3, 2))
+        down, across = row - row[at], column - column[at]
+        more_down, more_across = chance.integers(0, 2, 2)
+        tile = tile * ~((down >= 0) & (down <= more_down) & (across >= 0) & (across <= more_across))
+    kind = inst.choice(3, side * side, p=(0.4, 0.35, 0.25))[place]
+    tone = inst.normal(1, 0.06, side * side)[place] + 0.05 * noise(inst, n, 9, 1.0) + 0.04 * noise(inst, n, 50, 0.5)
+    sand = 1 + 0.1 * noise(inst, n, 45, 0.5) + 0.05 * noise(inst, n, 5, 1.0)
+    glazes = np.array([[0.1, 0.22, 0.34], [0.16, 0.32, 0.42], [0.3, 0.42, 0.45]], np.float32)
+    glaze, mortar = glazes[kind] * tone[..., None], np.array([0.56, 0.54, 0.5], np.float32) * sand[..., None]
+    pillow = 0.03 * smoothstep(0.0, -0.03, edge) + lean[0] * x + lean[1] * y
+    height = np.where(tile > 0.5, pillow, -0.02 + 0.002 * noise(inst, n, 40, 0.6))
+    return sheet(frame, mix(mortar, glaze, tile), blur(height.astype(np.float32), 0.6), 0.05 + 0.4 * tile)

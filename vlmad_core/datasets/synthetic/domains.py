@@ -158,8 +158,8 @@ BUNDLED_B = Domain(
                  bundled_textures.granite, strength=(0.4, 1.0)),
         Category("cardboard", "texture", ("cut", "dent", "wear", "fibre"), _RAKING, _LINE, bundled_textures.cardboard,
                  strength=(0.2, 0.8)),
-        Category("tread_plate", "texture", ("corrosion", "scratch", "dent", "wear"), _RAKING, _GREY,
-                 bundled_textures.tread_plate, extent=(0.15, 0.4), strength=(0.4, 1.0), reserved=True),
+        Category("mosaic", "texture", ("missing_part", "crack", "chip", "stain"), _RAKING, _LINE,
+                 bundled_textures.mosaic, extent=(0.15, 0.4), strength=(0.3, 0.95), reserved=True),
         Category("ball_bearing", "object", ("corrosion", "scratch", "missing_part", "contamination"), _RING,
                  replace(_LINE, exposure=0.75), item=bundled_objects.ball_bearing,
                  ground=(0.03, 0.03, 0.035), pose=Pose(free=True)),
@@ -167,8 +167,8 @@ BUNDLED_B = Domain(
                  item=bundled_objects.almond, ground=(0.03, 0.03, 0.03), pose=Pose(free=True, scale=0.04)),
         Category("pin_connector", "object", ("misaligned", "missing_part", "crack", "fibre"), _RING, _LINE,
                  item=bundled_objects.pin_connector, ground=(0.06, 0.1, 0.08), pose=Pose(turn=0.04)),
-        Category("cable_section", "object", ("cut", "missing_part", "misaligned", "contamination"), _RING, _LINE,
-                 item=bundled_objects.cable_section, ground=(0.05, 0.05, 0.05), pose=Pose(turn=0.1), reserved=True),
+        Category("brush_head", "object", ("missing_part", "misaligned", "contamination", "burn"), _RING, _LINE,
+                 item=bundled_objects.brush_head, ground=(0.05, 0.05, 0.05), pose=Pose(turn=0.1), reserved=True),
     ),
 )  # fmt: skip
 DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (BUNDLED_A, BUNDLED_B)}
