@@ -229,7 +229,8 @@ def brush_head(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> tuple[Sur
     places = np.stack([0.2 * (columns - 3 + 0.5 * (rows % 2)), 0.19 * (rows - 2)], 1)
     places = places[sd_box(places[:, 0], places[:, 1], 0.76, 0.48, 0.42) < 0]
     victim = int(chance.integers(len(places)))
-    nearest = np.argsort(np.hypot(*(places - places[victim]).T))
+    distances = np.hypot(*(places - places[victim]).T).round(6)  # equal ones stay in order on any machine
+    nearest = np.argsort(distances, kind="stable")
     lost = set(nearest[: int(chance.integers(1, 4))]) if fault == "missing_part" else set()
     heading, push = float(chance.uniform(0, 2 * np.pi)), float(chance.uniform(0.07, 0.12))
     tips = noise(inst, n, 60, 0.45)
