@@ -131,7 +131,7 @@ def read_file(path: Path, names: frozenset[str] | None = None) -> StoredImage:
 
 
 def _identity(path: Path) -> tuple[int, int, int]:
-    """What is another one once something else was renamed into a file's place."""
+    """Inode, size and time of change: together they tell a file from one renamed into its place."""
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
 

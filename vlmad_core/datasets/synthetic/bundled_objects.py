@@ -235,7 +235,7 @@ def brush_head(look: Rng, inst: Rng, frame: Frame, fault: str = "") -> tuple[Sur
     heading, push = float(chance.uniform(0, 2 * np.pi)), float(chance.uniform(0.07, 0.12))
     tips = noise(inst, n, 60, 0.45)
     for k, (cx, cy) in enumerate(places):
-        px, py = (frame.x - cx - float(inst.normal(0, 0.006)), frame.y - cy - float(inst.normal(0, 0.006)))
+        px, py = frame.x - cx - float(inst.normal(0, 0.006)), frame.y - cy - float(inst.normal(0, 0.006))
         radius = 0.078 * float(inst.normal(1, 0.04))
         wobble = 0.006 * noise(inst, n, 14, 0.9)
         tone = float(inst.normal(1, 0.05))
