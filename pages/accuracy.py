@@ -5,12 +5,12 @@ import streamlit as st
 
 from pages._shared import data, frame, selection
 from pages._shared.threshold import choose_threshold
+from vlmad_core.analysis.comparison import Line
+from vlmad_core.analysis.slices import calibrations
+from vlmad_core.analysis.verdicts import confusion, counts, image_thresholds, judge
 from vlmad_core.figures.calibration import NamedReliability, reliability_figure
 from vlmad_core.figures.curves import curve_figure, curves_csv, score_histogram
 from vlmad_core.figures.grid import category_label
-from vlmad_core.results.comparison import Line
-from vlmad_core.results.slices import calibrations
-from vlmad_core.results.verdicts import confusion, counts, image_thresholds, judge
 
 WHAT_SCORES_ARE = (
     "**These scores are not probabilities.** They put images in an order: similarities to prompts or distances to "

@@ -3,10 +3,10 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._shared import data, frame, selection
+from vlmad_core.analysis.comparison import differences, with_means
+from vlmad_core.analysis.tables import wide_cells
 from vlmad_core.figures.grid import SELECTION, category_grid, category_label
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.comparison import differences, with_means
-from vlmad_core.results.tables import wide_cells
 
 NONE = "none"
 VIEWS = {"grid": "Grid", "table": "Table"}

@@ -4,12 +4,12 @@ import streamlit as st
 
 from pages._shared import data, demos, filters, frame, image_panel, judging, selection, taking_along
 from pages._shared.threshold import Chosen, choose_name, choose_threshold
+from vlmad_core.analysis.agreement import pairs, shared_by
+from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.verdicts import VERDICT_LABELS, StoredThreshold, counts, image_thresholds, ranked
 from vlmad_core.figures.agreement import SELECTION, pair_grid
 from vlmad_core.figures.curves import score_histogram
 from vlmad_core.figures.grid import category_label
-from vlmad_core.results.agreement import pairs, shared_by
-from vlmad_core.results.comparison import Comparison, Line
-from vlmad_core.results.verdicts import VERDICT_LABELS, StoredThreshold, counts, image_thresholds, ranked
 
 PER_PAGE = 12
 ALL = "all"

@@ -3,9 +3,9 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._shared import data, frame, selection, standings
+from vlmad_core.analysis.ranks import named
+from vlmad_core.analysis.tables import csv_text, latex_table
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.ranks import named
-from vlmad_core.results.tables import csv_text, latex_table
 
 ALL = "all"
 MEAN = "mean"

@@ -4,8 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import answers, data, frame
+from vlmad_core.analysis.ranks import named
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.ranks import named
 
 HEADLINE = ("image_auroc", "aupro_30", "pixel_auroc")
 

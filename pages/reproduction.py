@@ -4,10 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import data, frame, selection
-from vlmad_core.figures.reproduction import method_order, reproduction_figure, story_figure
-from vlmad_core.metrics import METRICS
-from vlmad_core.results.reported import METRIC_NAMES, REPORTED, conflicts, load_reported, load_sources
-from vlmad_core.results.reproduction import (
+from vlmad_core.analysis.reported import METRIC_NAMES, REPORTED, conflicts, load_reported, load_sources
+from vlmad_core.analysis.reproduction import (
     HERE,
     PAPER,
     PUBLIC,
@@ -18,6 +16,8 @@ from vlmad_core.results.reproduction import (
     reproduction_table,
     story,
 )
+from vlmad_core.figures.reproduction import method_order, reproduction_figure, story_figure
+from vlmad_core.metrics import METRICS
 
 DATASETS = {"mvtec_ad": "MVTec AD", "visa": "VisA"}
 WHO = {PAPER: "paper", PUBLIC: "others", HERE: "this program"}

@@ -6,10 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import answers, data, frame, selection
-from vlmad_core.results.conditions import ranked_together
-from vlmad_core.results.contamination import run_contamination
-from vlmad_core.results.notes import SEEN
-from vlmad_core.results.protocols import flat, protocol_differences, runs_table
+from vlmad_core.analysis.conditions import ranked_together
+from vlmad_core.analysis.contamination import run_contamination
+from vlmad_core.analysis.notes import SEEN
+from vlmad_core.analysis.protocols import flat, protocol_differences, runs_table
 
 KINDS = {
     "newer_schema": "written by a newer version",

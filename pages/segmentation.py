@@ -4,13 +4,13 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import data, frame, image_panel, pictures, selection
+from vlmad_core.analysis.comparison import Line
+from vlmad_core.analysis.slices import RECALL_LABELS, recalls_known, region_recall
 from vlmad_core.figures.bars import recall_bars
 from vlmad_core.figures.curves import curve_figure, curves_csv
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import OPACITY
-from vlmad_core.results.comparison import Line
-from vlmad_core.results.slices import RECALL_LABELS, recalls_known, region_recall
-from vlmad_core.results.store import Missing
+from vlmad_core.store.reader import Missing
 
 PER_PAGE = 10
 ALL = "all"

@@ -3,9 +3,9 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._shared import data, frame, references, selection
+from vlmad_core.analysis.ranks import line_names, named
 from vlmad_core.figures.bars import shots_figure
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.ranks import line_names, named
 
 frame.begin("shots")
 one = frame.comparison()

@@ -3,9 +3,9 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._shared import data, frame, selection
+from vlmad_core.analysis.transfer import NOTHING, cells_frame, fill_commands, trained_methods, transfer_cells
 from vlmad_core.figures.transfer import transfer_chart
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.transfer import NOTHING, cells_frame, fill_commands, trained_methods, transfer_cells
 
 frame.begin("transfer")
 one = frame.comparison()

@@ -71,7 +71,7 @@ def write_made_up_store(
     Returns:
         ``path``.
     """
-    from vlmad_core.results.writer import record_failure, start_run, write_unit
+    from vlmad_core.store.writer import record_failure, start_run, write_unit
 
     path.mkdir(parents=True, exist_ok=True)
     for dataset in datasets:
@@ -96,8 +96,8 @@ def write_made_up_store(
 
 
 def _record(dataset: str, method: str, shots: int, seed: int, backbone: str, mode: str) -> Any:
-    from vlmad_core.results import layout
-    from vlmad_core.results.schema import Protocol, Provenance, RunKey, RunRecord
+    from vlmad_core.store import layout
+    from vlmad_core.store.schema import Protocol, Provenance, RunKey, RunRecord
 
     titles = {"clip_ac": "CLIP-AC", "winclip": "WinCLIP+" if shots else "WinCLIP"}
     key = RunKey(dataset, method, "canonical", shots, seed, backbone)
@@ -146,7 +146,7 @@ def _ids(category: str, images: int) -> list[tuple[str, int, str]]:
 
 
 def _thumbnails(path: Path, dataset: str, category: str, images: int) -> str:
-    from vlmad_core.results.writer import write_thumbnails
+    from vlmad_core.store.writer import write_thumbnails
 
     rows = []
     for index, (image_id, label, _) in enumerate(_ids(category, images)):
@@ -177,7 +177,7 @@ def _contents(
     rng: np.random.Generator, category: str, method: str, images: int, masks: bool, thumbnails: str | None
 ) -> Any:
     from vlmad_core.methods.predictions import MapRule
-    from vlmad_core.results.writer import UnitContents
+    from vlmad_core.store.writer import UnitContents
 
     listed = _ids(category, images)
     labels = np.array([label for _, label, _ in listed])

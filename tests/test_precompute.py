@@ -17,7 +17,7 @@ import pytest
 
 from vlmad_core.cli import main
 from vlmad_core.prompts import load_ensemble, save_ensemble
-from vlmad_core.results.store import open_store
+from vlmad_core.store.reader import open_store
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,7 +55,7 @@ def start(words: list[str]) -> subprocess.Popen[str]:
 
 FORKS = """
 import json, os, sys
-import vlmad_core.benchmark.runner, vlmad_core.precompute, vlmad_core.results.aggregate
+import vlmad_core.engine.runner, vlmad_core.precompute, vlmad_core.analysis.aggregate
 from vlmad_core.cli import main
 for line in sys.stdin:
     order = json.loads(line)

@@ -111,7 +111,7 @@ def check_processor() -> list[Finding]:
     """Cores, instructions, and which precision is quick here."""
     import torch
 
-    from vlmad_core.benchmark.provenance import hardware
+    from vlmad_core.engine.provenance import hardware
 
     facts = hardware()
     features = set(facts["features"])
@@ -134,7 +134,7 @@ def check_processor() -> list[Finding]:
 
 def check_memory() -> list[Finding]:
     """Memory that is free now."""
-    from vlmad_core.benchmark.provenance import available_memory, hardware
+    from vlmad_core.engine.provenance import available_memory, hardware
 
     free = available_memory()
     if free is None:
@@ -236,7 +236,7 @@ def check_data() -> list[Finding]:
 
 def check_stores(paths: list[Path]) -> list[Finding]:
     """What the results folders hold, and what is wrong in them."""
-    from vlmad_core.results.store import open_store
+    from vlmad_core.store.reader import open_store
 
     findings = []
     for path in paths:

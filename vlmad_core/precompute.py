@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from vlmad_core.backbones.feature_files import STORAGES
-from vlmad_core.benchmark.options import (
+from vlmad_core.engine.options import (
     KEEP_GRIDS,
     MODES,
     PRECISIONS,
@@ -162,19 +162,19 @@ def run(args: argparse.Namespace) -> int:
 
     use_plugins(args.plugin)
     options = options_of(args)
-    from vlmad_core.benchmark.plan import build_plan, store_path
+    from vlmad_core.engine.plan import build_plan, store_path
 
     command = "python -m vlmad_core precompute " + shlex.join(getattr(args, "command_line", []))
     plan = build_plan(options, command=command.strip())
     if args.dry_run:
-        from vlmad_core.benchmark.estimate import estimate
+        from vlmad_core.engine.estimate import estimate
 
         report = estimate(plan)
         print(json.dumps(report.to_json(), indent=1) if args.json else report.text())
         return 0
-    from vlmad_core.benchmark.jobs import jobs_of
-    from vlmad_core.benchmark.progress import Reporter
-    from vlmad_core.benchmark.runner import run_plan
+    from vlmad_core.engine.jobs import jobs_of
+    from vlmad_core.engine.progress import Reporter
+    from vlmad_core.engine.runner import run_plan
 
     store_path(options.store)
     total = sum(len(job.samples) for job in jobs_of(plan))
@@ -282,9 +282,9 @@ def _outcome(plan: Any, summary: Any) -> dict[str, Any]:
 
 def _means(plan: Any) -> list[dict[str, Any]]:
     """Means over the planned categories of each run, as far as they are there."""
-    from vlmad_core.benchmark.jobs import jobs_of
-    from vlmad_core.results.aggregate import leaderboard
-    from vlmad_core.results.store import open_store
+    from vlmad_core.analysis.aggregate import leaderboard
+    from vlmad_core.engine.jobs import jobs_of
+    from vlmad_core.store.reader import open_store
 
     try:
         store = open_store(plan.options.store)

@@ -8,11 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import data, frame, pictures, selection
-from vlmad_core.figures.grid import category_label
-from vlmad_core.metrics import METRICS
-from vlmad_core.results.comparison import Comparison
-from vlmad_core.results.groups import line_key
-from vlmad_core.results.highlights import (
+from vlmad_core.analysis.comparison import Comparison
+from vlmad_core.analysis.groups import line_key
+from vlmad_core.analysis.highlights import (
     Best,
     best_line,
     clearest_misses,
@@ -22,7 +20,9 @@ from vlmad_core.results.highlights import (
     trust,
     weakest_category,
 )
-from vlmad_core.results.ranks import KEY, named
+from vlmad_core.analysis.ranks import KEY, named
+from vlmad_core.figures.grid import category_label
+from vlmad_core.metrics import METRICS
 
 SEEN = {
     "no": ":green-badge[:material/verified: not seen in training]",

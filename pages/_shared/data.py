@@ -13,21 +13,21 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from vlmad_core.analysis.aggregate import leaderboard
+from vlmad_core.analysis.comparison import Comparison, Line, comparisons
+from vlmad_core.analysis.comparison import cells as measured_cells
+from vlmad_core.analysis.groups import Groups, LineKey, line_key
+from vlmad_core.analysis.groups import groups as grouped
+from vlmad_core.analysis.kinds import category_kinds
+from vlmad_core.analysis.notes import LineNotes, line_notes
+from vlmad_core.analysis.ranks import line_names, titled
+from vlmad_core.analysis.reported import load_reported
+from vlmad_core.analysis.speed import cost_table
+from vlmad_core.analysis.transfer import setting
 from vlmad_core.figures import layout
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
-from vlmad_core.results.aggregate import leaderboard
-from vlmad_core.results.comparison import Comparison, Line, comparisons
-from vlmad_core.results.comparison import cells as measured_cells
-from vlmad_core.results.groups import Groups, LineKey, line_key
-from vlmad_core.results.groups import groups as grouped
-from vlmad_core.results.kinds import category_kinds
-from vlmad_core.results.notes import LineNotes, line_notes
-from vlmad_core.results.ranks import line_names, titled
-from vlmad_core.results.reported import load_reported
-from vlmad_core.results.speed import cost_table
-from vlmad_core.results.store import Missing, Store, open_stores, store_signature
-from vlmad_core.results.transfer import setting
+from vlmad_core.store.reader import Missing, Store, open_stores, store_signature
 
 CHECKOUT = Path(__file__).parents[2]
 SCALE_SIZE = (64, 64)
@@ -216,7 +216,7 @@ def _cells(
 
 
 def cells(lines: Sequence[Line], metric: str) -> pd.DataFrame:
-    """A metric for each category and line, as ``vlmad_core.results.comparison.cells`` gives it."""
+    """A metric for each category and line, as ``vlmad_core.analysis.comparison.cells`` gives it."""
     roots = store_roots()
     keys = tuple(f"{line.id} {run.id}" for line in lines for run in line.runs)
     return _cells(roots, signature(roots), keys, metric, lines)

@@ -8,8 +8,8 @@ from pages._shared import data, pictures, selection
 from pages._shared.live_cards import BADGES, KINDS
 from pages._shared.pictures import Tile
 from vlmad_core.errors import StoreError
-from vlmad_core.results.annotations import Demo, read_demos, remove_demo
-from vlmad_core.results.store import Missing
+from vlmad_core.store.annotations import Demo, read_demos, remove_demo
+from vlmad_core.store.reader import Missing
 
 PER_PAGE = 12
 

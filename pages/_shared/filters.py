@@ -9,12 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import selection
+from vlmad_core.analysis.agreement import ANY, COMPANY_LABELS, keep_company
+from vlmad_core.analysis.failures import areas_of, narrow
+from vlmad_core.analysis.verdicts import counts
 from vlmad_core.figures.agreement import SELECTION
 from vlmad_core.figures.grid import category_label
-from vlmad_core.results.agreement import ANY, COMPANY_LABELS, keep_company
-from vlmad_core.results.annotations import Annotation
-from vlmad_core.results.failures import areas_of, narrow
-from vlmad_core.results.verdicts import counts
+from vlmad_core.store.annotations import Annotation
 
 LISTS = {
     "missed": ("Missed defects", ":material/visibility_off:"),

@@ -12,9 +12,9 @@ from typing import Any
 import streamlit as st
 
 from pages._shared import data, selection
+from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.kinds import KINDS, of_kind
 from vlmad_core.figures.grid import category_label
-from vlmad_core.results.comparison import Comparison, Line
-from vlmad_core.results.kinds import KINDS, of_kind
 
 ALL = "all"
 PRECOMPUTE = (

@@ -10,13 +10,13 @@ import streamlit as st
 
 from pages._shared import data, notes, pictures, reasons, selection
 from pages._shared.pictures import Tile
+from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.verdicts import VERDICT_LABELS, image_thresholds
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import OPACITY
 from vlmad_core.figures.scale import ColourScale
-from vlmad_core.results.annotations import Annotation
-from vlmad_core.results.comparison import Comparison, Line
-from vlmad_core.results.store import Missing
-from vlmad_core.results.verdicts import VERDICT_LABELS, image_thresholds
+from vlmad_core.store.annotations import Annotation
+from vlmad_core.store.reader import Missing
 
 BADGES = {"missed": "red", "false_alarm": "orange", "found": "green", "passed": "green"}
 SCALE_HELP = (

@@ -9,10 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import data
-from vlmad_core.results.agreement import judge_others
-from vlmad_core.results.annotations import Annotation, Found, annotations_signature, read_annotations
-from vlmad_core.results.comparison import Comparison, Line
-from vlmad_core.results.failures import judge_line
+from vlmad_core.analysis.agreement import judge_others
+from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.failures import judge_line
+from vlmad_core.store.annotations import Annotation, Found, annotations_signature, read_annotations
 
 
 def judged(line: Line, categories: Sequence[str], name: str | None, value: float | None) -> pd.DataFrame:

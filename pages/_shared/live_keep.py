@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vlmad_core.live.drawing import Drawn, Look
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
-    from vlmad_core.results.annotations import Demo
+    from vlmad_core.store.annotations import Demo
 
 
 def result_of(task: live.Task, opinions: Sequence[Opinion]) -> ImageResult:
@@ -39,7 +39,7 @@ def judged_of(task: live.Task, opinions: Sequence[Opinion]) -> Judged:
 
 def offer_downloads(task: live.Task, opinions: Sequence[Opinion], look: Look) -> None:
     """Buttons for all downloads; each file is made when its button is pressed."""
-    from vlmad_core.live.command import file_stem
+    from vlmad_core.live.cli import file_stem
 
     stem = file_stem(task.picture.name)
     with st.popover("Download", icon=":material/download:"):
@@ -76,7 +76,7 @@ def offer_saving(task: live.Task, opinions: Sequence[Opinion], drawn: Drawn) -> 
 
 def _save(task: live.Task, opinions: Sequence[Opinion], drawn: Drawn, title: str, note: str) -> Demo:
     from vlmad_core.live.saved import IMAGE_FILE, map_file, overlay_file
-    from vlmad_core.results.annotations import save_demo
+    from vlmad_core.store.annotations import save_demo
 
     content = judged_of(task, opinions).to_json()
     extra = {"note": note, "known": task.known, "scale": drawn.kind, "category": task.panel.category}

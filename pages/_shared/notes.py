@@ -8,9 +8,9 @@ from typing import Any
 import streamlit as st
 
 from pages._shared import data, judging, selection
+from vlmad_core.analysis.comparison import Line
 from vlmad_core.errors import StoreError
-from vlmad_core.results.annotations import LONGEST_NOTE, MOST_TAGS, Annotation, save_annotation
-from vlmad_core.results.comparison import Line
+from vlmad_core.store.annotations import LONGEST_NOTE, MOST_TAGS, Annotation, save_annotation
 
 SUGGESTED = ("label doubtful", "hard to see", "not a defect", "reviewed")
 

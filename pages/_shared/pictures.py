@@ -28,7 +28,7 @@ from vlmad_core.figures.overlay import (
     same_picture,
 )
 from vlmad_core.figures.scale import ColourScale
-from vlmad_core.results.store import Missing
+from vlmad_core.store.reader import Missing
 
 LONGEST = 448
 """Longer side of a picture in a tile, in pixels."""

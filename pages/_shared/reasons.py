@@ -7,10 +7,10 @@ import streamlit as st
 
 from pages._shared import data, pictures, selection
 from pages._shared.pictures import Picture, Tile
+from vlmad_core.analysis.comparison import Line
+from vlmad_core.analysis.explanations import Explanation, corners, explanation, prompt_lead
 from vlmad_core.figures.overlay import cut_out, enlarge, framed
-from vlmad_core.results.comparison import Line
-from vlmad_core.results.explanations import Explanation, corners, explanation, prompt_lead
-from vlmad_core.results.store import Missing
+from vlmad_core.store.reader import Missing
 
 AROUND = 2.0
 """How much of a patch's sides is shown around it."""

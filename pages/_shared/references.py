@@ -8,15 +8,15 @@ import numpy as np
 import streamlit as st
 
 from pages._shared import data, selection
-from vlmad_core.benchmark.drawn import references_of
+from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.datasets import Sample, load_dataset
 from vlmad_core.datasets.images import read_image
+from vlmad_core.engine.drawn import references_of
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import encode
-from vlmad_core.results.comparison import Comparison
-from vlmad_core.results.schema import RunRecord
-from vlmad_core.results.store import Missing
+from vlmad_core.store.reader import Missing
+from vlmad_core.store.schema import RunRecord
 
 SIDE = 160
 """Longer side of a picture, in pixels."""

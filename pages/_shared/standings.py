@@ -9,14 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import data, frame, selection
+from vlmad_core.analysis.claims import claims_table, published
+from vlmad_core.analysis.comparison import Comparison
+from vlmad_core.analysis.groups import LineKey
+from vlmad_core.analysis.ranks import across_data_sets, rank_moves, standings
+from vlmad_core.analysis.reported import METRIC_NAMES, reported_leaderboard
+from vlmad_core.analysis.tables import rank_again
 from vlmad_core.figures.ranking import SHORT, moves_chart, ranking_chart
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.claims import claims_table, published
-from vlmad_core.results.comparison import Comparison
-from vlmad_core.results.groups import LineKey
-from vlmad_core.results.ranks import across_data_sets, rank_moves, standings
-from vlmad_core.results.reported import METRIC_NAMES, reported_leaderboard
-from vlmad_core.results.tables import rank_again
 
 TASKS = {
     "image": ("Classification", "Is the part defective? One score for each image."),

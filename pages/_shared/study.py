@@ -9,14 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import data, frame, selection
+from vlmad_core.analysis.comparison import Comparison
+from vlmad_core.analysis.kinds import KINDS
+from vlmad_core.analysis.study.advice import Candidate, Constraints, advise, summary
+from vlmad_core.analysis.study.answers import Answer, answers, study_comparisons, study_roots
+from vlmad_core.analysis.study.findings import Finding
 from vlmad_core.figures.study import finding_figure
 from vlmad_core.metrics import METRICS
-from vlmad_core.results.comparison import Comparison
-from vlmad_core.results.kinds import KINDS
-from vlmad_core.results.store import Store, store_signature
-from vlmad_core.study.advice import Candidate, Constraints, advise, summary
-from vlmad_core.study.answers import Answer, answers, study_comparisons, study_roots
-from vlmad_core.study.findings import Finding
+from vlmad_core.store.reader import Store, store_signature
 
 COMMAND = "python -m vlmad_core study --dataset {dataset} --backbone {backbone}"
 ANY = "any"

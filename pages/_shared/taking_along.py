@@ -8,11 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import data, pictures, selection
+from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.failures import MOST_PICTURES, csv_of, may_copy, picture_name, zip_of
 from vlmad_core.figures.overlay import OPACITY, encode
-from vlmad_core.results.annotations import Annotation
-from vlmad_core.results.comparison import Comparison, Line
-from vlmad_core.results.failures import MOST_PICTURES, csv_of, may_copy, picture_name, zip_of
-from vlmad_core.results.store import Missing
+from vlmad_core.store.annotations import Annotation
+from vlmad_core.store.reader import Missing
 
 
 def buttons(one: Comparison, line: Line, listed: pd.DataFrame, marked: Mapping[str, Annotation], name: str) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._shared import selection
-from vlmad_core.results.verdicts import StoredThreshold
+from vlmad_core.analysis.verdicts import StoredThreshold
 
 OWN = "own"
 

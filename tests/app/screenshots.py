@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # called as a script, only its own folder is known
 
-from vlmad_core.benchmark.serving import FLAGS, PATIENCE, find_browser, start_server, stop_server  # noqa: E402
+from vlmad_core.bench.serving import FLAGS, PATIENCE, find_browser, start_server, stop_server  # noqa: E402
 
 THEMES = ("light", "dark")
 WIDTHS = (1280, 390)

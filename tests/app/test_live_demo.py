@@ -19,7 +19,7 @@ from pages._shared import live, live_keep
 from vlmad_core.cli import main
 from vlmad_core.errors import BackboneError
 from vlmad_core.live.drawing import Look
-from vlmad_core.results.annotations import read_demos
+from vlmad_core.store.annotations import read_demos
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmad_core.results.annotations import Annotation, read_annotations, save_annotation
+from vlmad_core.store.annotations import Annotation, read_annotations, save_annotation
 
 BOLT = {"dataset": "widgets", "category": "bolt", "method": "winclip", "shots": "0"}
 IMAGE = "bolt/test/scratch/000.png"

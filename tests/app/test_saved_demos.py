@@ -10,7 +10,7 @@ import pytest
 
 from vlmad_core.figures.overlay import encode
 from vlmad_core.live.saved import IMAGE_FILE, overlay_file
-from vlmad_core.results.annotations import Demo, read_demos, save_demo
+from vlmad_core.store.annotations import Demo, read_demos, save_demo
 
 PICTURE = encode(np.full((64, 64, 3), 90, np.uint8))
 METHODS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from vlmad_core.study.answers import answers, study_comparisons
+from vlmad_core.analysis.study.answers import answers, study_comparisons
 
 BUNDLED = Path(__file__).parents[2] / "results"
 OpenApp = Callable[..., AppTest]

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from vlmad_core.analysis.aggregate import leaderboard
+from vlmad_core.analysis.exporting import export_maps, leaderboard_text
 from vlmad_core.cli import main
 from vlmad_core.errors import StoreError
-from vlmad_core.exchange.exporting import export_maps, leaderboard_text
-from vlmad_core.results.aggregate import leaderboard
-from vlmad_core.results.store import open_store
+from vlmad_core.store.reader import open_store
 
 Make = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("quick_disk")

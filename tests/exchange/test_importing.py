@@ -18,7 +18,7 @@ from vlmad_core.errors import StoreError
 from vlmad_core.exchange.anomalib import find_anomalib
 from vlmad_core.exchange.problems import ImportRefusedError
 from vlmad_core.exchange.stores import import_store
-from vlmad_core.results.store import Missing, open_store
+from vlmad_core.store.reader import Missing, open_store
 
 Make = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("quick_disk")

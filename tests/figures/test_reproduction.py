@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from vlmad_core.analysis.reported import load_reported, load_sources
+from vlmad_core.analysis.reproduction import reproduction_table, story
 from vlmad_core.figures.reproduction import method_order, reproduction_figure, story_figure
-from vlmad_core.results.reported import load_reported, load_sources
-from vlmad_core.results.reproduction import reproduction_table, story
 
 
 def test_every_claim_is_drawn_on_its_methods_row() -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from vlmad_core.figures.overlay import encode
 from vlmad_core.live.saved import IMAGE_FILE, SavedMethod, overlay_file, read_saved, saved_picture
-from vlmad_core.results.annotations import save_demo
-from vlmad_core.results.store import Missing
+from vlmad_core.store.annotations import save_demo
+from vlmad_core.store.reader import Missing
 
 PICTURE = encode(np.full((8, 8, 3), 90, np.uint8))
 

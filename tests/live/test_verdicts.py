@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vlmad_core.analysis.comparison import comparisons
 from vlmad_core.errors import MetricError
 from vlmad_core.live.prediction import LivePrediction, Normals
 from vlmad_core.live.verdicts import WITHIN_IMAGE, Opinion, find_yardstick, give_opinion, scales
-from vlmad_core.results.comparison import comparisons
-from vlmad_core.results.store import open_store
+from vlmad_core.store.reader import open_store
 
 
 @dataclass(frozen=True)

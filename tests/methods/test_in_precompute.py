@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 
 from vlmad_core import cli, precompute
 from vlmad_core.backbones.preprocess import Preprocessing
-from vlmad_core.benchmark.options import PlanError
-from vlmad_core.benchmark.profiling import Stopwatch
-from vlmad_core.benchmark.reading import ImageLoader
 from vlmad_core.datasets import load_dataset
+from vlmad_core.engine.options import PlanError
+from vlmad_core.engine.profiling import Stopwatch
+from vlmad_core.engine.reading import ImageLoader
 from vlmad_core.errors import DatasetError
 from vlmad_core.methods import TrainingRecord
-from vlmad_core.results.store import open_store
+from vlmad_core.store.reader import open_store
 
 
 @pytest.fixture(scope="module")

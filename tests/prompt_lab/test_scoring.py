@@ -12,7 +12,7 @@ from vlmad_core.prompt_lab import LAB_METHODS, PromptBank, all_prompts, compare_
 from vlmad_core.prompt_lab.scoring import PIXEL_METRICS, lab_method
 from vlmad_core.prompts import load_ensemble
 from vlmad_core.prompts.prototypes import embed_ensemble
-from vlmad_core.results.store import open_store
+from vlmad_core.store.reader import open_store
 
 STATES = load_ensemble("states")
 OTHER = replace(STATES, name="other", abnormal_states=("cracked {}", "{} with a hole"))

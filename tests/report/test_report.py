@@ -12,15 +12,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from vlmad_core.analysis.aggregate import leaderboard
+from vlmad_core.analysis.answers import difference
+from vlmad_core.analysis.comparison import comparisons
 from vlmad_core.errors import StoreError
 from vlmad_core.report import cli
-from vlmad_core.report.answers import difference
 from vlmad_core.report.content import collect
 from vlmad_core.report.drawing import Bar, axis_range, interval_chart
 from vlmad_core.report.page import render
-from vlmad_core.results.aggregate import leaderboard
-from vlmad_core.results.comparison import comparisons
-from vlmad_core.results.store import Store, open_store
+from vlmad_core.store.reader import Store, open_store
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from vlmad_core.backbones.preprocess import Preprocessing
-from vlmad_core.datasets.synthetic.pairs import DEFECT_PHRASES, TRAINING_NOUNS
-from vlmad_core.training import view_bank
-from vlmad_core.training.bundled_model import CONTEXT_LENGTH
-from vlmad_core.training.captions import all_captions
-from vlmad_core.training.tokenizer import train_tokenizer
-from vlmad_core.training.view_bank import PatchTeacher, ViewBank, build_views
+from vlmad_core.factory.clip import view_bank
+from vlmad_core.factory.clip.captions import all_captions
+from vlmad_core.factory.clip.model import CONTEXT_LENGTH
+from vlmad_core.factory.clip.tokenizer import train_tokenizer
+from vlmad_core.factory.clip.view_bank import PatchTeacher, ViewBank, build_views
+from vlmad_core.factory.renderer.pairs import DEFECT_PHRASES, TRAINING_NOUNS
 
 
 class RandomTeacher:

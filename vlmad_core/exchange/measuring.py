@@ -13,22 +13,22 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from vlmad_core.benchmark.evaluation import Evaluation, evaluate, image_rows, thumbnail_rows
-from vlmad_core.benchmark.extraction import CategoryScores, RunScores
-from vlmad_core.benchmark.plan import PlannedRun
-from vlmad_core.benchmark.profiling import Stopwatch
-from vlmad_core.benchmark.protocol import MAP_SIZE
-from vlmad_core.benchmark.reading import ImageLoader, ahead, contents_hash
 from vlmad_core.datasets.sample import Dataset, Sample
+from vlmad_core.engine.evaluation import Evaluation, evaluate, image_rows, thumbnail_rows
+from vlmad_core.engine.extraction import CategoryScores, RunScores
+from vlmad_core.engine.plan import PlannedRun
+from vlmad_core.engine.profiling import Stopwatch
+from vlmad_core.engine.protocol import MAP_SIZE
+from vlmad_core.engine.reading import ImageLoader, ahead, contents_hash
 from vlmad_core.errors import StoreError
 from vlmad_core.exchange.maps import check_sizes, map_shape, read_map
 from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
 from vlmad_core.exchange.record import Imported, ScoreRule, imported_record
+from vlmad_core.io import commit_folder, lock
 from vlmad_core.methods.predictions import MapRule
-from vlmad_core.results import layout
-from vlmad_core.results.atomic import commit_folder, lock
-from vlmad_core.results.schema import RunRecord
-from vlmad_core.results.writer import UnitContents, start_run, write_thumbnails, write_unit
+from vlmad_core.store import layout
+from vlmad_core.store.schema import RunRecord
+from vlmad_core.store.writer import UnitContents, start_run, write_thumbnails, write_unit
 
 LARGEST_NATIVE = 1024
 """Pixel metrics are computed at the maps' own size up to this side, in pixels."""

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vlmad_core.benchmark.protocol import MAP_SIZE, listing_hash
-from vlmad_core.benchmark.provenance import code_version, package_versions
 from vlmad_core.datasets.fingerprint import file_hash
 from vlmad_core.datasets.images import reading_protocol
 from vlmad_core.datasets.sample import Dataset
+from vlmad_core.engine.protocol import MAP_SIZE, listing_hash
+from vlmad_core.engine.provenance import code_version, package_versions
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics import METRICS
 from vlmad_core.metrics.pixel_bootstrap import PIXEL_RESAMPLES
 from vlmad_core.metrics.uncertainty import IMAGE_RESAMPLES, LEVEL
-from vlmad_core.results import layout
-from vlmad_core.results.schema import Protocol, Provenance, RunKey, RunRecord, canonical_json, short_hash
-from vlmad_core.results.writer import now
+from vlmad_core.store import layout
+from vlmad_core.store.schema import Protocol, Provenance, RunKey, RunRecord, canonical_json, short_hash
+from vlmad_core.store.writer import now
 
 ScoreRule = Literal["max", "mean_top_1_percent"]
 

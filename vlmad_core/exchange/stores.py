@@ -12,11 +12,11 @@ from pathlib import Path
 
 from vlmad_core.errors import StoreError
 from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
-from vlmad_core.results import layout
-from vlmad_core.results.atomic import commit_folder, lock, write_atomically, write_synced
-from vlmad_core.results.schema import RunRecord, UnitRecord
-from vlmad_core.results.store import Store, open_store
-from vlmad_core.results.writer import now
+from vlmad_core.io import commit_folder, lock, write_atomically, write_synced
+from vlmad_core.store import layout
+from vlmad_core.store.reader import Store, open_store
+from vlmad_core.store.schema import RunRecord, UnitRecord
+from vlmad_core.store.writer import now
 
 
 @dataclass(frozen=True, slots=True)

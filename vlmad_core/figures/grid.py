@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from vlmad_core.analysis.comparison import MEAN
 from vlmad_core.figures.colours import diverging, ink_on, interpolate, sequential
-from vlmad_core.results.comparison import MEAN
 
 ROW_HEIGHT = 34
 SURROUNDINGS = 100
@@ -34,7 +34,7 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
     Altair, not Plotly: clicks on a Plotly heat map don't reach Streamlit.
 
     Args:
-        frame: As ``vlmad_core.results.comparison.cells`` or ``differences`` gives it; values are fractions.
+        frame: As ``vlmad_core.analysis.comparison.cells`` or ``differences`` gives it; values are fractions.
         label: Name of the metric.
         dark: Whether the page is dark.
         difference: Whether the values are differences (drawn around zero).

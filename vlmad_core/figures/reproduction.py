@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from vlmad_core.analysis.reproduction import HERE, PAPER, PUBLIC, Story
 from vlmad_core.figures.colours import method_style
 from vlmad_core.figures.layout import calm
-from vlmad_core.results.reproduction import HERE, PAPER, PUBLIC, Story
 
 ROW = 34
 """Height of a method's row, in pixels."""
@@ -59,7 +59,7 @@ def story_figure(story: Story, label: str) -> go.Figure:
     """Draw the numbers of a story one below the other, against the paper's.
 
     Args:
-        story: As ``vlmad_core.results.reproduction.story`` gives it.
+        story: As ``vlmad_core.analysis.reproduction.story`` gives it.
         label: Name of the metric.
     """
     steps = story.steps

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from vlmad_core.analysis.study.findings import Entry, Finding
 from vlmad_core.figures.layout import calm
 from vlmad_core.metrics.spec import METRICS
-from vlmad_core.study.findings import Entry, Finding
 
 ACCENT, BASE, SEEN = "#2F7F86", "#8592A0", "#C2385C"
 """Colours of a variant, of what it is held against, and of what was trained on the data it is judged on."""

@@ -18,7 +18,7 @@ def transfer_chart(frame: pd.DataFrame, label: str, *, dark: bool = False) -> al
     """Draw the matrix: rows are training data, columns the data judged; contaminated cells are framed and say so.
 
     Args:
-        frame: As ``vlmad_core.results.transfer.cells_frame`` gives it.
+        frame: As ``vlmad_core.analysis.transfer.cells_frame`` gives it.
         label: Name of the metric.
         dark: Whether the page is dark.
     """

@@ -103,7 +103,7 @@ def backbone_choices(given: str | None = None) -> tuple[Choice, ...]:
 
 def precision_choices() -> tuple[Choice, ...]:
     """Arithmetics; bfloat16 only where the processor has it."""
-    from vlmad_core.benchmark.provenance import hardware
+    from vlmad_core.engine.provenance import hardware
 
     quick = bool(_QUICK & set(hardware()["features"]))
     reason = "" if quick else "This processor has no bfloat16 arithmetic: it would be slower, and no better."

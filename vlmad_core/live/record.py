@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from vlmad_core.benchmark.provenance import code_version
 from vlmad_core.datasets.images import reading_protocol
+from vlmad_core.engine.provenance import code_version
 from vlmad_core.live.panel import Panel
 from vlmad_core.live.prediction import SHARED_STAGES, LivePrediction
 from vlmad_core.live.verdicts import RATE, Opinion

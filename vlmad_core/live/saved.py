@@ -11,9 +11,9 @@ from typing import Any
 from PIL import Image
 
 from vlmad_core.errors import StoreError
-from vlmad_core.live.command import file_stem
-from vlmad_core.results.annotations import Demo
-from vlmad_core.results.store import Missing
+from vlmad_core.live.cli import file_stem
+from vlmad_core.store.annotations import Demo
+from vlmad_core.store.reader import Missing
 
 IMAGE_FILE = "image.webp"
 MOST_PIXELS = 2**24

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.verdicts import StoredThreshold, image_thresholds
 from vlmad_core.backbones import BackboneInfo
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale
 from vlmad_core.live.prediction import LivePrediction
@@ -18,9 +20,7 @@ from vlmad_core.metrics.thresholds import (
     user_threshold,
     verdict,
 )
-from vlmad_core.results.comparison import Comparison, Line
-from vlmad_core.results.store import Missing, Store
-from vlmad_core.results.verdicts import StoredThreshold, image_thresholds
+from vlmad_core.store.reader import Missing, Store
 
 RATE = 0.05
 """Share of the normal references that may be called anomalous at the threshold taken from them."""

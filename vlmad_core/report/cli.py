@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StoreError: If there are no results, or the file can't be written.
     """
+    from vlmad_core.io import write_atomically
     from vlmad_core.report.content import collect
     from vlmad_core.report.page import render
-    from vlmad_core.results.atomic import write_atomically
-    from vlmad_core.results.store import open_stores
+    from vlmad_core.store.reader import open_stores
 
     if args.failures < 0:
         raise StoreError("The number of mistakes to show can't be negative.", "Give 0 or more.")

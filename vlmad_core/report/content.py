@@ -8,16 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from vlmad_core.analysis.aggregate import leaderboard
+from vlmad_core.analysis.answers import Answer, answers, caveats
+from vlmad_core.analysis.comparison import Comparison, Line, cells, comparisons, with_means
+from vlmad_core.analysis.reported import load_reported, load_sources, reported_leaderboard
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import METRICS
-from vlmad_core.report.answers import Answer, answers, caveats
 from vlmad_core.report.mistakes import Mistake, mistakes
-from vlmad_core.results.aggregate import leaderboard
-from vlmad_core.results.comparison import Comparison, Line, cells, comparisons, with_means
-from vlmad_core.results.reported import load_reported, load_sources, reported_leaderboard
-from vlmad_core.results.schema import RunRecord, short_hash
-from vlmad_core.results.store import Store
-from vlmad_core.results.writer import now
+from vlmad_core.store.reader import Store
+from vlmad_core.store.schema import RunRecord, short_hash
+from vlmad_core.store.writer import now
 
 TASKS: Mapping[str, tuple[str, str]] = {
     "image": ("Is the part defective?", "image_auroc"),

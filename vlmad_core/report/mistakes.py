@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from vlmad_core.analysis.answers import IMAGE_METRIC, PIXEL_METRIC, THRESHOLD, best_line
+from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.verdicts import VERDICT_LABELS, image_thresholds, judge, ranked
 from vlmad_core.figures.overlay import decode, decode_mask, encode, enlarge, outline, overlay
 from vlmad_core.figures.scale import ColourScale, rarity_scale
-from vlmad_core.report.answers import IMAGE_METRIC, PIXEL_METRIC, THRESHOLD, best_line
-from vlmad_core.results.comparison import Comparison, Line
-from vlmad_core.results.store import Missing, Store
-from vlmad_core.results.verdicts import VERDICT_LABELS, image_thresholds, judge, ranked
+from vlmad_core.store.reader import Missing, Store
 
 SHOWN_SIDE = 180
 """Shorter side of the pictures, in pixels."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from vlmad_core.analysis.tables import interval_text
 from vlmad_core.figures.colours import ink_on, interpolate, sequential
 from vlmad_core.figures.grid import category_label
 from vlmad_core.metrics.spec import METRICS
@@ -16,7 +17,6 @@ from vlmad_core.report.content import Report, Section, Task
 from vlmad_core.report.drawing import Bar, interval_chart
 from vlmad_core.report.mistakes import Mistake
 from vlmad_core.report.style import STYLE
-from vlmad_core.results.tables import interval_text
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """What the page may load: nothing from anywhere."""

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.errors import MethodError
+from vlmad_core.io import write_atomically
 from vlmad_core.methods.trained import TrainingRecord
-from vlmad_core.results.atomic import write_atomically
 from vlmad_core.training.loop import Progress
 
 _PARAMETERS, _OPTIMISER = "parameters/", "optimiser/"

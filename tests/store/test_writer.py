@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vlmad_core.errors import StoreError
+from vlmad_core.io import lock, write_atomically
+from vlmad_core.methods import MapRule
+from vlmad_core.store import layout, schema
+from vlmad_core.store.reader import open_store
+from vlmad_core.store.writer import UnitContents, grid_bytes, start_run, table_bytes, write_unit
+
+CRASHES = """
+import os, sys
+from pathlib import Path
+from vlmad_core import io as atomic
+from vlmad_core.store import writer
+from vlmad_core.store.schema import RunKey, RunRecord, Protocol, Provenance
+from vlmad_core.store.reader import open_store
+
+key = RunKey("d", "m", "p", 0, 0, "b")
+protocol = Protocol("matched", {}, {}, {}, {}, {})
+record = RunRecord("d/m-run", key, "M", protocol, Provenance("1", {}, {}, None, {}, "", ""), {"grids": "all"}, Path())
+rows = [{"image_id": "a", "split": "test", "label": 0, "score": 1.0}]
+contents = writer.UnitContents(images=rows, metrics=[], data_hash="0")
+steps = 0
+
+def count(function, crash_at):
+    def counted(*args, **kwargs):
+        global steps
+        steps += 1
+        if steps == crash_at:
+            os._exit(9)  # as SIGKILL: nothing is cleaned up
+        return function(*args, **kwargs)
+    return counted
+
+def child(store, crash_at):
+    os.fsync = count(os.fsync, crash_at)
+    Path.rename = count(Path.rename, crash_at)
+    Path.replace = count(Path.replace, crash_at)
+    Path.mkdir = count(Path.mkdir, crash_at)
+    run = writer.start_run(store, record)
+    writer.write_unit(store, run, "c", contents)
+    os._exit(0)
+
+def attempt(store, crash_at):
+    pid = os.fork()
+    if pid == 0:
+        child(store, crash_at)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    read = open_store(store)
+    assert read.problems == (), read.problems
+    assert all(read.verify(run.id) == () for run in read.runs)
+    return code, [category for run in read.runs for category in run.units]
+
+base = Path(sys.argv[1])
+for crash_at in range(1, 1000):
+    store = base / str(crash_at)
+    store.mkdir(parents=True)
+    crashed, units = attempt(store, crash_at)
+    assert units in ([], ["c"])
+    code, units = attempt(store, 10**6)
+    assert (code, units) == (0, ["c"])
+    left = [p for p in store.rglob(".*")]
+    assert all(p.parent.name == ".locks" or p.name == ".locks" for p in left), left
+    if not crashed:
+        break
+print(crash_at - 1)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="uses fork")
+def test_a_crash_at_any_step_leaves_all_or_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHES, str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 10
+
+
+def started(store: Path, made_up_store) -> tuple[Path, schema.RunRecord]:
+    made_up_store(store, methods=("winclip",), categories=("bolt",))
+    return store, open_store(store).runs[0]
+
+
+CONTENTS = UnitContents(images=[{"image_id": "a", "split": "test", "label": 0}], metrics=[], data_hash="1")
+
+
+def test_a_finished_unit_never_changes(tmp_path, made_up_store):
+    store, run = started(tmp_path, made_up_store)
+    before = {p.name: p.read_bytes() for p in (run.path / "bolt").iterdir()}
+    assert write_unit(store, run, "bolt", CONTENTS) is None
+    assert {p.name: p.read_bytes() for p in (run.path / "bolt").iterdir()} == before
+    assert not list(store.rglob(".tmp-*"))
+
+
+def test_a_damaged_unit_can_be_replaced(tmp_path, made_up_store):
+    store, run = started(tmp_path, made_up_store)
+    assert write_unit(store, run, "bolt", CONTENTS, replace=True).data_hash == "1"
+    assert open_store(store).runs[0].units["bolt"].data_hash == "1"
+    assert not list(store.rglob(".tmp-*"))
+
+
+def test_a_run_is_not_mistaken_for_another(tmp_path, made_up_store):
+    store, run = started(tmp_path, made_up_store)
+    assert start_run(store, run).provenance == run.provenance
+    (run.path / layout.RUN_FILE).write_text("{")
+    with pytest.raises(StoreError, match="can't be read"):
+        start_run(store, run)
+
+
+def test_reserved_names(tmp_path):
+    key = schema.RunKey("bundled", "m", "p", 0, 0, "b")
+    with pytest.raises(StoreError, match="can't be called 'bundled'"):
+        layout.run_id(key, "0" * 8)
+
+
+@pytest.mark.parametrize("name", ["metal_nut", "a/b", "..", ".hidden", "Schraube 3 (groß)", "50%"])
+def test_any_category_has_a_safe_folder(tmp_path, made_up_store, name):
+    made_up_store(tmp_path, categories=(name,), methods=("clip_ac",))
+    store = open_store(tmp_path)
+    assert store.problems == ()
+    assert store.runs[0].categories == (name,)
+    assert layout.unit_folder(tmp_path, store.runs[0].id, name).parent == store.runs[0].path
+
+
+def test_equal_content_gives_equal_bytes():
+    rows = [{"image_id": "a", "label": 1, "score": 0.25}, {"image_id": "b", "error": "broken"}]
+    assert table_bytes(rows, schema.IMAGES) == table_bytes(rows, schema.IMAGES)
+    grids = np.ones((2, 1, 3, 4), dtype=np.float32)
+    assert grid_bytes(["a", "b"], grids, MapRule()) == grid_bytes(["a", "b"], grids, MapRule())
+    with pytest.raises(StoreError, match="float32"):
+        grid_bytes(["a"], grids, MapRule())
+
+
+def test_a_lock_is_held_by_one_and_tidied_away(tmp_path):
+    order: list[str] = []
+
+    def wait() -> None:
+        with lock(tmp_path, "x", wait=True) as held:
+            assert held
+            order.append("second")
+
+    with lock(tmp_path, "x") as held, lock(tmp_path, "x") as refused, lock(tmp_path, "y") as other:
+        assert (held, refused, other) == (True, False, True)
+        thread = threading.Thread(target=wait)
+        thread.start()
+        order.append("first")
+    thread.join(timeout=10)
+    assert order == ["first", "second"]
+    assert not (tmp_path / layout.LOCK_FOLDER).exists()
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path):
+    file = tmp_path / "deep" / "file"
+    write_atomically(file, b"old")
+    write_atomically(file, b"new")
+    assert file.read_bytes() == b"new"
+    assert [p.name for p in file.parent.iterdir()] == ["file"]

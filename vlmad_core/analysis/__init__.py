@@ -1,0 +1,1 @@
+"""What stored and reported numbers say: entries, leaderboards, statistics, failures, answers."""

@@ -1,0 +1,72 @@
+"""Whether a number was measured on data that the model had seen: clean, contaminated or unknown.
+
+"Zero-shot" means little if the weights were trained on the test images. Both what the backbone and what the
+method's own parameters were trained on count; what is not recorded is unknown, and unknown is not clean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from vlmad_core.datasets.official import canonical_name
+from vlmad_core.store.schema import RunRecord
+
+Verdict = Literal["clean", "contaminated", "unknown"]
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """A verdict with its reason in words.
+
+    Attributes:
+        verdict: ``clean``, ``contaminated`` or ``unknown``.
+        reason: What it follows from.
+    """
+
+    verdict: Verdict
+    reason: str
+
+
+def judge_contamination(
+    evaluated: Collection[str],
+    backbone_data: Collection[str] | None,
+    method_data: Collection[str] | None = (),
+) -> Contamination:
+    """Compare training data with the data set evaluated.
+
+    Args:
+        evaluated: Names of the data set evaluated (its own and its official one).
+        backbone_data: Data sets the backbone was trained on; None if not recorded.
+        method_data: Data sets the method's parameters were trained on; empty if it trains nothing, None if not
+            recorded.
+
+    >>> judge_contamination(["mvtec_ad"], [], ["MVTec-AD"]).verdict
+    'contaminated'
+    >>> judge_contamination(["visa"], None, ["mvtec_ad"]).verdict
+    'unknown'
+    >>> judge_contamination(["visa"], [], ["mvtec_ad"]).verdict
+    'clean'
+    """
+    names = {canonical_name(name) for name in evaluated}
+    parts = (("the backbone", backbone_data), ("the method's parameters", method_data))
+    for what, data in parts:
+        if data is not None and names & {canonical_name(name) for name in data}:
+            return Contamination("contaminated", f"Of {what}, training data is recorded to include this data set.")
+    unknown = [what for what, data in parts if data is None]
+    if unknown:
+        return Contamination("unknown", f"What {' and '.join(unknown)} saw in training is not recorded.")
+    return Contamination("clean", "This data set is not among the recorded training data.")
+
+
+def run_contamination(run: RunRecord) -> Contamination:
+    """The verdict for a stored run, from its protocol and provenance."""
+    data = run.provenance.data
+    evaluated = [name for name in (run.key.dataset, data.get("official")) if name]
+    trained = data.get("trained") or {}
+    return judge_contamination(
+        evaluated,
+        run.protocol.backbone.get("training_data"),
+        trained.get("training_data") if trained else (),
+    )

@@ -1,0 +1,221 @@
+"""What runs cost: latency, throughput, memory, and which are on the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vlmad_core.analysis.comparison import Line
+from vlmad_core.analysis.ranks import line_name
+from vlmad_core.store.schema import RunRecord, UnitRecord
+
+
+def cost_table(lines: Sequence[Line]) -> pd.DataFrame:
+    """Cost of each line.
+
+    Latency is that of the method alone, one image at a time, from file to score and map, where a run measured it;
+    else its share of a batch that other methods used too (``shared`` says which).
+
+    Args:
+        lines: The competitors.
+
+    Returns:
+        line, method, preset, title, name, shots, protocol, latency_ms, p95_ms, shared, images_per_second (batched,
+        reading left out), batch, peak_gb, peak_scope (``method``, or ``process``: all that ran with it),
+        parameters, gflops (per image), hardware_id, processor, cores, threads, precision, reason (why there is no
+        latency of the method alone); blank (NaN) where nothing was measured.
+    """
+    rows = []
+    for line in lines:
+        units = [unit for run in line.runs for unit in run.units.values()]
+        if units:
+            rows.append(_costs(line, units))
+    columns = [
+        "line", "method", "preset", "title", "name", "shots", "protocol", "latency_ms", "p95_ms", "shared",
+        "images_per_second", "batch", "peak_gb", "peak_scope", "parameters", "gflops", "hardware_id", "processor",
+        "cores", "threads", "precision", "reason",
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def throughput_table(lines: Sequence[Line]) -> pd.DataFrame:
+    """Images per second by batch size: line, method, title, name, batch, images_per_second.
+
+    One at a time is the inverse of the latency, reading included; the larger batch leaves reading out. Lines for
+    which nothing was measured alone are left out.
+
+    Args:
+        lines: The competitors.
+    """
+    rows = []
+    for line in lines:
+        speed = _speed(line)
+        common = {"line": line.id, "method": line.method, "title": line.title, "name": _name(line)}
+        median = _value((speed.get("batch_1") or {}).get("median_ms"))
+        if median > 0:
+            rows.append({**common, "batch": 1, "images_per_second": 1000 / median})
+        many = speed.get("batch_n") or {}
+        if _number(many.get("images_per_second")) and _number(many.get("batch")):
+            rows.append({**common, "batch": int(many["batch"]), "images_per_second": float(many["images_per_second"])})
+    return pd.DataFrame(rows, columns=["line", "method", "title", "name", "batch", "images_per_second"])
+
+
+STAGES: Mapping[str, str] = {
+    "read": "reading",
+    "preprocess": "reading",
+    "vision": "vision tower",
+    "windows": "windows",
+    "references": "references",
+    "text": "text tower",
+    "scoring": "scoring",
+    "explain": "explaining",
+    "truth": "evaluation",
+    "upsampling": "evaluation",
+    "metrics": "evaluation",
+    "bootstrap": "evaluation",
+}
+"""What the stages of a run's profile are shown as; others keep their name."""
+
+
+def stage_table(lines: Sequence[Line]) -> pd.DataFrame:
+    """Milliseconds per image by stage, stages in the order of ``STAGES``.
+
+    Args:
+        lines: The competitors.
+
+    Returns:
+        line, title, name, stage, ms, alone. ``alone``: the method by itself, one image at a time; else as the run
+        spent it, where stages up to the vision tower were shared by all methods of its plan.
+    """
+    rows: list[dict[str, Any]] = []
+    for line in lines:
+        common = {"line": line.id, "title": line.title, "name": _name(line)}
+        stages = _speed(line).get("stages_ms") or {}
+        if stages:
+            rows += [
+                {**common, "stage": STAGES.get(stage, stage), "ms": float(value), "alone": True}
+                for stage, value in stages.items()
+                if _number(value)
+            ]
+            continue
+        units: list[UnitRecord] = [unit for run in line.runs for unit in run.units.values()]
+        images = sum(unit.images for unit in units)
+        rows += [
+            {**common, "stage": STAGES.get(stage, stage), "ms": 1000 * float(value) / max(1, images), "alone": False}
+            for unit in units
+            for stage, value in (unit.profile.get("seconds") or {}).items()
+        ]
+    frame = pd.DataFrame(rows, columns=["line", "title", "name", "stage", "ms", "alone"])
+    summed = frame.groupby(["line", "title", "name", "stage", "alone"], sort=False)["ms"].sum()
+    frame = summed.reset_index()
+    order = {name: place for place, name in enumerate(dict.fromkeys(STAGES.values()))}
+    return frame.sort_values("stage", key=lambda s: s.map(order).fillna(len(order)), kind="stable", ignore_index=True)
+
+
+def pareto(costs: pd.Series, values: pd.Series) -> pd.Series:
+    """Which points no other point beats in both: lower cost and higher value.
+
+    Args:
+        costs: Smaller is better; blanks are never on the front.
+        values: Larger is better.
+
+    Returns:
+        Boolean, with the index of ``costs``.
+
+    Examples:
+        >>> pareto(pd.Series([1.0, 2.0, 3.0]), pd.Series([0.5, 0.9, 0.8])).tolist()
+        [True, True, False]
+    """
+    cost, value = costs.to_numpy(float), values.to_numpy(float)
+    known = ~(np.isnan(cost) | np.isnan(value))
+    front = [
+        bool(known[i])
+        and not any(
+            known[j] and cost[j] <= cost[i] and value[j] >= value[i] and (cost[j] < cost[i] or value[j] > value[i])
+            for j in range(len(cost))
+        )
+        for i in range(len(cost))
+    ]
+    return pd.Series(front, index=costs.index)
+
+
+def _costs(line: Line, units: Sequence[UnitRecord]) -> dict[str, Any]:
+    run, speed = line.runs[0], _speed(line)
+    single = speed.get("batch_1") or {}
+    alone = [unit.profile.get("latency_alone_ms") or {} for unit in units]
+    shared = not _number(single.get("median_ms")) and not any(_number(entry.get("median")) for entry in alone)
+    if _number(single.get("median_ms")):
+        latency, p95 = float(single["median_ms"]), _value(single.get("p95_ms"))
+    else:
+        chosen = [unit.profile.get("latency_ms") or {} for unit in units] if shared else alone
+        latency = _median(entry.get("median") for entry in chosen)
+        p95 = _median(entry.get("p95") for entry in chosen)
+    many = speed.get("batch_n") or {}
+    own_peak = _value(speed.get("peak_rss_bytes"))
+    peak = own_peak if own_peak == own_peak else _largest(unit.profile.get("peak_rss_bytes") for unit in units)
+    return {
+        "line": line.id,
+        "method": line.method,
+        "preset": line.preset,
+        "title": line.title,
+        "name": _name(line),
+        "shots": line.shots,
+        "protocol": run.protocol.hash,
+        "latency_ms": latency,
+        "p95_ms": p95,
+        "shared": shared,
+        "images_per_second": _value(many.get("images_per_second")),
+        "batch": _value(many.get("batch")),
+        "peak_gb": peak / 2**30,
+        "peak_scope": str(speed.get("peak_scope") or "process"),
+        "parameters": _value(speed.get("parameters") or run.provenance.parameters),
+        "gflops": _value(speed.get("flops_per_image")) / 1e9,
+        **_machine(run, speed),
+        "reason": str(speed.get("reason") or ("" if not shared else "One image alone was not timed in this run.")),
+    }
+
+
+def _speed(line: Line) -> Mapping[str, Any]:
+    """What a run measured of the method alone; it stands in one of its units."""
+    for run in line.runs:
+        for unit in run.units.values():
+            speed = unit.profile.get("speed")
+            if isinstance(speed, Mapping):
+                return speed
+    return {}
+
+
+def _name(line: Line) -> str:
+    return line_name(line.title, line.preset, line.shots)
+
+
+def _machine(run: RunRecord, speed: Mapping[str, Any]) -> Mapping[str, Any]:
+    hardware = run.provenance.hardware
+    processor = [str(hardware.get("processor", "unknown")), *map(str, filter(None, [hardware.get("accelerator")]))]
+    return {
+        "hardware_id": str(hardware.get("id", "unknown")),
+        "processor": " with ".join(processor),
+        "cores": _value(hardware.get("cores")),
+        "threads": _value(speed.get("threads") or run.plan.get("threads")),
+        "precision": str(speed.get("precision") or run.protocol.backbone.get("precision", "unknown")),
+    }
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _value(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
+
+
+def _median(values: Any) -> float:
+    kept = [float(value) for value in values if _number(value)]
+    return float(np.median(kept)) if kept else float("nan")
+
+
+def _largest(values: Any) -> float:
+    return max((float(value) for value in values if _number(value)), default=float("nan"))

@@ -1,0 +1,144 @@
+"""The study command: all ablations of the plan, run by the engine, and the six answers that follow from them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlmad_core.backbones.info import PRECISIONS
+from vlmad_core.engine.options import SIZES, MethodChoice, PlanOptions
+from vlmad_core.errors import VlmadError
+
+if TYPE_CHECKING:
+    from vlmad_core.analysis.study.running import StudyPart
+
+LATENCY_IMAGES = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "--dataset",
+        dest="datasets",
+        nargs="+",
+        metavar="NAME",
+        help="names or folders (default: both bundled sets, and the real ones in VLMAD_DATA_DIR)",
+    )
+    parser.add_argument("--backbone", default="bundled", metavar="ID", help="bundled, a folder or a hub id")
+    parser.add_argument("--store", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="another plan than the one that comes along")
+    parser.add_argument("--seeds", type=int, metavar="N", help="draws of the references (default: the plan's)")
+    parser.add_argument("--size", choices=tuple(SIZES), default="full", help="how many test images per category")
+    parser.add_argument("--categories", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="arithmetic of the backbone")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="where the vision tower computes, e.g. cuda")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images per pass (default: by the backbone's size)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: all)")
+    parser.add_argument("--tokenizer", metavar="ID", help="hub id or folder, for checkpoints that bring none")
+    parser.add_argument("--latency", type=int, default=LATENCY_IMAGES, metavar="N", help="images timed one by one")
+    parser.add_argument("--no-thumbnails", dest="thumbnails", action="store_false", help="store no thumbnails")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be done, with an estimate")
+    parser.add_argument("--answers", action="store_true", help="run nothing; answer from what is stored")
+    parser.add_argument("--json", action="store_true", help="print json")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="append one json line per event")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what is missing, then answer.
+
+    Returns:
+        0 if every unit is done, 2 if some failed or lack images.
+
+    Raises:
+        VlmadError: If the plan, a data set or the backbone can't be had; nothing has been written then.
+    """
+    from vlmad_core.analysis.study.plan import PLAN, study_plan
+    from vlmad_core.analysis.study.running import default_datasets, study_parts
+
+    study = study_plan(args.plan or PLAN)
+    if args.seeds is not None:
+        study = dataclasses.replace(study, seeds=args.seeds)
+    datasets = tuple(args.datasets or default_datasets())
+    if args.answers:
+        return _answer(args, datasets, 0)
+    options = PlanOptions(
+        datasets=datasets,
+        methods=(MethodChoice("clip_ac"),),
+        backbone=args.backbone,
+        size=args.size,
+        categories=tuple(args.categories) if args.categories else None,
+        store=args.store,
+        batch_size=args.batch_size,
+        threads=args.threads,
+        precision=args.precision,
+        device=args.device,
+        tokenizer=args.tokenizer,
+        thumbnails=args.thumbnails,
+        latency_images=args.latency,
+    )
+    command = ("python -m vlmad_core study " + shlex.join(getattr(args, "command_line", []))).strip()
+    parts = study_parts(study, datasets, options, command)
+    if args.dry_run:
+        return _estimate(args, parts)
+    code = max(_run_part(args, part) for part in parts)
+    return _answer(args, datasets, code)
+
+
+def _estimate(args: argparse.Namespace, parts: list[StudyPart]) -> int:
+    from vlmad_core.engine.estimate import estimate
+
+    reports = [(part, estimate(part.plan)) for part in parts]
+    if args.json:
+        found = [{"dataset": p.dataset, "ablations": p.ablations, **report.to_json()} for p, report in reports]
+        print(json.dumps(found, indent=1))
+        return 0
+    for part, report in reports:
+        print(f"== {part.dataset}, {'ablations' if part.ablations else 'methods'}")
+        print(report.text())
+        for item in part.missing:
+            print(f"not there: {item.what}: {item.reason}")
+    return 0
+
+
+def _run_part(args: argparse.Namespace, part: StudyPart) -> int:
+    from vlmad_core.engine.plan import store_path
+    from vlmad_core.engine.progress import Reporter
+    from vlmad_core.engine.runner import jobs_of, run_plan
+
+    store_path(part.plan.options.store)
+    total = sum(len(job.samples) for job in jobs_of(part.plan))
+    with Reporter(total, sys.stderr, args.log) as reporter:
+        reporter.say(f"{part.dataset}: {'ablations' if part.ablations else 'methods'}")
+        for skipped in (*part.plan.not_applicable, *part.missing):
+            reporter.say(f"not applicable: {skipped.what}: {skipped.reason}", event="not_applicable")
+        return run_plan(part.plan, reporter).exit_code
+
+
+def _answer(args: argparse.Namespace, datasets: tuple[str, ...], code: int) -> int:
+    from vlmad_core.analysis.study.answers import answers, as_json, study_comparisons
+    from vlmad_core.datasets import load_dataset
+
+    store, found = study_comparisons([args.store])
+    names = {load_dataset(source).name for source in datasets}
+    by_dataset = {}
+    for one in found:
+        # Of several backbones, comparisons come with the fullest first.
+        if one.dataset in names and one.dataset not in by_dataset:
+            by_dataset[one.dataset] = answers(store, one)
+    if not by_dataset:
+        raise VlmadError(f"{args.store} holds nothing of {', '.join(datasets)}.", "Leave --answers out to run it.")
+    if args.json:
+        print(json.dumps(as_json(by_dataset), indent=1))
+        return code
+    for dataset, some in by_dataset.items():
+        print(f"\n== {dataset}")
+        for answer in some:
+            print(f"\n{answer.question.title}: {answer.question.ask}")
+            for finding in answer.findings:
+                print(f"  {finding.ask} {finding.sentence}")
+    return code

@@ -1,0 +1,193 @@
+"""Methods that train: what they were trained on against what they are judged on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from vlmad_core.analysis.comparison import Comparison, Line, training_data
+from vlmad_core.analysis.groups import line_key
+from vlmad_core.analysis.notes import SEEN, line_notes
+from vlmad_core.datasets.official import canonical_name
+from vlmad_core.errors import VlmadError
+from vlmad_core.store.schema import RunRecord, short_hash
+
+NOTHING = "nothing"
+"""What the row of the method without training is called among the training sets."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of training data and data set.
+
+    Attributes:
+        trained_on: Names of the training data, joined by `` + ``; ``NOTHING`` for the method without training.
+        dataset: The data set judged.
+        method: Name of the method in this cell.
+        title: How it is shown.
+        value: The metric, mean over categories and seeds; None where there is none.
+        low: Lower end of its interval, or None.
+        high: Upper end, or None.
+        categories: Number of categories.
+        verdict: ``clean``, ``contaminated`` or ``unknown``; None where nothing was run.
+        reason: Why there is no value, or what the verdict rests on.
+    """
+
+    trained_on: str
+    dataset: str
+    method: str
+    title: str
+    value: float | None
+    low: float | None
+    high: float | None
+    categories: int
+    verdict: str | None
+    reason: str
+
+
+def setting(comparison: Comparison) -> str:
+    """Eight hex digits over all but the method and the data: equal where only these two differ."""
+    protocol = comparison.runs[0].protocol
+    parts = {"mode": protocol.mode, "reading": protocol.reading, "evaluation": protocol.evaluation}
+    names = ("weights_hash", "activation", "image_size", "precision", "position_rule")
+    return short_hash({**parts, "backbone": {name: protocol.backbone.get(name) for name in names}})
+
+
+def trained_methods(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    """Methods with parameters of their own that were run in some comparisons: name and title."""
+    lines = [line for one in comparisons for line in one.lines() if _is_trained(line)]
+    return {line.method: line.runs[0].title for line in sorted(lines, key=lambda line: line.method)}
+
+
+def transfer_cells(
+    comparisons: Sequence[Comparison],
+    boards: Mapping[str, pd.DataFrame],
+    method: str,
+    metric: str,
+    *,
+    shots: int = 0,
+    without: str = "clip_cpe",
+) -> tuple[Cell, ...]:
+    """Every combination of training data and data set for one method, also those that were not run.
+
+    Args:
+        comparisons: One for each data set, equal in everything but the data.
+        boards: A leaderboard for each data set, as ``leaderboard`` gives it.
+        method: A method with trained parameters.
+        metric: Name of the metric.
+        shots: Number of references.
+        without: A method that trains nothing, put into a last row to be held against; left out if it was not run.
+
+    Returns:
+        Row by row: training data in the order of the data sets, combinations of several after single ones.
+    """
+    names = [one.dataset for one in comparisons]
+    title = trained_methods(comparisons).get(method, method)
+    lines = {
+        (one.dataset, label_of(line.runs[0])): line
+        for one in comparisons
+        for line in one.lines(shots)
+        if line.method == method and _is_trained(line)
+    }
+    rows = [*names, *sorted({label for _, label in lines} - set(names), key=lambda label: (label.count("+"), label))]
+    found = []
+    for label in rows:
+        for one in comparisons:
+            line = lines.get((one.dataset, label))
+            if line is None:
+                found.append(Cell(label, one.dataset, method, title, None, None, None, 0, None, "Not run yet."))
+            else:
+                found.append(_cell(line, label, one.dataset, boards[one.dataset], metric))
+    for one in comparisons:
+        base = next((line for line in one.lines(0) if line.method == without), None)
+        if base is not None:
+            found.append(_cell(base, NOTHING, one.dataset, boards[one.dataset], metric))
+    return tuple(found)
+
+
+def cells_frame(cells: Sequence[Cell]) -> pd.DataFrame:
+    """Cells as a table, one row each, values as fractions: for figures and for csv."""
+    rows = [
+        {
+            "trained_on": cell.trained_on, "dataset": cell.dataset, "method": cell.method, "title": cell.title,
+            "value": cell.value, "low": cell.low, "high": cell.high, "categories": cell.categories,
+            "seen": SEEN.get(cell.verdict or "", ""), "verdict": cell.verdict or "", "reason": cell.reason,
+        }
+        for cell in cells
+    ]  # fmt: skip
+    columns = list(Cell.__dataclass_fields__)
+    frame = pd.DataFrame(rows, columns=[*columns[:8], "seen", "verdict", "reason"])
+    frame = frame.astype({"value": float, "low": float, "high": float, "categories": "Int64"})
+    return frame.assign(categories=frame["categories"].mask(frame["value"].isna()))
+
+
+def label_of(run: RunRecord) -> str:
+    """What a run's own parameters were trained on, in words; ``not recorded`` where the record says nothing."""
+    return " + ".join(training_data(run)) or "not recorded"
+
+
+def fill_commands(cell: Cell, backbone: str, weights_hash: str) -> tuple[str, ...]:
+    """The commands that would fill an empty cell, shortest way first.
+
+    Parameters that come with the program or were trained before are used where they fit the backbone.
+
+    Args:
+        cell: A cell without a value.
+        backbone: Identifier of the backbone.
+        weights_hash: Hash of its weights.
+    """
+    data = cell.trained_on.split(" + ")
+    known = _parameters(cell.method, data, weights_hash)
+    out = "parameters"
+    words = ["python", "-m", "vlmad_core", "train", cell.method, "--data", *data]
+    train = (shlex.join([*words, "--backbone", backbone, "--out", out]),) if known is None else ()
+    path = known or f"{out}/{cell.method}/{'+'.join(sorted(data))}-{weights_hash}.safetensors"
+    words = ["python", "-m", "vlmad_core", "precompute", "--dataset", cell.dataset, "--method", cell.method]
+    return (*train, shlex.join([*words, "--backbone", backbone, "--parameters", f"{cell.method}={path}"]))
+
+
+def _is_trained(line: Line) -> bool:
+    """Whether any run of a line has parameters of its own."""
+    return any(bool(run.provenance.data.get("trained")) for run in line.runs)
+
+
+def _cell(line: Line, label: str, dataset: str, board: pd.DataFrame, metric: str) -> Cell:
+    notes = line_notes(line)
+    method, preset, shots, protocol = line_key(line)
+    rows = board[
+        (board["metric"] == metric) & (board["method"] == method) & (board["preset"] == preset)
+        & (board["shots"] == shots) & (board["protocol"] == protocol)
+    ]  # fmt: skip
+    common: dict[str, Any] = {
+        "trained_on": label, "dataset": dataset, "method": method, "title": line.title,
+        "verdict": notes.contamination.verdict,
+    }  # fmt: skip
+    if rows.empty or pd.isna(rows.iloc[0]["value"]):
+        stated = rows.iloc[0]["reason"] if len(rows) else None
+        reason = stated if isinstance(stated, str) else "This metric was not computed in the run."
+        return Cell(**common, value=None, low=None, high=None, categories=0, reason=reason)
+    row = rows.iloc[0]
+    low, high = (None if pd.isna(row[end]) else float(row[end]) for end in ("low", "high"))
+    count = int(row["n_categories"])
+    return Cell(
+        **common, value=float(row["value"]), low=low, high=high, categories=count, reason=notes.contamination.reason
+    )
+
+
+def _parameters(method: str, data: Sequence[str], weights_hash: str) -> str | None:
+    """Parameters that come with the program and were trained on exactly these data sets with these weights."""
+    from vlmad_core.methods.trained import SHIPPED, read_record
+
+    wanted = {canonical_name(name) for name in data}
+    for path in sorted((SHIPPED / method).glob("*.safetensors")):
+        try:
+            record = read_record(path.with_suffix(".json"))
+        except VlmadError:
+            continue
+        if set(record.training_data or ()) == wanted and (record.backbone or {}).get("weights_hash") == weights_hash:
+            return path.relative_to(SHIPPED.parents[2]).as_posix()
+    return None

@@ -1,0 +1,147 @@
+"""What is written of a finished unit: rows, maps, thumbnails, and what it cost."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vlmad_core.datasets.names import category_noun
+from vlmad_core.engine.evaluation import evaluate, explain_rows, image_rows, thumbnail_rows
+from vlmad_core.engine.extraction import CategoryScores, RunScores, parted
+from vlmad_core.engine.jobs import CategoryJob
+from vlmad_core.engine.plan import PlannedRun
+from vlmad_core.engine.profiling import Stopwatch, peak_memory, percentile
+from vlmad_core.engine.reading import contents_hash, samples_hash
+from vlmad_core.engine.speed import LARGEST_BATCH, Subject, measure_speed
+from vlmad_core.store.layout import UNIT_FILE, folder_name, thumbnail_file
+from vlmad_core.store.writer import UnitContents, write_thumbnails
+
+
+def unit_contents(
+    job: CategoryJob,
+    scored: CategoryScores,
+    scores: RunScores,
+    sizes: Sequence[int],
+    shared: Stopwatch,
+    thumbnails: str | None,
+) -> UnitContents:
+    """Evaluate one run's scores of a category.
+
+    Args:
+        job: The category.
+        scored: All runs' scores of it.
+        scores: This run's.
+        sizes: Sides of the maps at which pixel metrics are computed.
+        shared: Where the time of shared stages was noted.
+        thumbnails: Name of the thumbnail file, if there is one.
+    """
+    own = Stopwatch()
+    evaluation = evaluate(scored, scores, sizes, own)
+    details = scores.run.keeps_details
+    speed = _speed(job, scored, scores)
+    times = list(scores.latency_ms.values())
+    seconds = shared.seconds()
+    profile: dict[str, Any] = {
+        "seconds": {**seconds, "scoring": round(scores.scoring_seconds, 6), **own.seconds()},
+        "shared_by": len(scored.runs),
+        "images": len(scores.scores),
+        "images_per_second_vision": _rate(scored.computed, seconds.get("vision", 0.0) + seconds.get("windows", 0.0)),
+        "latency_ms": {"median": percentile(times, 0.5), "p95": percentile(times, 0.95)},
+        "latency_alone_ms": _alone(speed),
+        "peak_rss_bytes": peak_memory(),
+    }
+    if speed is not None:
+        profile["speed"] = speed
+    if job.cache is not None:
+        known = len(scored.scored) - scored.computed
+        profile["cache"] = {"storage": job.cache.storage, "hits": known, "computed": scored.computed}
+    return UnitContents(
+        images=image_rows(scored, scores),
+        metrics=evaluation.metrics,
+        data_hash=contents_hash(scored.images),
+        grid_ids=list(scores.scores) if details else (),
+        grids=scores.all_grids() if details else None,
+        rule=scores.rule if details else None,
+        curves=evaluation.curves if details else None,
+        regions=evaluation.regions if details else (),
+        explain=explain_rows(scores) if details else (),
+        thresholds=evaluation.thresholds,
+        profile=profile,
+        thumbnails=thumbnails,
+        thumbnails_reason=None if thumbnails else _why_no_thumbnails(scores.run),
+    )
+
+
+def _speed(job: CategoryJob, scored: CategoryScores, scores: RunScores) -> dict[str, Any] | None:
+    """What the run's method alone costs; measured in one unit of a run, for the first draw of references."""
+    run = scores.run
+    if not job.latency_images or run.record.key.seed or _was_timed(run):
+        return None
+    references, calibration = parted(scored.references.get(run.record.id), run.record.key.shots)
+    subject = Subject(
+        method=run.method,
+        shots=run.record.key.shots,
+        backbone=run.backbone,
+        category=category_noun(job.category, run.method.settings.name_table),
+        references=references,
+        parameters=run.parameters,
+        calibration=calibration,
+    )
+    files = [sample.image_path for sample in job.samples if sample.id in scores.scores]
+    try:
+        batch = min(LARGEST_BATCH, int(run.record.plan["batch_size"]))
+        return measure_speed(subject, files, images=job.latency_images, batch=batch)
+    except Exception as error:  # what can't be timed must not cost the scores
+        return {"reason": f"It could not be measured: {error}"}
+
+
+def _was_timed(run: PlannedRun) -> bool:
+    """Whether a finished unit of the run holds its speed already."""
+    files = run.record.path.glob(f"*/{UNIT_FILE}")
+    return any(json.loads(file.read_text(encoding="utf-8")).get("profile", {}).get("speed") for file in files)
+
+
+def _alone(speed: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The latency alone under the names that profiles had before ``speed``."""
+    if not speed or not speed.get("batch_1"):
+        return None
+    one = speed["batch_1"]
+    return {"median": one["median_ms"], "p95": one["p95_ms"], "images": one["images"]}
+
+
+def thumbnails_wanted(job: CategoryJob) -> bool:
+    """Whether thumbnails must be made; where there are some of the category, the files say whether they are these."""
+    if not job.thumbnails:
+        return False
+    dataset = job.runs[0].dataset.name
+    folder = thumbnail_file(job.store, dataset, "").parent
+    if not any(folder.glob(f"{glob.escape(folder_name(job.category))}-*.parquet")):
+        return True
+    return not thumbnail_file(job.store, dataset, _thumbnail_name(job, samples_hash(job.samples))).exists()
+
+
+def _thumbnail_name(job: CategoryJob, content: str) -> str:
+    return f"{folder_name(job.category)}-{content[:8]}.parquet"
+
+
+def keep_thumbnails(job: CategoryJob, scored: CategoryScores, made: bool) -> str | None:
+    """Write the category's thumbnails where that is allowed and they were made, and give the file's name."""
+    if not job.thumbnails or not scored.images:
+        return None
+    name = _thumbnail_name(job, contents_hash(scored.images))
+    if made:
+        write_thumbnails(job.store, job.runs[0].dataset.name, name, thumbnail_rows(scored.images))
+    return name if thumbnail_file(job.store, job.runs[0].dataset.name, name).exists() else None
+
+
+def _why_no_thumbnails(run: PlannedRun) -> str:
+    dataset = run.dataset
+    if not dataset.redistributable:
+        return f"The licence of {dataset.name} ({dataset.licence or 'unknown'}) does not allow copies of its images."
+    return "No thumbnails were asked for."
+
+
+def _rate(count: int, seconds: float | None) -> float | None:
+    return round(count / seconds, 3) if seconds else None

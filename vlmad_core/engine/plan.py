@@ -1,0 +1,316 @@
+"""From what was asked to the runs that answer it, each with its protocol; nothing is computed here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vlmad_core.backbones import BackboneInfo, ClipBackbone
+from vlmad_core.backbones.loading import VISION_ONLY_NAMES, hash_tensors
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
+from vlmad_core.datasets import Dataset, Sample, load_dataset
+from vlmad_core.engine.backbone import Backbone, BackboneSpec, Loader
+from vlmad_core.engine.options import SIZES, MethodChoice, PlanError, PlanOptions, own_options
+from vlmad_core.engine.protocol import make_record
+from vlmad_core.errors import MethodError
+from vlmad_core.methods import Method, create_method
+from vlmad_core.methods.trained import find_parameters, load_parameters
+from vlmad_core.store import layout
+from vlmad_core.store.schema import RunRecord
+
+OWN_PARAMETERS = Path("checkpoints")
+"""Where training leaves parameters, in a folder per method; searched before those that come with the program."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run to be done.
+
+    Attributes:
+        record: As it will stand in the store; its plan is the frozen one if the run was started before.
+        method: The method with its settings.
+        dataset: The data set.
+        backbone: The loaded backbone.
+        parameters: Trained tensors, for methods that train.
+    """
+
+    record: RunRecord
+    method: Method
+    dataset: Dataset
+    backbone: Backbone
+    parameters: Mapping[str, Tensor] | None = None
+
+    @property
+    def transductive(self) -> bool:
+        """Whether it must be given all test images at once."""
+        return self.method.is_transductive(self.record.key.shots)
+
+    @property
+    def keeps_details(self) -> bool:
+        """Whether grids, curves, regions and explanations are stored."""
+        kept = self.record.plan["grids"]
+        return kept == "all" or (kept == "first_seed" and self.record.key.seed == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class NotApplicable:
+    """A combination that makes no sense and is skipped.
+
+    Attributes:
+        what: The combination.
+        reason: Why.
+    """
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a benchmark, in the order in which they are done.
+
+    Attributes:
+        options: What was asked.
+        runs: The runs.
+        not_applicable: What was left out because it makes no sense.
+        notes: What the user should know before it starts.
+    """
+
+    options: PlanOptions
+    runs: tuple[PlannedRun, ...]
+    not_applicable: tuple[NotApplicable, ...]
+    notes: tuple[str, ...]
+
+    def groups(self) -> Iterator[tuple[str, tuple[PlannedRun, ...]]]:
+        """Categories with the runs that can share passes over their images, in order."""
+        shared: dict[tuple[object, ...], list[PlannedRun]] = {}
+        for run in self.runs:
+            plan = run.record.plan
+            key = (run.dataset.name, id(run.backbone), plan["batch_size"], plan["threads"], plan.get("features"))
+            shared.setdefault(key, []).append(run)
+        for runs in shared.values():
+            for category in planned_categories(runs[0].dataset, self.options):
+                yield category, tuple(runs)
+
+
+def build_plan(options: PlanOptions, *, command: str = "", loader: Loader = BackboneSpec.load) -> Plan:
+    """Work out the runs of a benchmark.
+
+    Raises:
+        VlmadError: If a data set, method or backbone can't be had; nothing has been written then.
+    """
+    methods = [(_method(choice), own_options(options, choice)) for choice in options.methods]
+    datasets = [load_dataset(source) for source in options.datasets]
+    loaded: dict[BackboneSpec, Backbone] = {}
+    skipped: dict[NotApplicable, None] = {}
+    notes: list[str] = []
+    runs: dict[str, PlannedRun] = {}
+    budgets: dict[tuple[int, int], Backbone] = {}
+    for source, dataset in zip(options.datasets, datasets, strict=True):
+        notes += _dataset_notes(dataset)
+        planned_categories(dataset, options)
+        for method, own in methods:
+            backbone = _backbone_for(method, own, loaded, loader, skipped, notes)
+            if backbone is None:
+                continue
+            draws = list(_draws(method, own, skipped))
+            try:
+                parameters, trained = trained_parameters(method, backbone.info, dataset, own) if draws else (None, {})
+            except MethodError as error:
+                if len(methods) == 1 or method.name in own.parameters:
+                    raise
+                skipped[NotApplicable(f"{method.id} on {dataset.name}", str(error))] = None
+                continue
+            for shots, seed in draws:
+                record = make_record(own, source, dataset, method, backbone.info, shots, seed, command, trained)
+                record, note = _frozen(own, record)
+                notes += [note] if note else []
+                bounded = _bounded(backbone, int(record.plan.get("window_tokens", DEFAULT_TOKEN_BUDGET)), budgets)
+                runs[record.id] = PlannedRun(record, method, dataset, bounded, parameters)
+    return Plan(options, tuple(runs.values()), tuple(skipped), tuple(dict.fromkeys(notes)))
+
+
+def _method(choice: MethodChoice) -> Method:
+    method = create_method(choice.id, **choice.settings)
+    return method if choice.label is None else type(method)(method.settings, preset=choice.label)
+
+
+def planned_categories(dataset: Dataset, options: PlanOptions) -> tuple[str, ...]:
+    """The categories of a data set that were asked for.
+
+    Raises:
+        PlanError: If one is not there.
+    """
+    if options.categories is None:
+        return dataset.categories
+    unknown = sorted(set(options.categories) - set(dataset.categories))
+    if unknown:
+        raise PlanError(f"{dataset.name} has no category {unknown[0]!r}.", f"It has: {', '.join(dataset.categories)}.")
+    return tuple(name for name in dataset.categories if name in options.categories)
+
+
+def planned_images(dataset: Dataset, category: str, size: str) -> tuple[Sample, ...]:
+    """The test images of a category that a size of benchmark uses, sorted by id.
+
+    Reduced sizes take images evenly over the sorted normal and over the sorted defective ones, so that all
+    defect types are met.
+    """
+    limit = SIZES[size]  # type: ignore[index]
+    samples = dataset.select(category, "test")
+    if limit is None:
+        return samples
+    chosen: set[str] = set()
+    for label in (0, 1):
+        ids = [sample.id for sample in samples if sample.label == label]
+        count = min(limit, len(ids))
+        chosen |= {ids[i * len(ids) // count] for i in range(count)}
+    return tuple(sample for sample in samples if sample.id in chosen)
+
+
+def trained_parameters(
+    method: Method, info: BackboneInfo, dataset: Dataset, options: PlanOptions
+) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
+    """The trained tensors a method is to use, and what is known of them; (None, {}) if it trains nothing.
+
+    Raises:
+        MethodError: If there are none for this backbone that were not trained on this data set.
+    """
+    if not method.capabilities.trained:
+        return None, {}
+    path = options.parameters.get(method.name)
+    if path is None:
+        path = find_parameters(method.name, info, dataset.official or dataset.name, (OWN_PARAMETERS,))
+    if path is None:
+        raise MethodError(
+            f"{method.name} has no trained parameters for {info.title} that were not trained on {dataset.name}.",
+            f"Train some on another data set (python -m vlmad_core train {method.name} --data NAME --backbone "
+            f"{info.id}), or name a file: --parameters {method.name}=FILE.",
+        )
+    tensors, record = load_parameters(path, method.name, info)
+    known = {
+        "file": path.name,
+        "hash": hash_tensors(tensors),
+        "training_data": None if record.training_data is None else list(record.training_data),
+    }
+    return tensors, known
+
+
+def _backbone_for(
+    method: Method,
+    options: PlanOptions,
+    loaded: dict[BackboneSpec, Backbone],
+    loader: Loader,
+    skipped: dict[NotApplicable, None],
+    notes: list[str],
+) -> Backbone | None:
+    spec = BackboneSpec(
+        options.backbone or "bundled",
+        options.image_size,
+        options.activation,
+        precision=options.precision,
+        tokenizer=options.tokenizer,
+        device=options.device,
+    )
+    if method.own_backbone is not None:
+        reason = method.why_not_here()
+        if reason is not None and len(options.methods) > 1:
+            skipped[NotApplicable(method.id, reason)] = None
+            return None
+        size = options.image_size if options.backbone in VISION_ONLY_NAMES else None
+        spec = BackboneSpec(method.own_backbone, size)
+    elif options.mode == "as_published":
+        published = method.published
+        if published is None:
+            skipped[NotApplicable(method.id, f"{method.name} has no published setup.")] = None
+            return None
+        spec = dataclasses.replace(
+            spec,
+            name=options.backbone or published.backbone,
+            image_size=published.image_size,
+            activation=published.activation_for(options.backbone or published.backbone),
+            position_rule=published.position_rule,
+        )
+    if spec not in loaded:
+        loaded[spec] = loader(spec)
+    if spec.activation is not None and options.mode == "as_published":
+        notes.append(f"{method.id}: {spec.name} runs with {spec.activation}, as in its authors' code.")
+    reason = method.why_not_on(loaded[spec].info)
+    if reason is not None:
+        skipped[NotApplicable(method.id, reason)] = None
+        return None
+    return loaded[spec]
+
+
+def _bounded(backbone: Backbone, window_tokens: int, made: dict[tuple[int, int], Backbone]) -> Backbone:
+    """The same backbone with another bound on memory; the same object for the same bound, so that runs share it."""
+    if not isinstance(backbone, ClipBackbone) or backbone.token_budget == window_tokens:
+        return backbone
+    key = id(backbone), window_tokens
+    if key not in made:
+        made[key] = dataclasses.replace(backbone, token_budget=window_tokens)
+    return made[key]
+
+
+def _draws(method: Method, options: PlanOptions, skipped: dict[NotApplicable, None]) -> Iterator[tuple[int, int]]:
+    for shots in dict.fromkeys(options.shots):
+        reason = method.why_not_applicable(shots)
+        if reason is not None:
+            skipped[NotApplicable(f"{method.id} with {shots} shots", reason)] = None
+            continue
+        for seed in range(options.seeds if shots else 1):
+            yield shots, seed
+
+
+def _frozen(options: PlanOptions, record: RunRecord) -> tuple[RunRecord, str | None]:
+    """The record with the plan under which the run was first started, and what to say if it is another."""
+    file = record.path / layout.RUN_FILE
+    if not file.is_file():
+        return record, None
+    try:
+        plan = RunRecord.from_json(json.loads(file.read_text(encoding="utf-8")), record.path).plan
+    except ValueError:
+        return record, None  # start_run says what is wrong with it, at that run
+    asked: dict[str, Any] = {name: getattr(options, name) for name in ("batch_size", "threads", "window_tokens")}
+    kept = {"window_tokens": DEFAULT_TOKEN_BUDGET, **plan}
+    other = {name: kept[name] for name, value in asked.items() if value is not None and value != kept[name]}
+    if record.plan.get("features") != plan.get("features"):
+        other["features"] = plan.get("features") or "passed in batches, without a cache"
+    note = None
+    if other:
+        before = ", ".join(f"{name} {value}" for name, value in other.items())
+        note = f"{record.id} goes on as it was started: {before}."
+    return dataclasses.replace(record, plan=plan), note
+
+
+def _dataset_notes(dataset: Dataset) -> list[str]:
+    notes = [f"{dataset.name}: {note}" for note in dataset.notes]
+    shown = 3
+    notes += [f"{dataset.name}: {problem.message}" for problem in dataset.problems[:shown]]
+    if len(dataset.problems) > shown:
+        notes.append(f"{dataset.name}: {len(dataset.problems) - shown} further problems; see 'datasets check'.")
+    for category in dataset.categories:
+        if not dataset.select(category, "test"):
+            notes.append(f"{dataset.name}: {category} has no test images and is left out.")
+    return notes
+
+
+def store_path(path: Path) -> Path:
+    """The results folder, made if it isn't there.
+
+    Raises:
+        PlanError: If it can't be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f"{layout.TEMPORARY_PREFIX}probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise PlanError(f"{path} can't be written to: {error}.", "Choose another folder with --store.") from error
+    return path

@@ -1,0 +1,155 @@
+"""The record of a run: every choice that moves a number goes into its protocol, and so into its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from vlmad_core.backbones import BackboneInfo
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
+from vlmad_core.datasets import Dataset, Sample
+from vlmad_core.datasets.images import reading_protocol
+from vlmad_core.engine.backbone import default_batch_size
+from vlmad_core.engine.options import SIZES, PlanError, PlanOptions
+from vlmad_core.engine.provenance import code_version, hardware, package_versions
+from vlmad_core.methods import Method
+from vlmad_core.metrics import METRICS
+from vlmad_core.metrics.pixel_bootstrap import PIXEL_RESAMPLES
+from vlmad_core.metrics.uncertainty import IMAGE_RESAMPLES, LEVEL
+from vlmad_core.store import layout
+from vlmad_core.store.schema import Protocol, Provenance, RunKey, RunRecord, short_hash
+from vlmad_core.store.writer import now
+
+MAP_SIZE = 256
+"""Side of the maps on which pixel metrics are compared across methods, in pixels."""
+
+
+def feature_storage(options: PlanOptions) -> dict[str, str]:
+    """What a cache does to features, where it does something: a choice that moves numbers."""
+    return {"feature_storage": "half"} if options.cache and options.cache_storage == "half" else {}
+
+
+def evaluation_sizes(info: BackboneInfo) -> tuple[int, ...]:
+    """Sides of the maps on which pixel metrics are computed: the common one, and the backbone's own."""
+    return tuple(dict.fromkeys((MAP_SIZE, info.image_size)))
+
+
+def make_record(
+    options: PlanOptions,
+    source: str,
+    dataset: Dataset,
+    method: Method,
+    info: BackboneInfo,
+    shots: int,
+    seed: int,
+    command: str,
+    trained: Mapping[str, Any],
+) -> RunRecord:
+    """A run with every choice that moves one of its numbers, and where it comes from.
+
+    Args:
+        options: What was asked.
+        source: The data set as it was named.
+        dataset: The data set.
+        method: The method with its settings.
+        info: The loaded backbone.
+        shots: Number of references.
+        seed: Seed of their draw.
+        command: The command that asked for it.
+        trained: What is known of trained parameters; empty without any.
+
+    Raises:
+        StoreError: If the store can't hold a data set of that name.
+    """
+    key = RunKey(dataset.name, method.name, method.preset, shots, seed, info.id)
+    protocol = Protocol(
+        mode=options.mode,
+        backbone=_plain({**info.to_json(), **feature_storage(options)}),
+        method=_plain(
+            {
+                "name": method.name,
+                "preset": method.preset,
+                "settings": method.settings.to_json(),
+                "prompts": dict(method.prompt_record()),
+                "transductive": method.is_transductive(shots),
+                "parameters": trained.get("hash"),
+            }
+        ),
+        data={
+            "dataset": dataset.name,
+            "listing": listing_hash(dataset.samples),
+            "size": options.size,
+            "per_label": SIZES[options.size],
+        },
+        reading={
+            "image": _plain(reading_protocol()),
+            "input": "square, Pillow bicubic on 8-bit RGB, aspect ratio not kept, no crop",
+            "mask": "defective where any stored value is above zero; then bilinear to the map's size, above one half",
+        },
+        evaluation={
+            "map_size": MAP_SIZE,
+            "native_size": info.image_size,
+            "metrics": {name: short_hash(spec.definition) for name, spec in METRICS.items()},
+            "bootstrap": {
+                "over": "images, stratified by label",
+                "image_resamples": IMAGE_RESAMPLES,
+                "pixel_resamples": PIXEL_RESAMPLES,
+                "level": LEVEL,
+                "seed": 0,
+            },
+        },
+    )
+    provenance = Provenance(
+        code_version=code_version(),
+        packages=package_versions(),
+        hardware=hardware(options.device),
+        parameters=info.parameters,
+        data={
+            "source": source,
+            "layout": dataset.layout,
+            "official": dataset.official,
+            "licence": dataset.licence,
+            "redistributable": dataset.redistributable,
+            "synthetic": dataset.synthetic,
+            "reserved": sorted(dataset.reserved),
+            "notes": list(dataset.notes),
+            "problems": len(dataset.problems),
+            "trained": dict(trained),
+            "category_kinds": dict(dataset.category_kinds),
+        },
+        command=command,
+        started_at=now(),
+    )
+    plan = {
+        "batch_size": options.batch_size or default_batch_size(info),
+        "threads": options.threads or torch.get_num_threads(),
+        "precision": options.precision,
+        "grids": options.grids,
+        "window_tokens": options.window_tokens or DEFAULT_TOKEN_BUDGET,
+        **({"features": options.cache_storage} if options.cache else {}),
+    }
+    identifier = layout.run_id(key, protocol.hash)
+    path = layout.run_folder(options.store, identifier)
+    return RunRecord(identifier, key, method.title(shots), protocol, provenance, plan, path)
+
+
+def listing_hash(samples: Sequence[Sample]) -> str:
+    """Sixteen hex digits over which images there are and what is said of them, not over their content."""
+    lines = [f"{s.id}\0{s.category}\0{s.split}\0{s.label}\0{s.mask_path is not None}" for s in samples]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The same in json's own types (tuples become lists), so that what is hashed is what is stored."""
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=_listed))
+    return plain
+
+
+def _listed(value: object) -> list[Any]:
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise PlanError(f"{value!r} can't be recorded in a protocol.", "Use plain values in settings.")

@@ -1,0 +1,231 @@
+"""Doing a plan: category by category, every finished unit committed at once, no failure stopping the others."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from vlmad_core.engine.contents import keep_thumbnails, thumbnails_wanted, unit_contents
+from vlmad_core.engine.extraction import CategoryScores, Failure, score_category
+from vlmad_core.engine.jobs import CategoryJob, jobs_of
+from vlmad_core.engine.plan import Plan, PlannedRun
+from vlmad_core.engine.profiling import Stopwatch, peak_memory
+from vlmad_core.engine.progress import Reporter
+from vlmad_core.engine.protocol import evaluation_sizes
+from vlmad_core.engine.reading import ImageLoader
+from vlmad_core.engine.units import UnitState
+from vlmad_core.errors import StoreError
+from vlmad_core.io import lock
+from vlmad_core.store.schema import RunRecord
+from vlmad_core.store.writer import (
+    UnitContents,
+    clear_failure,
+    record_failure,
+    start_run,
+    write_unit,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitReport:
+    """What became of a unit.
+
+    Attributes:
+        run_id: The run.
+        category: The category.
+        outcome: ``kept`` (was done before), ``computed``, ``partial`` or ``failed``.
+        reason: What went wrong, where something did.
+    """
+
+    run_id: str
+    category: str
+    outcome: str
+    reason: str | None = None
+
+
+@dataclass
+class Summary:
+    """What became of a plan.
+
+    Attributes:
+        units: Every unit.
+        images: Images that were passed through a backbone, references included.
+        seconds: Time in all.
+        peak_bytes: Largest resident memory.
+    """
+
+    units: list[UnitReport] = field(default_factory=list)
+    images: int = 0
+    seconds: float = 0.0
+    peak_bytes: int | None = None
+
+    @property
+    def troubled(self) -> tuple[UnitReport, ...]:
+        """Units that failed or lack images."""
+        return tuple(unit for unit in self.units if unit.outcome in ("failed", "partial"))
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all is done, 2 if some units failed or lack images."""
+        return 2 if self.troubled else 0
+
+    def count(self, outcome: str) -> int:
+        """Number of units with that outcome."""
+        return sum(unit.outcome == outcome for unit in self.units)
+
+
+def run_plan(plan: Plan, reporter: Reporter) -> Summary:
+    """Do all units of a plan that are not done yet.
+
+    Another process may work on the same store: what it is at is left to it, and looked at again at the end.
+    """
+    summary = Summary()
+    started, threads = time.perf_counter(), torch.get_num_threads()
+    try:
+        jobs = jobs_of(plan, lambda text: reporter.say(text, event="cache"))
+        later = [job for job in jobs if not _do_job(job, summary, reporter, wait=False)]
+        for job in later:
+            reporter.say(f"{job.category}: waiting for another process that is at it")
+            _do_job(job, summary, reporter, wait=True)
+    finally:
+        torch.set_num_threads(threads)
+    summary.seconds = time.perf_counter() - started
+    summary.peak_bytes = peak_memory()
+    return summary
+
+
+def _do_job(job: CategoryJob, summary: Summary, reporter: Reporter, *, wait: bool) -> bool:
+    """Do what is left of a job; False if another process is at it."""
+    states = job.states()
+    if not any(state.pending for state in states.values()):
+        _note_kept(job, states, summary)
+        reporter.advance(len(job.samples))
+        return True
+    with lock(job.store, job.lock_name, wait=wait) as held:
+        if not held:
+            return False
+        states = job.states()
+        _note_kept(job, states, summary)
+        pending = [run for run in job.runs if states[run.record.id].pending]
+        if pending:
+            _compute(job, pending, states, summary, reporter)
+        else:
+            reporter.advance(len(job.samples))
+    return True
+
+
+def _note_kept(job: CategoryJob, states: dict[str, UnitState], summary: Summary) -> None:
+    for run_id, state in states.items():
+        if not state.pending:
+            outcome = "kept" if state.state == "done" else "partial"
+            summary.units.append(UnitReport(run_id, job.category, outcome, state.reason))
+
+
+def _compute(
+    job: CategoryJob,
+    pending: Sequence[PlannedRun],
+    states: dict[str, UnitState],
+    summary: Summary,
+    reporter: Reporter,
+) -> None:
+    """Pass the images, then evaluate and commit run by run."""
+    records = _start_runs(job, pending, summary, reporter)
+    pending = [run for run in pending if run.record.id in records]
+    if not pending:
+        reporter.advance(len(job.samples))
+        return
+    first = pending[0]
+    dataset = first.dataset.name
+    reporter.stage(f"{dataset}/{job.category} ({len(pending)} runs)")
+    watch = Stopwatch()
+    sizes = evaluation_sizes(first.backbone.info)
+    loader = ImageLoader(first.backbone.preprocess, sizes, thumbnails_wanted(job), watch)
+    batch_size = int(first.record.plan["batch_size"])
+    try:
+        torch.set_num_threads(int(first.record.plan["threads"]))
+        scored = score_category(job.category, job.samples, pending, loader, batch_size, reporter.advance, job.cache)
+        thumbnails = keep_thumbnails(job, scored, loader.thumbnails)
+    except Exception as error:  # a category that can't be done must not stop the others
+        for run in pending:
+            _fail(job, run.record.id, Failure.of(error), summary, reporter)
+        return
+    summary.images += scored.passes
+    for run_id, scores in scored.runs.items():
+        if scores.failure is not None:
+            _fail(job, run_id, scores.failure, summary, reporter)
+            continue
+        reporter.stage(f"{dataset}/{job.category}: measuring {scores.run.record.title}")
+        try:
+            contents = unit_contents(job, scored, scores, sizes, watch, thumbnails)
+            record = write_unit(job.store, records[run_id], job.category, contents, replace=states[run_id].replaces)
+            reason = _what_is_missing(scored)
+            if reason is None:
+                clear_failure(job.store, run_id, job.category)
+            else:
+                record_failure(job.store, run_id, job.category, reason)
+        except Exception as error:  # e.g. a full disk
+            _fail(job, run_id, Failure.of(error), summary, reporter)
+            continue
+        if record is not None and reason is not None:
+            summary.units.append(UnitReport(run_id, job.category, "partial", reason))
+            _say_errors(job, scored, reporter)
+        else:
+            summary.units.append(UnitReport(run_id, job.category, "computed" if record else "kept"))
+        _say_done(job, records[run_id], contents, reporter)
+        scores.grids.clear()
+
+
+def _what_is_missing(scored: CategoryScores) -> str | None:
+    """How many images could not be used, with what is wrong with the first; None if all could."""
+    errors = [image.error for image in scored.images if image.error is not None]
+    if not errors:
+        return None
+    return f"{len(errors)} of {len(scored.images)} images could not be used; the first: {errors[0]}"
+
+
+def _start_runs(
+    job: CategoryJob, pending: Sequence[PlannedRun], summary: Summary, reporter: Reporter
+) -> dict[str, RunRecord]:
+    """The runs as the store has them; one that can't be started fails and the others go on."""
+    records = {}
+    for run in pending:
+        try:
+            record = start_run(job.store, run.record)
+            if any(
+                record.plan.get(name) != run.record.plan.get(name) for name in ("batch_size", "threads", "features")
+            ):
+                raise StoreError(
+                    f"Another process started {record.id} with other settings just now.", "Start the command again."
+                )
+            records[record.id] = record
+        except Exception as error:  # e.g. a damaged run.json, a full disk
+            _fail(job, run.record.id, Failure.of(error), summary, reporter)
+    return records
+
+
+def _fail(job: CategoryJob, run_id: str, failure: Failure, summary: Summary, reporter: Reporter) -> None:
+    summary.units.append(UnitReport(run_id, job.category, "failed", failure.reason))
+    reporter.say(f"FAILED {run_id} {job.category}: {failure.reason}", event="failed", run=run_id)
+    with contextlib.suppress(OSError):  # a full disk may refuse this too; the next start tries the unit anyway
+        record_failure(job.store, run_id, job.category, failure.reason, failure.traceback)
+
+
+def _say_errors(job: CategoryJob, scored: CategoryScores, reporter: Reporter) -> None:
+    for image in scored.images:
+        if image.error is not None:
+            reporter.say(f"  {job.category}: {image.error}", event="image_error", image=image.sample.id)
+
+
+def _say_done(job: CategoryJob, record: RunRecord, contents: UnitContents, reporter: Reporter) -> None:
+    shown = []
+    for row in contents.metrics:
+        if row["metric"] in ("image_auroc", "pixel_auroc", "aupro_30") and row["eval_size"] in (None, 256):
+            value = "–" if row["value"] is None else f"{100 * row['value']:.1f}"
+            shown.append(f"{row['metric']} {value}")
+    key = record.key
+    line = f"{key.dataset}/{job.category}  {record.title}, {key.shots} shots, seed {key.seed}: {', '.join(shown)}"
+    reporter.say(line, event="unit", run=record.id, category=job.category)

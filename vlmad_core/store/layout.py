@@ -1,0 +1,77 @@
+"""Names of folders and files in a results store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from vlmad_core.errors import StoreError
+from vlmad_core.store.schema import RunKey
+
+RUN_FILE = "run.json"
+UNIT_FILE = "unit.json"
+FAILED_FILE = "failed.json"
+THUMBNAIL_FOLDER = "thumbnails"
+ANNOTATION_FOLDER = "annotations"
+TEMPORARY_PREFIX = ".tmp-"
+LOCK_FOLDER = ".locks"
+
+STUDY_FOLDER = "study"
+"""Where a store keeps the study's ablations: a store of its own, so that no leaderboard mixes them with methods."""
+
+RESERVED = frozenset({"bundled", "reported", ANNOTATION_FOLDER, STUDY_FOLDER})
+"""Folders of a store's root that are not data sets: other stores, reported numbers, notes."""
+
+KNOWN_FILES = frozenset({"README.md", "plan.yaml", ".gitignore", ".DS_Store"})
+"""Files of a store's root that are no results but belong there."""
+
+
+def folder_name(name: str) -> str:
+    """A data set's or category's name as a folder name, reversible and safe on every system.
+
+    >>> folder_name("metal_nut"), folder_name("a/b: c")
+    ('metal_nut', 'a%2Fb%3A c')
+    """
+    quoted = quote(name, safe=" +-_()[]")
+    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
+
+
+def slug(name: str) -> str:
+    """An identifier as a part of a folder name: everything unusual becomes an underscore.
+
+    >>> slug("openai/clip-vit-base-patch32")
+    'openai_clip-vit-base-patch32'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "_"
+
+
+def run_id(key: RunKey, protocol_hash: str) -> str:
+    """The run's identifier, which is also its folder, relative to the store.
+
+    Raises:
+        StoreError: If the data set has a name that the store keeps for itself.
+    """
+    if key.dataset in RESERVED:
+        raise StoreError(
+            f"A data set can't be called {key.dataset!r}: results stores have a folder of that name.",
+            "Rename the data set's folder.",
+        )
+    method = f"{slug(key.method)}-{slug(key.preset)}"
+    folder = f"{method}-{key.shots}shot-seed{key.seed}-{slug(key.backbone)}-{protocol_hash}"
+    return f"{folder_name(key.dataset)}/{folder}"
+
+
+def run_folder(store: Path, identifier: str) -> Path:
+    """The folder of a run."""
+    return store / identifier
+
+
+def unit_folder(store: Path, identifier: str, category: str) -> Path:
+    """The folder of a unit."""
+    return run_folder(store, identifier) / folder_name(category)
+
+
+def thumbnail_file(store: Path, dataset: str, name: str) -> Path:
+    """The file of a category's thumbnails, shared by all runs of the data set."""
+    return store / folder_name(dataset) / THUMBNAIL_FOLDER / name

@@ -1,0 +1,378 @@
+"""Reading a results store. Damage costs the item that is damaged and nothing else; nothing is unpickled."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from vlmad_core.errors import StoreError, VlmadError
+from vlmad_core.store import layout, schema
+from vlmad_core.store.files import (
+    READ_ERRORS,
+    Grids,
+    empty_table,
+    read_grids,
+    read_json,
+    read_table,
+    read_unit,
+)
+from vlmad_core.store.schema import FailedUnit, NewerSchemaError, RunRecord, StoreProblem
+from vlmad_core.store.writer import read_failures
+
+T = TypeVar("T")
+
+MOST_GRIDS = 40
+"""Units whose grids are kept in memory at once; they are by far the largest of what is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that isn't there, with the reason; counts as false.
+
+    Attributes:
+        reason: Why, as a sentence that can be shown.
+    """
+
+    reason: str
+
+    def __bool__(self) -> bool:
+        """Always false."""
+        return False
+
+
+class Store:
+    """One or several results folders, read as one. Tables are read when asked for, and kept.
+
+    Attributes:
+        roots: The folders.
+        runs: All runs that could be read, sorted by id.
+        failed: Units that could not be finished.
+        known: An open store of the same files, unchanged since; what it has read is not read again.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        runs: Iterable[RunRecord],
+        problems: Iterable[StoreProblem] = (),
+        failed: Iterable[FailedUnit] = (),
+        known: Store | None = None,
+    ) -> None:
+        self.roots = tuple(roots)
+        self.runs = tuple(sorted(runs, key=lambda run: run.id))
+        self.failed = tuple(failed)
+        self._problems = {(p.kind, p.path): p for p in problems}
+        self._by_id = {run.id: run for run in self.runs}
+        self._cache: dict[tuple[Any, ...], Any] = {} if known is None else known._cache
+
+    @property
+    def problems(self) -> tuple[StoreProblem, ...]:
+        """What could not be read so far, and was left out."""
+        return tuple(self._problems.values())
+
+    def run(self, run_id: str) -> RunRecord:
+        """The run of that id.
+
+        Raises:
+            StoreError: If there is none.
+        """
+        if run_id not in self._by_id:
+            places = ", ".join(str(root) for root in self.roots)
+            raise StoreError(f"There is no run {run_id!r} in {places}.", "List them: results list.")
+        return self._by_id[run_id]
+
+    def metrics(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
+        """Metrics of all finished units: ``run_id`` and the columns of ``schema.METRICS``."""
+        wanted = self.runs if run_ids is None else [self.run(run_id) for run_id in run_ids]
+        frames = [frame for run in wanted if len(frame := self._metrics_of(run))]
+        columns = ["run_id", *schema.METRICS.names]
+        if not frames:
+            return empty_table(schema.METRICS).assign(run_id=pd.Series(dtype="str"))[columns]
+        return pd.concat(frames, ignore_index=True)[columns]
+
+    def remember(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What ``make`` gives; under the same key it is made once as long as the store is open."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        kept: T = self._cache[key]
+        return kept
+
+    def _metrics_of(self, run: RunRecord) -> pd.DataFrame:
+        """All metrics of a run, put together once."""
+
+        def put_together() -> pd.DataFrame:
+            tables = [self._table(run, category, "metrics.parquet", schema.METRICS) for category in run.units]
+            filled = [table for table in tables if len(table)]
+            return pd.concat(filled, ignore_index=True).assign(run_id=run.id) if filled else pd.DataFrame()
+
+        return self.remember(("metrics of a run", run.path, run.id), put_together)
+
+    def images(self, run_id: str, category: str | None = None) -> pd.DataFrame:
+        """Scores and labels of a run's images: ``category`` and the columns of ``schema.IMAGES``."""
+        return self._over_categories(run_id, category, "images.parquet", schema.IMAGES)
+
+    def curves(self, run_id: str, category: str) -> pd.DataFrame:
+        """Points of a unit's curves; empty if none were kept."""
+        return self._table(self.run(run_id), category, "curves.parquet", schema.CURVES)
+
+    def regions(self, run_id: str, category: str | None = None) -> pd.DataFrame:
+        """Defect regions with their recall at the stored thresholds; empty if there are no masks."""
+        return self._over_categories(run_id, category, "regions.parquet", schema.REGIONS)
+
+    def explain(self, run_id: str, category: str) -> pd.DataFrame:
+        """What the method said about why; empty if it says nothing."""
+        return self._table(self.run(run_id), category, "explain.parquet", schema.EXPLAIN)
+
+    def grids(self, run_id: str, category: str) -> Grids | Missing:
+        """The native grids of a unit, or why there are none."""
+        run = self.run(run_id)
+        unit = run.units.get(category)
+        if unit is None:
+            return Missing(f"{category} is not finished in {run_id}.")
+        if "grids.npz" not in unit.files:
+            return Missing(_why_no_grids(run, self._shots_with_maps(run, category)))
+        path = self._unit_path(run, category) / "grids.npz"
+        return self._read(path, read_grids) or Missing(f"{path} is damaged.")
+
+    def anomaly_map(self, run_id: str, category: str, image_id: str, size: tuple[int, int]) -> np.ndarray | Missing:
+        """The anomaly map of one image, recreated from its native grids.
+
+        Args:
+            run_id: The run.
+            category: The category.
+            image_id: The image.
+            size: (height, width) in pixels.
+
+        Returns:
+            [height, width] float32, or why there is none.
+        """
+        grids = self.grids(run_id, category)
+        if isinstance(grids, Missing):
+            return grids
+        if image_id not in grids.image_ids:
+            return Missing(f"{image_id} has no anomaly map in this run.")
+        import torch
+
+        from vlmad_core.methods.predictions import anomaly_maps
+
+        index = grids.image_ids.index(image_id)
+        tensor = torch.from_numpy(grids.grids[index : index + 1].copy())
+        return anomaly_maps(tensor, grids.rule, size)[0].numpy()
+
+    def keeps_maps(self, run_id: str, category: str) -> bool:
+        """Whether the native grids of a unit were kept, so that its anomaly maps can be looked at."""
+        unit = self.run(run_id).units.get(category)
+        return unit is not None and "grids.npz" in unit.files
+
+    def thumbnail(self, run_id: str, category: str, image_id: str) -> bytes | Missing:
+        """A small copy of the image as WebP, or why there is none."""
+        return self._small_picture(run_id, category, image_id, "thumbnail")
+
+    def mask(self, run_id: str, category: str, image_id: str) -> bytes | Missing:
+        """The ground truth of the thumbnail's size as PNG (0 and 255), or why there is none."""
+        return self._small_picture(run_id, category, image_id, "mask")
+
+    def verify(self, run_id: str) -> tuple[StoreProblem, ...]:
+        """Compare every file of a run with the hash noted when it was written."""
+        run = self.run(run_id)
+        found = []
+        for category, unit in run.units.items():
+            for name, noted in unit.files.items():
+                path = self._unit_path(run, category) / name
+                content = path.read_bytes() if path.is_file() else b""
+                if hashlib.sha256(content).hexdigest() != noted["sha256"]:
+                    message = f"{path} is not as it was written. Start the run again to compute {category} anew."
+                    found.append(StoreProblem("damaged_file", path, message))
+        return tuple(found)
+
+    def _shots_with_maps(self, run: RunRecord, category: str) -> tuple[int, ...]:
+        """Other numbers of references with which the same method's maps of a category were kept, sorted."""
+
+        def but_for_shots(one: RunRecord) -> schema.RunKey:
+            return dataclasses.replace(one.key, shots=0, seed=0)
+
+        same = [other for other in self.runs if but_for_shots(other) == but_for_shots(run)]
+        kept = {other.key.shots for other in same if self.keeps_maps(other.id, category)}
+        return tuple(sorted(kept - {run.key.shots}))
+
+    def _unit_path(self, run: RunRecord, category: str) -> Path:
+        return run.path / layout.folder_name(category)
+
+    def _over_categories(self, run_id: str, category: str | None, name: str, columns: pa.Schema) -> pd.DataFrame:
+        run = self.run(run_id)
+        wanted = run.categories if category is None else (category,)
+        frames = [self._table(run, one, name, columns).assign(category=one) for one in wanted]
+        filled = [frame for frame in frames if len(frame)]
+        if not filled:
+            return empty_table(columns).assign(category=pd.Series(dtype="str"))
+        return pd.concat(filled, ignore_index=True)
+
+    def _table(self, run: RunRecord, category: str, name: str, columns: pa.Schema) -> pd.DataFrame:
+        unit = run.units.get(category)
+        if unit is None or name not in unit.files:
+            return empty_table(columns)
+        frame = self._read(self._unit_path(run, category) / name, lambda path: read_table(path, columns))
+        return empty_table(columns) if frame is None else frame.copy()
+
+    def _small_picture(self, run_id: str, category: str, image_id: str, column: str) -> bytes | Missing:
+        run = self.run(run_id)
+        unit = run.units.get(category)
+        if unit is None:
+            return Missing(f"{category} is not finished in {run_id}.")
+        if unit.thumbnails is None:
+            return Missing(unit.thumbnails_reason or "No thumbnails were stored.")
+        path = run.path.parent / layout.THUMBNAIL_FOLDER / unit.thumbnails
+        frame = self._read(path, lambda p: read_table(p, schema.THUMBNAILS).set_index("image_id"))
+        if frame is None:
+            return Missing(f"{path} is missing or damaged.")
+        if image_id not in frame.index:
+            return Missing(f"{image_id} has no thumbnail.")
+        row = frame.loc[image_id]
+        picture: Any = row[column]
+        if isinstance(picture, bytes):
+            return picture
+        return Missing(str(row["reason"]) if isinstance(row["reason"], str) else "There is none.")
+
+    def _read(self, path: Path, read: Callable[[Path], T]) -> T | None:
+        """Read a file once; a damaged one becomes a problem and None."""
+        key = (path.name, path)
+        known = self._cache.get(key, self)
+        if known is not self:
+            kept: T | None = known
+            return kept
+        value: T | None = None
+        try:
+            value = read(path)
+        except READ_ERRORS as error:
+            message = f"{path} can't be read ({error}); the rest is shown. Compute it again."
+            self._problems[("damaged_file", path)] = StoreProblem("damaged_file", path, message)
+        self._cache[key] = value
+        if path.name == "grids.npz":
+            grids = [one for one in list(self._cache) if one[0] == "grids.npz"]
+            for oldest in grids[:-MOST_GRIDS]:
+                self._cache.pop(oldest, None)
+        return value
+
+
+def open_store(path: str | Path) -> Store:
+    """Open a results folder; what can't be read is listed in ``problems``.
+
+    Raises:
+        StoreError: If there is no such folder.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise StoreError(f"There is no results folder at {root}.", "Make one: python -m vlmad_core precompute.")
+    runs: list[RunRecord] = []
+    problems: list[StoreProblem] = []
+    failed: list[FailedUnit] = []
+    for dataset in sorted(root.iterdir()):
+        if dataset.name.startswith(".") or dataset.name in layout.RESERVED | layout.KNOWN_FILES:
+            continue
+        if not dataset.is_dir():
+            problems.append(_foreign(dataset))
+            continue
+        for folder in sorted(dataset.iterdir()):
+            if folder.name.startswith(".") or folder.name == layout.THUMBNAIL_FOLDER:
+                continue
+            run = _open_run(folder, problems)
+            if run is not None:
+                runs.append(run)
+                failed += [
+                    FailedUnit(
+                        run.id,
+                        category,
+                        str(f.get("reason", "")),
+                        str(f.get("traceback", "")),
+                        str(f.get("at", "")),
+                        int(f.get("attempts", 1)),
+                    )
+                    for category, f in read_failures(folder).items()
+                    if category not in run.units
+                ]
+    return Store([root], runs, problems, failed)
+
+
+def open_stores(paths: Iterable[str | Path], known: Store | None = None) -> Store:
+    """Open several results folders as one; folders that don't exist are skipped.
+
+    A run that is in two of them is read from the one that has more units, the later one if they have as many.
+
+    Args:
+        paths: The folders.
+        known: A store opened on some of them, unchanged since; what it has read is not read again.
+    """
+    stores = [open_store(path) for path in paths if Path(path).is_dir()]
+    best: dict[str, RunRecord] = {}
+    for store in stores:
+        for run in store.runs:
+            other = best.get(run.id)
+            if other is None or len(run.units) >= len(other.units):
+                best[run.id] = run
+    return Store(
+        [root for store in stores for root in store.roots],
+        best.values(),
+        [problem for store in stores for problem in store.problems],
+        [f for store in stores for f in store.failed if f.category not in best[f.run_id].units],
+        known,
+    )
+
+
+def store_signature(path: str | Path) -> str:
+    """A short text that changes when a run or unit is added, replaced or removed; a key for caches."""
+    root = Path(path)
+    marks = []
+    for pattern in (f"*/*/{layout.RUN_FILE}", f"*/*/*/{layout.UNIT_FILE}", f"*/*/{layout.FAILED_FILE}"):
+        marks += [(str(p.relative_to(root)), p.stat().st_mtime_ns) for p in root.glob(pattern)]
+    return schema.short_hash(sorted(marks), 16)
+
+
+def _open_run(folder: Path, problems: list[StoreProblem]) -> RunRecord | None:
+    file = folder / layout.RUN_FILE
+    if not file.is_file():
+        if not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir()):
+            problems.append(_foreign(folder))
+        return None  # an empty folder: a process was killed, or is about to start the run
+    try:
+        run = RunRecord.from_json(read_json(file), folder)
+    except NewerSchemaError as error:
+        problems.append(StoreProblem("newer_schema", file, str(error)))
+        return None
+    except VlmadError as error:
+        problems.append(StoreProblem("damaged_run", file, str(error)))
+        return None
+    units = {}
+    for place in sorted(folder.iterdir()):
+        if place.name.startswith(".") or place.name in (layout.RUN_FILE, layout.FAILED_FILE):
+            continue
+        try:
+            unit = read_unit(place)
+            units[unit.category] = unit
+        except NewerSchemaError as error:
+            problems.append(StoreProblem("newer_schema", place, str(error)))
+        except VlmadError as error:
+            kind = "damaged_unit" if place.is_dir() else "foreign"
+            problems.append(StoreProblem(kind, place, str(error)))
+    return dataclasses.replace(run, units=dict(sorted(units.items())))
+
+
+def _why_no_grids(run: RunRecord, elsewhere: Sequence[int]) -> str:
+    if run.plan.get("grids") == "first_seed" and run.key.seed > 0:
+        return "Maps were kept for seed 0 only."
+    if run.plan.get("grids") == "none":
+        *most, last = map(str, elsewhere) if elsewhere else ("",)
+        shots = f"{', '.join(most)} and {last}" if most else last
+        return f"Maps were not kept in this run{f', but with {shots} normal references' if shots else ''}."
+    return f"{run.title} makes no anomaly map."
+
+
+def _foreign(path: Path) -> StoreProblem:
+    return StoreProblem("foreign", path, f"{path} is not a result of this program and was left out.")
