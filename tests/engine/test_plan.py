@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.datasets import load_dataset
 from vlmad_core.engine.estimate import estimate
 from vlmad_core.engine.options import PlanError, make_options, read_plan
-from vlmad_core.engine.plan import Plan, build_plan, planned_images
+from vlmad_core.engine.plan import Plan, build_plan, planned_images, store_path
 from vlmad_core.errors import BackboneError, VlmadError
 from vlmad_core.store.writer import start_run
 
@@ -193,3 +194,9 @@ def test_a_plan_from_yaml(tmp_path):
         read_plan(file, {})
     with pytest.raises(PlanError, match="can't be read"):
         read_plan(tmp_path / "none.yaml", {})
+
+
+def test_processes_that_start_at_once_do_not_take_each_others_trial_file(tmp_path):
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(store_path, [tmp_path / "store"] * 400)) == {tmp_path / "store"}
+    assert list((tmp_path / "store").iterdir()) == []

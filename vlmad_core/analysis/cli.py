@@ -16,7 +16,7 @@ from vlmad_core.analysis.conditions import ranked_together
 from vlmad_core.errors import StoreError
 from vlmad_core.io import held_locks
 from vlmad_core.store.prune import find_leftovers, remove
-from vlmad_core.store.reader import Store, open_store
+from vlmad_core.store.reader import Store, find_run, open_store
 from vlmad_core.store.schema import RunRecord
 
 Answer = tuple[dict[str, Any], str, int]
@@ -72,19 +72,6 @@ def run(args: argparse.Namespace) -> int:
         value, text, code = _prune(store, [find_run(store, name) for name in args.run], do=args.yes)
     print(json.dumps(value, indent=1, default=str) if args.json else text)
     return code
-
-
-def find_run(store: Store, name: str) -> RunRecord:
-    """The run whose id is, or contains, a text.
-
-    Raises:
-        StoreError: If there is none, or several.
-    """
-    found = [r for r in store.runs if r.id == name] or [r for r in store.runs if name in r.id]
-    if len(found) != 1:
-        what = "several runs have" if found else "no run has"
-        raise StoreError(f"In {store.roots[0]}, {what} {name!r} in their id.", "List them: results list.")
-    return found[0]
 
 
 def _list(store: Store) -> Answer:

@@ -16,14 +16,13 @@ import pandas as pd
 from PIL import Image
 
 from vlmad_core.analysis.aggregate import leaderboard
-from vlmad_core.analysis.cli import find_run
 from vlmad_core.analysis.comparison import comparisons
 from vlmad_core.analysis.ranks import titled
 from vlmad_core.analysis.tables import csv_text, latex_table
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import METRICS
 from vlmad_core.store.layout import TEMPORARY_PREFIX
-from vlmad_core.store.reader import Missing, Store, open_store
+from vlmad_core.store.reader import Missing, Store, find_run, open_store
 from vlmad_core.store.schema import RunRecord
 
 Format = Literal["csv", "latex", "markdown"]

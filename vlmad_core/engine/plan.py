@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,9 +309,9 @@ def store_path(path: Path) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f"{layout.TEMPORARY_PREFIX}probe"
-        probe.touch()
-        probe.unlink()
+        # A name of its own: two processes that start at once must not remove each other's probe.
+        with tempfile.TemporaryFile(prefix=layout.TEMPORARY_PREFIX, dir=path):
+            pass
     except OSError as error:
         raise PlanError(f"{path} can't be written to: {error}.", "Choose another folder with --store.") from error
     return path

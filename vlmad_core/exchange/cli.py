@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlmad_core.errors import StoreError
 from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
-from vlmad_core.store.reader import open_store
+from vlmad_core.store.reader import find_run, open_store
 
 if TYPE_CHECKING:
     from vlmad_core.datasets.sample import Dataset
@@ -215,6 +215,4 @@ def _method_name(method: str | None) -> tuple[str, str]:
 def _like(args: argparse.Namespace) -> Any:
     if args.conditions_of is None:
         return None
-    from vlmad_core.analysis.cli import find_run
-
     return find_run(open_store(args.store), args.conditions_of)

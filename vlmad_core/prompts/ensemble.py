@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,17 @@ import yaml
 from vlmad_core.errors import VlmadError
 from vlmad_core.prompts.checks import PLACE, problem_of
 from vlmad_core.prompts.places import ENSEMBLE_FOLDER, list_ensembles, saved_names, saved_path
-from vlmad_core.prompts.samples import sampled_ensemble
 
 MAX_PROMPTS = 4096
 LARGEST_FILE = 1 << 20
 """Bytes of an ensemble's file; the largest that comes with the program has 2,000."""
+
+SAMPLE_NAME = re.compile(r"(?P<base>[^~]+)~(?P<states>\d{1,3})x(?P<templates>\d{1,3})\.(?P<number>\d{1,4})")
+"""``<ensemble>~<states>x<templates>.<number>``: a random part of an ensemble; how much does chance in the wording matter?
+
+``winclip~2x3.0`` has two states of each class and three templates, draw 0. The same name always means the same words,
+on every machine.
+"""
 
 
 class PromptError(VlmadError):
@@ -184,6 +192,35 @@ def load_ensemble(name: str) -> PromptEnsemble:
     raise PromptError(
         f"There is no prompt ensemble {name!r}.",
         f"Known are: {', '.join(list_ensembles())}{saved}; or give the path of a yaml file.",
+    )
+
+
+def sampled_ensemble(name: str, load: Callable[[str], PromptEnsemble]) -> PromptEnsemble | None:
+    """The part of an ensemble that a name stands for; None if it is no such name.
+
+    Where an ensemble has fewer states or templates than asked for, all of them are taken.
+
+    Args:
+        name: The name.
+        load: Loads the ensemble it is a part of.
+    """
+    found = SAMPLE_NAME.fullmatch(name)
+    if found is None or min(int(found["states"]), int(found["templates"])) < 1:
+        return None
+    whole = load(found["base"])
+    chance = random.Random(f"{whole.content_hash} {found['states']} {found['templates']} {found['number']}")
+
+    def draw(phrases: Sequence[str], count: str) -> tuple[str, ...]:
+        places = sorted(chance.sample(range(len(phrases)), min(int(count), len(phrases))))
+        return tuple(phrases[place] for place in places)
+
+    return replace(
+        whole,
+        name=name,
+        title=f"{whole.title}, draw {found['number']} of {found['states']} x {found['templates']}",
+        normal_states=draw(whole.normal_states, found["states"]),
+        abnormal_states=draw(whole.abnormal_states, found["states"]),
+        templates=draw(whole.templates, found["templates"]),
     )
 
 

@@ -326,6 +326,19 @@ def open_stores(paths: Iterable[str | Path], known: Store | None = None) -> Stor
     )
 
 
+def find_run(store: Store, name: str) -> RunRecord:
+    """The run whose id is, or contains, a text.
+
+    Raises:
+        StoreError: If there is none, or several.
+    """
+    found = [r for r in store.runs if r.id == name] or [r for r in store.runs if name in r.id]
+    if len(found) != 1:
+        what = "several runs have" if found else "no run has"
+        raise StoreError(f"In {store.roots[0]}, {what} {name!r} in their id.", "List them: results list.")
+    return found[0]
+
+
 def store_signature(path: str | Path) -> str:
     """A short text that changes when a run or unit is added, replaced or removed; a key for caches."""
     root = Path(path)
