@@ -1,22 +1,55 @@
-"""Writing so that a kill at any moment leaves either the old state or the new one, never half of it."""
+"""Files and locks: atomic writes, checked reads, and names held against other processes.
+
+A kill at any moment leaves either the old state or the new one, never half of it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from vlmad_core.store.layout import LOCK_FOLDER, TEMPORARY_PREFIX
+from filelock import FileLock, Timeout
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; there, the rename alone keeps two processes apart.
-    fcntl = None  # type: ignore[assignment]
+from vlmad_core.errors import StoreError
+
+TEMPORARY_PREFIX = ".tmp-"
+"""How names begin of what is being written, or left by a killed process."""
+
+LOCK_FOLDER = ".locks"
+"""Folder of a store that holds the files of its locks."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a json object.
+
+    Raises:
+        StoreError: If it can't be read or is none.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} can't be read: {error}.", "Compute it again.") from error
+    if not isinstance(value, dict):
+        raise StoreError(f"{path} is damaged: it holds no json object.", "Compute it again.")
+    return value
+
+
+def json_bytes(value: object) -> bytes:
+    """A value as the json files of a store hold it: one blank a level, finite numbers only.
+
+    Raises:
+        ValueError: If a number is not finite.
+        TypeError: If json has no form for it.
+    """
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
 
 
 def sync_folder(folder: Path) -> None:
@@ -38,23 +71,51 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it; an existing file is replaced."""
-    make_folder(path.parent)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file under a temporary name and rename it; an existing file is replaced.
+
+    Args:
+        path: The file; folders above it are made.
+        content: All it will hold.
+        durable: Wait until it would survive a power cut. False for what can be made again, as in caches.
+
+    Raises:
+        OSError: If it can't be written; what was there stays.
+    """
+    temporary = _temporary_name(path)
+    if durable:
+        make_folder(path.parent)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_synced(temporary, content)
+        if durable:
+            write_synced(temporary, content)
+        else:
+            temporary.write_bytes(content)
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        with contextlib.suppress(OSError):  # a folder that can't be written to is told by what failed before
+            temporary.unlink(missing_ok=True)
+    if durable:
+        sync_folder(path.parent)
 
 
 def temporary_folder(target: Path) -> Path:
     """Make a folder beside ``target`` whose content will become ``target``'s."""
-    folder = target.with_name(f"{TEMPORARY_PREFIX}{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    folder = _temporary_name(target)
     make_folder(folder)
     return folder
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that nobody meets half of it: it loses its name first.
+
+    Raises:
+        OSError: If it can't be renamed.
+    """
+    aside = _temporary_name(folder)
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def remove_leftovers(target: Path) -> None:
@@ -84,7 +145,7 @@ def commit_folder(temporary: Path, target: Path, *, replace: bool = False) -> bo
         if not replace:
             shutil.rmtree(temporary, ignore_errors=True)
             return False
-        aside = target.with_name(f"{TEMPORARY_PREFIX}{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
+        aside = _temporary_name(target)
         target.rename(aside)
     try:
         temporary.rename(target)
@@ -114,61 +175,56 @@ def lock(store: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
     Yields:
         True if the lock is held.
     """
-    if fcntl is None:
-        yield True
+    path = store / LOCK_FOLDER / hashlib.sha256(name.encode()).hexdigest()[:16]
+    held = _acquired(path, wait=wait)
+    if held is None:
+        yield False
         return
-    folder = store / LOCK_FOLDER
-    path = folder / hashlib.sha256(name.encode()).hexdigest()[:16]
-    descriptor = -1
     try:
-        while True:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-            except FileNotFoundError:
-                continue  # the folder was tidied away between the two lines
-            except FileExistsError:
-                if folder.exists() and not folder.is_dir():
-                    raise
-                continue  # it was tidied away while `mkdir` looked whether what is there is a folder
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            # The last holder removes the file; what was locked must still be what the name means.
-            if _is_named(descriptor, path):
-                break
-            os.close(descriptor)
-            descriptor = -1
-        try:
-            yield True
-        finally:
-            path.unlink(missing_ok=True)
+        yield True
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-        with contextlib.suppress(OSError):  # other locks are held
-            folder.rmdir()
+        _let_go(held, path)
 
 
 def held_locks(store: Path) -> int:
-    """How many names other processes hold in a store; 0 where the system has no locks."""
-    if fcntl is None:
-        return 0
-    held = 0
+    """How many names other processes hold in a store."""
+    busy = 0
     for path in (store / LOCK_FOLDER).glob("*"):
+        with contextlib.suppress(OSError):  # one that can't be opened is nobody's, or was let go of just now
+            held = _acquired(path, wait=False)
+            if held is None:
+                busy += 1
+            else:
+                _let_go(held, path)
+    return busy
+
+
+def _acquired(path: Path, *, wait: bool) -> FileLock | None:
+    """The system's lock on a file, which is made; None if another process has it and ``wait`` is False."""
+    held = FileLock(path)
+    while True:
         try:
-            descriptor = os.open(path, os.O_RDWR)
-        except OSError:
-            continue  # let go of just now
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if path.parent.exists() and not path.parent.is_dir():
+                raise
+            continue  # it was tidied away while `mkdir` looked whether what is there is a folder
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held += 1
-        finally:
-            os.close(descriptor)
-    return held
+            held.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            return None
+        except FileNotFoundError:
+            continue  # the folder was tidied away between the two steps
+        return held
+
+
+def _let_go(held: FileLock, path: Path) -> None:
+    """Release a lock and tidy its file away, and the folder after the last one."""
+    if os.name != "nt":  # Windows removes no open file; there, filelock does it on release
+        path.unlink(missing_ok=True)  # while it is held: who waits for it notices that the name is gone
+    held.release()
+    with contextlib.suppress(OSError):  # other locks are held
+        path.parent.rmdir()
 
 
 def make_folder(folder: Path) -> None:
@@ -182,12 +238,9 @@ def make_folder(folder: Path) -> None:
         sync_folder(made.parent)
 
 
-def _is_named(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still what its name means."""
-    try:
-        return os.fstat(descriptor).st_ino == path.stat().st_ino
-    except FileNotFoundError:
-        return False
+def _temporary_name(path: Path) -> Path:
+    """A name beside ``path`` that no other process uses."""
+    return path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def _escaped(name: str) -> str:

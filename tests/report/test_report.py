@@ -18,8 +18,7 @@ from vlmad_core.analysis.comparison import comparisons
 from vlmad_core.errors import StoreError
 from vlmad_core.report import cli
 from vlmad_core.report.content import collect
-from vlmad_core.report.drawing import Bar, axis_range, interval_chart
-from vlmad_core.report.page import render
+from vlmad_core.report.page import Bar, axis_range, interval_chart, render
 from vlmad_core.store.reader import Store, open_store
 
 pytestmark = pytest.mark.usefixtures("quick_disk")

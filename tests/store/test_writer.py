@@ -3,14 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vlmad_core.errors import StoreError
-from vlmad_core.io import lock, write_atomically
 from vlmad_core.methods import MapRule
 from vlmad_core.store import layout, schema
 from vlmad_core.store.reader import open_store
@@ -141,29 +139,3 @@ def test_equal_content_gives_equal_bytes():
     assert grid_bytes(["a", "b"], grids, MapRule()) == grid_bytes(["a", "b"], grids, MapRule())
     with pytest.raises(StoreError, match="float32"):
         grid_bytes(["a"], grids, MapRule())
-
-
-def test_a_lock_is_held_by_one_and_tidied_away(tmp_path):
-    order: list[str] = []
-
-    def wait() -> None:
-        with lock(tmp_path, "x", wait=True) as held:
-            assert held
-            order.append("second")
-
-    with lock(tmp_path, "x") as held, lock(tmp_path, "x") as refused, lock(tmp_path, "y") as other:
-        assert (held, refused, other) == (True, False, True)
-        thread = threading.Thread(target=wait)
-        thread.start()
-        order.append("first")
-    thread.join(timeout=10)
-    assert order == ["first", "second"]
-    assert not (tmp_path / layout.LOCK_FOLDER).exists()
-
-
-def test_a_file_is_replaced_as_a_whole(tmp_path):
-    file = tmp_path / "deep" / "file"
-    write_atomically(file, b"old")
-    write_atomically(file, b"new")
-    assert file.read_bytes() == b"new"
-    assert [p.name for p in file.parent.iterdir()] == ["file"]

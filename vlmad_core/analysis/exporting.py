@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -20,8 +19,8 @@ from vlmad_core.analysis.comparison import comparisons
 from vlmad_core.analysis.ranks import titled
 from vlmad_core.analysis.tables import csv_text, latex_table
 from vlmad_core.errors import StoreError
+from vlmad_core.io import commit_folder, json_bytes, temporary_folder, write_atomically
 from vlmad_core.metrics.spec import METRICS
-from vlmad_core.store.layout import TEMPORARY_PREFIX
 from vlmad_core.store.reader import Missing, Store, find_run, open_store
 from vlmad_core.store.schema import RunRecord
 
@@ -70,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
         if args.out is None:
             print(text, end="")
         else:
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(text, encoding="utf-8")
+            write_atomically(args.out, text.encode())
         return 0
     record = find_run(store, args.run)
     sizes = _image_sizes(args.images) if args.size == "image" else _side(args.size)
@@ -157,7 +155,7 @@ def export_maps(store: Store, record: RunRecord, folder: Path, size: int | Mappi
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder} is not empty.", "Give a new folder.")
     targets = _targets(store, record)
-    workshop = folder.parent / f"{TEMPORARY_PREFIX}{folder.name}-{secrets.token_hex(4)}"
+    workshop = temporary_folder(folder)
     try:
         for category, image_id, target in targets:
             path = workshop / target
@@ -171,10 +169,10 @@ def export_maps(store: Store, record: RunRecord, folder: Path, size: int | Mappi
             Image.fromarray(np.ascontiguousarray(found, dtype=np.float32), "F").save(path, "TIFF")
         _write_scores(store, record, workshop / SCORE_FILE)
         about = {"run": record.to_json(), "size": size if isinstance(size, int) else "image", "values": "float32"}
-        (workshop / ABOUT_FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+        (workshop / ABOUT_FILE).write_bytes(json_bytes(about))
         if folder.exists():
             folder.rmdir()
-        workshop.rename(folder)
+        commit_folder(workshop, folder)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return len(targets)

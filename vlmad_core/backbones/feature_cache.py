@@ -17,7 +17,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 import sys
 import threading
 import time
@@ -44,6 +43,7 @@ from vlmad_core.backbones.feature_files import (
 from vlmad_core.backbones.features import FeatureRequest, Features, concatenate_features
 from vlmad_core.datasets.images import pixel_hash, read_image, reading_protocol
 from vlmad_core.errors import BackboneError
+from vlmad_core.io import TEMPORARY_PREFIX, write_atomically
 
 CACHE_VARIABLE = "VLMAD_CACHE_DIR"
 DEFAULT_LIMIT = 10 * 2**30
@@ -191,16 +191,10 @@ class FeatureCache:
         content = to_bytes(stored)
         if len(content) > ROOM * self.limit_bytes:
             return
-        temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
         try:
             self._make_room(len(content))
-            path.parent.mkdir(parents=True, exist_ok=True)
             _describe(path.parent.parent, info, self.storage)
-            try:
-                temporary.write_bytes(content)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_atomically(path, content, durable=False)
         except OSError as error:
             self._writable = False
             self._notice(f"Features can't be cached in {self.folder} ({error}); the work goes on without.")
@@ -312,9 +306,7 @@ def _describe(folder: Path, info: Any, storage: Storage) -> None:
     """Say in a file to what the entries of a folder belong, for people who look."""
     path = folder / "about.json"
     if not path.exists():
-        temporary = folder / f".tmp-about-{os.getpid()}-{secrets.token_hex(4)}"
-        temporary.write_text(_conditions(info, storage), encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, _conditions(info, storage).encode(), durable=False)
 
 
 def _entries(folder: Path) -> Iterable[tuple[float, int, Path]]:
@@ -322,7 +314,7 @@ def _entries(folder: Path) -> Iterable[tuple[float, int, Path]]:
     for path in folder.glob("*/*/*.safetensors*"):
         try:
             status = path.stat()
-            if path.name.startswith(".tmp-"):
+            if path.name.startswith(TEMPORARY_PREFIX):
                 if time.time() - status.st_mtime > LEFTOVER_SECONDS:
                     path.unlink(missing_ok=True)
             else:

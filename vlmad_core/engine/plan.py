@@ -20,6 +20,7 @@ from vlmad_core.engine.backbone import Backbone, BackboneSpec, Loader
 from vlmad_core.engine.options import SIZES, MethodChoice, PlanError, PlanOptions, own_options
 from vlmad_core.engine.protocol import make_record
 from vlmad_core.errors import MethodError
+from vlmad_core.io import TEMPORARY_PREFIX
 from vlmad_core.methods import Method, create_method
 from vlmad_core.methods.trained import find_parameters, load_parameters
 from vlmad_core.store import layout
@@ -310,7 +311,7 @@ def store_path(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         # A name of its own: two processes that start at once must not remove each other's probe.
-        with tempfile.TemporaryFile(prefix=layout.TEMPORARY_PREFIX, dir=path):
+        with tempfile.TemporaryFile(prefix=TEMPORARY_PREFIX, dir=path):
             pass
     except OSError as error:
         raise PlanError(f"{path} can't be written to: {error}.", "Choose another folder with --store.") from error

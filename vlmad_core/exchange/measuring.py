@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from vlmad_core.errors import StoreError
 from vlmad_core.exchange.maps import check_sizes, map_shape, read_map
 from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
 from vlmad_core.exchange.record import Imported, ScoreRule, imported_record
-from vlmad_core.io import commit_folder, lock
+from vlmad_core.io import commit_folder, lock, temporary_folder
 from vlmad_core.methods.predictions import MapRule
 from vlmad_core.store import layout
 from vlmad_core.store.schema import RunRecord
@@ -74,9 +73,8 @@ def import_run(
         raise StoreError(
             f"The store has this already: {record.id}.", f"Remove it first: results prune --run {record.id} --yes."
         )
-    workshop = store / f"{layout.TEMPORARY_PREFIX}import-{secrets.token_hex(4)}"
+    workshop = temporary_folder(store / "import")
     try:
-        workshop.mkdir(parents=True)
         started = start_run(workshop, record)
         for category in found.categories:
             read = _read_category(dataset, category, found)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from pathlib import Path
 
 from vlmad_core.errors import StoreError
 from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
-from vlmad_core.io import commit_folder, lock, write_atomically, write_synced
+from vlmad_core.io import commit_folder, json_bytes, lock, temporary_folder, write_atomically, write_synced
 from vlmad_core.store import layout
 from vlmad_core.store.reader import Store, open_store
 from vlmad_core.store.schema import RunRecord, UnitRecord
@@ -112,7 +110,7 @@ def _copy(store: Path, folder: Path, run: RunRecord, here: RunRecord | None, ori
         for category in wanted:
             _copy_thumbnails(store, run, run.units[category])
         if here is None:
-            workshop = store / f"{layout.TEMPORARY_PREFIX}import-{secrets.token_hex(4)}"
+            workshop = temporary_folder(store / "import")
             try:
                 place = workshop / run.path.name
                 place.mkdir(parents=True)
@@ -125,16 +123,17 @@ def _copy(store: Path, folder: Path, run: RunRecord, here: RunRecord | None, ori
                 shutil.rmtree(workshop, ignore_errors=True)
         else:
             for category in wanted:
-                place = target / f"{layout.TEMPORARY_PREFIX}{layout.folder_name(category)}-{secrets.token_hex(4)}"
+                final = target / layout.folder_name(category)
+                place = temporary_folder(final)
                 _copy_unit(run, category, place)
-                commit_folder(place, target / layout.folder_name(category))
+                commit_folder(place, final)
     return CopiedRun(run.id, tuple(wanted), kept)
 
 
 def _copy_unit(run: RunRecord, category: str, target: Path) -> None:
     """Copy the files a unit names, its mark last."""
     source = run.path / layout.folder_name(category)
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)
     for name in (*run.units[category].files, layout.UNIT_FILE):
         write_synced(target / name, (source / name).read_bytes())
 
@@ -153,4 +152,4 @@ def _marked(run: RunRecord, folder: Path, origin: str) -> bytes:
     note = {"origin": origin, "from": str(folder), "at": now()}
     data = {**run.provenance.data, "imported": {**note, "before": run.provenance.data.get("imported")}}
     marked = dataclasses.replace(run, provenance=dataclasses.replace(run.provenance, data=data))
-    return (json.dumps(marked.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return json_bytes(marked.to_json())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vlmad_core.io import write_atomically
 from vlmad_core.prompts.ensemble import (
     PromptEnsemble,
     PromptError,
@@ -109,14 +108,9 @@ def save_ensemble(ensemble: PromptEnsemble, name: str, *, overwrite: bool = Fals
         raise PromptError(f"{MOST_SAVED} ensembles are saved already.", f"Remove some from {path.parent}.")
     text = to_yaml(replace(ensemble, name=name))
     parse_ensemble(text, name, str(path))
-    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, text.encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise PromptError(
             f"Nothing was saved: {path.parent} can't be written to ({error}).", f"Set {PROMPTS_VARIABLE}."
         ) from error

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import re
 import secrets
 import shutil
@@ -26,9 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.errors import StoreError
-from vlmad_core.io import commit_folder, lock, temporary_folder, write_atomically, write_synced
+from vlmad_core.io import (
+    commit_folder,
+    json_bytes,
+    lock,
+    read_json,
+    remove_folder,
+    temporary_folder,
+    write_atomically,
+    write_synced,
+)
 from vlmad_core.store import layout
-from vlmad_core.store.files import read_json
 from vlmad_core.store.schema import SCHEMA_VERSION, StoreProblem, canonical_json
 from vlmad_core.store.writer import now
 
@@ -158,7 +165,7 @@ def save_annotation(store: str | Path, annotation: Annotation, *, seen: str | No
         if not kept.note and not kept.tags:
             path.unlink(missing_ok=True)
             return None
-        write_atomically(path, _json_bytes({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(kept)}))
+        write_atomically(path, json_bytes({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(kept)}))
     return kept
 
 
@@ -219,7 +226,7 @@ def save_demo(store: str | Path, title: str, content: Mapping[str, Any], files: 
     sizes = {name: len(value) for name, value in files.items()}
     demo = Demo(demo_id, clean(title, 200) or "Untitled", now(), content, sizes, target)
     try:
-        record = _json_bytes({"schema_version": SCHEMA_VERSION, **_demo_record(demo)})
+        record = json_bytes({"schema_version": SCHEMA_VERSION, **_demo_record(demo)})
     except (TypeError, ValueError) as error:
         raise StoreError(f"The demo can't be written as json: {error}.", "This is a defect; report it.") from error
     with _writing(root):
@@ -265,9 +272,7 @@ def remove_demo(store: str | Path, demo_id: str) -> None:
     folder = Path(store) / layout.ANNOTATION_FOLDER / DEMOS / demo_id
     if _ID.fullmatch(demo_id) and folder.is_dir():
         with _writing(Path(store)):
-            aside = folder.with_name(f"{layout.TEMPORARY_PREFIX}{demo_id}-{secrets.token_hex(4)}")
-            folder.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+            remove_folder(folder)
 
 
 def clean(text: str, longest: int) -> str:
@@ -327,10 +332,6 @@ def _versioned(path: Path) -> dict[str, Any]:
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise StoreError(f"{path} was written by a newer version of this program.", "Update the program to read it.")
     return raw
-
-
-def _json_bytes(value: object) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
 
 
 @contextmanager

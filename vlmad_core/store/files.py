@@ -7,7 +7,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlmad_core.errors import StoreError
+from vlmad_core.io import read_json
 from vlmad_core.store import layout
 from vlmad_core.store.schema import UnitRecord
 
@@ -58,21 +59,6 @@ def read_unit(folder: Path) -> UnitRecord:
                 "Start the run again to compute it anew.",
             )
     return unit
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a json object.
-
-    Raises:
-        StoreError: If it can't be read or is none.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} can't be read: {error}.", "Compute it again.") from error
-    if not isinstance(value, dict):
-        raise StoreError(f"{path} is damaged: it holds no json object.", "Compute it again.")
-    return value
 
 
 def read_table(path: Path, columns: pa.Schema) -> pd.DataFrame:

@@ -14,8 +14,6 @@ UNIT_FILE = "unit.json"
 FAILED_FILE = "failed.json"
 THUMBNAIL_FOLDER = "thumbnails"
 ANNOTATION_FOLDER = "annotations"
-TEMPORARY_PREFIX = ".tmp-"
-LOCK_FOLDER = ".locks"
 
 STUDY_FOLDER = "study"
 """Where a store keeps the study's ablations: a store of its own, so that no leaderboard mixes them with methods."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlmad_core.io import LOCK_FOLDER, TEMPORARY_PREFIX
 from vlmad_core.store import layout
 from vlmad_core.store.reader import Store
 
@@ -34,9 +35,9 @@ def find_leftovers(store: Store) -> tuple[Leftover, ...]:
     found = [_leftover(problem.path, "damaged") for problem in store.problems if problem.kind == "damaged_unit"]
     for root in store.roots:
         for folder in _folders(root):
-            found += [_leftover(p, "leftover") for p in folder.iterdir() if p.name.startswith(layout.TEMPORARY_PREFIX)]
-        if (root / layout.LOCK_FOLDER).is_dir():
-            found.append(_leftover(root / layout.LOCK_FOLDER, "leftover"))
+            found += [_leftover(p, "leftover") for p in folder.iterdir() if p.name.startswith(TEMPORARY_PREFIX)]
+        if (root / LOCK_FOLDER).is_dir():
+            found.append(_leftover(root / LOCK_FOLDER, "leftover"))
         found += [_leftover(path, "unused") for path in _unused_thumbnails(store, root)]
     return tuple(sorted(found, key=lambda item: item.path))
 

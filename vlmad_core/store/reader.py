@@ -14,13 +14,13 @@ import pandas as pd
 import pyarrow as pa
 
 from vlmad_core.errors import StoreError, VlmadError
+from vlmad_core.io import read_json
 from vlmad_core.store import layout, schema
 from vlmad_core.store.files import (
     READ_ERRORS,
     Grids,
     empty_table,
     read_grids,
-    read_json,
     read_table,
     read_unit,
 )

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from vlmad_core.errors import StoreError
 from vlmad_core.io import (
     commit_folder,
+    json_bytes,
     lock,
     remove_leftovers,
     temporary_folder,
@@ -86,7 +87,7 @@ def start_run(store: Path, record: RunRecord) -> RunRecord:
     with lock(store, f"run {record.id}", wait=True):
         remove_leftovers(file)
         if not file.exists():
-            write_atomically(file, _json_bytes(record.to_json()))
+            write_atomically(file, json_bytes(record.to_json()))
             return dataclasses.replace(record, path=path)
     try:
         existing = RunRecord.from_json(json.loads(file.read_text(encoding="utf-8")), path)
@@ -138,7 +139,7 @@ def write_unit(
             thumbnails_reason=contents.thumbnails_reason,
             finished_at=now(),
         )
-        write_synced(temporary / layout.UNIT_FILE, _json_bytes(record.to_json()))
+        write_synced(temporary / layout.UNIT_FILE, json_bytes(record.to_json()))
         committed = commit_folder(temporary, target, replace=replace)
     except OSError as error:  # a full disk, a store that went away
         shutil.rmtree(temporary, ignore_errors=True)
@@ -244,10 +245,6 @@ def _write_failures(store: Path, identifier: str, failed: Mapping[str, Mapping[s
     remove_leftovers(path)
     if failed:
         content = {"schema_version": schema.SCHEMA_VERSION, "units": dict(sorted(failed.items()))}
-        write_atomically(path, _json_bytes(content))
+        write_atomically(path, json_bytes(content))
     else:
         path.unlink(missing_ok=True)
-
-
-def _json_bytes(value: object) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -9,6 +9,7 @@ in a real CLIP they are not aligned with text. That they hold what is needed is 
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from vlmad_core.factory.clip.views import (
     run_blocks,
     view_states,
 )
+from vlmad_core.io import write_atomically
 
 DENSE_SHARE = 0.12
 """A patch counts as abnormal if at least this share of its pixels is defective."""
@@ -167,10 +169,10 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint whole or not at all."""
-        partial = path.with_suffix(".partial")
         content = {name: part.state_dict() for name, part in self._parts().items()}
-        torch.save({**content, "state_scale": self.state_scale.detach(), "step": self.step}, partial)
-        partial.replace(path)
+        buffer = io.BytesIO()
+        torch.save({**content, "state_scale": self.state_scale.detach(), "step": self.step}, buffer)
+        write_atomically(path, buffer.getvalue())
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe."""

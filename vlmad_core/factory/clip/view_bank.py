@@ -37,6 +37,7 @@ from vlmad_core.factory.clip.picture_changes import (
     look,
 )
 from vlmad_core.factory.renderer.pairs import render_pair
+from vlmad_core.io import write_atomically
 
 GRID = IMAGE_SIZE // PATCH_SIZE
 PICTURE_SIZE = 192
@@ -203,9 +204,7 @@ def _make_shard(folder: Path, seed: int, load_teacher: Callable[[], PatchTeacher
         "content_hash": hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest(),
     }
     # Written last: a shard is there once its record is.
-    partial_path = _record_path(folder, shard).with_suffix(".partial")
-    partial_path.write_text(json.dumps(record), encoding="utf-8")
-    partial_path.replace(_record_path(folder, shard))
+    write_atomically(_record_path(folder, shard), json.dumps(record).encode(), durable=False)
 
 
 def _pair_views(
