@@ -6,9 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages._shared import data, frame
+from pages._ui import data, frame
 
-ICON = Path(__file__).parent / "pages" / "_shared" / "icon.svg"
+ICON = Path(__file__).parent / "pages" / "_ui" / "icon.svg"
 VIEWS = {
     "": [("overview", "Overview", "dashboard", "What was compared, on what, and which method is best for what.")],
     "Compare": [

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, frame, selection
-from pages._shared.threshold import choose_threshold
+from pages._ui import data, frame, selection
+from pages._ui.threshold import choose_threshold
 from vlmad_core.analysis.comparison import Line
 from vlmad_core.analysis.slices import calibrations
 from vlmad_core.analysis.verdicts import confusion, counts, image_thresholds, judge

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import data, frame, selection
+from pages._ui import data, frame, selection
 from vlmad_core.analysis.comparison import differences, with_means
 from vlmad_core.analysis.tables import wide_cells
 from vlmad_core.figures.grid import SELECTION, category_grid, category_label

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import data, frame, selection
+from pages._ui import data, frame, selection
 from vlmad_core.analysis.speed import pareto, stage_table, throughput_table
 from vlmad_core.figures.efficiency import COSTS, cost_figure, stage_figure, throughput_figure
 from vlmad_core.metrics import METRICS

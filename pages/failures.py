@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import data, demos, filters, frame, image_panel, judging, selection, taking_along
-from pages._shared.threshold import Chosen, choose_name, choose_threshold
+from pages._failures import demos, judging, listing, panel, taking_along
+from pages._ui import data, frame, selection
+from pages._ui.threshold import Chosen, choose_name, choose_threshold
 from vlmad_core.analysis.agreement import pairs, shared_by
 from vlmad_core.analysis.comparison import Comparison, Line
 from vlmad_core.analysis.verdicts import VERDICT_LABELS, StoredThreshold, counts, image_thresholds, ranked
@@ -80,10 +81,10 @@ titles = {other.id: other.title for other in lines}
 with st.container(horizontal=True, vertical_alignment="center"):
     place = st.container(width="content")
     scope = f"{one.dataset}-{'-'.join(categories)}-{line.id}-{shots}"
-    chosen = filters.choose_filters(scope, judged, {name: titles[name] for name in others}, marked)
+    chosen = listing.choose_filters(scope, judged, {name: titles[name] for name in others}, marked)
     passing = chosen.apply(judged, others, marked)
     with place:
-        kind = filters.choose_list(judged, passing)
+        kind = listing.choose_list(judged, passing)
 listed = ranked(passing, [kind])
 
 if listed.empty and chosen.number:
@@ -93,11 +94,11 @@ elif listed.empty:
 else:
     ids = listed["image_id"].tolist()
     opened = selection.current("image", ids, ids[0], quiet=True)
-    image_panel.show(one, lines, line, listed, opened, others)
+    panel.show(one, lines, line, listed, opened, others)
     if several:
         st.caption("In the order of how far a score lies from its threshold, in standard deviations of its category.")
     runs = {name: run.id for name in categories if (run := line.run_with(name))}
-    image_panel.show_list(runs, listed, opened, marked, PER_PAGE)
+    panel.show_list(runs, listed, opened, marked, PER_PAGE)
 taking_along.buttons(one, line, listed, marked, f"{kind}-{one.dataset}-{'all' if several else categories[0]}-{line.id}")
 
 scores, agreement = st.tabs(["Scores and threshold", "Agreement between methods"], on_change="rerun", key="below")
@@ -120,7 +121,7 @@ if agreement.open:
             "wrongly by all. Choose a cell to see the images it counts; the diagonal holds all mistakes of a method."
         )
         st.altair_chart(
-            pair_grid(pairs(together), titles, dark=frame.is_dark()), on_select=filters.open_pair,
+            pair_grid(pairs(together), titles, dark=frame.is_dark()), on_select=listing.open_pair,
             selection_mode=SELECTION, key="pairs",
             alt="For each pair of methods, how many images one judges wrongly and the other rightly",
         )  # fmt: skip

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import data, frame, selection, standings
+from pages._leaderboard import standings
+from pages._ui import data, frame, selection
 from vlmad_core.analysis.ranks import named
 from vlmad_core.analysis.tables import csv_text, latex_table
 from vlmad_core.metrics import METRICS

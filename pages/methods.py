@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, frame, selection
+from pages._ui import data, frame, selection
 from vlmad_core.errors import VlmadError
 from vlmad_core.methods import MethodCard, create_method, list_methods, load_card
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._shared import answers, data, frame
+from pages._overview import cards
+from pages._ui import data, frame
 from vlmad_core.analysis.ranks import named
 from vlmad_core.metrics import METRICS
 
@@ -24,23 +25,23 @@ if one is None:
         st.page_link("pages/methods.py", label="How the methods work", icon=":material/school:")
     st.stop()
 
-st.markdown(answers.what_is_compared(one))
+st.markdown(cards.what_is_compared(one))
 with st.container(horizontal=True, vertical_alignment="bottom"):
     categories = frame.choose_parts(one)
 board = named(data.board(one, categories), data.names(one))
 first = frame.first_of(sorted(set(board["metric"])), "image_auroc")
 second = frame.first_of(sorted(set(board["metric"])), "aupro_30", "pixel_auroc")
 with st.grid(3, min_column_width=250):
-    best = answers.best_card(one, board, categories, first, "Which method best tells defective parts from good ones?")
-    answers.best_card(one, board, categories, second, "Which method best shows where the defect is?")
-    answers.speed_card(data.costs(one), best)
+    best = cards.best_card(one, board, categories, first, "Which method best tells defective parts from good ones?")
+    cards.best_card(one, board, categories, second, "Which method best shows where the defect is?")
+    cards.speed_card(data.costs(one), best)
 if best is not None:
     with st.grid(2, min_column_width=330):
-        answers.failure_card(one, best, first, categories)
-        answers.trust_card(one, best)
+        cards.failure_card(one, best, first, categories)
+        cards.trust_card(one, best)
 
 st.subheader("All that was measured", anchor=False)
-tables = [answers.summary(other, HEADLINE) for other in data.all_comparisons()]
+tables = [cards.summary(other, HEADLINE) for other in data.all_comparisons()]
 st.dataframe(
     pd.concat(tables, ignore_index=True),
     hide_index=True,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, frame, selection
+from pages._ui import data, frame, selection
 from vlmad_core.analysis.reported import METRIC_NAMES, REPORTED, conflicts, load_reported, load_sources
 from vlmad_core.analysis.reproduction import (
     HERE,

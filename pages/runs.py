@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pandas as pd
 import streamlit as st
 
-from pages._shared import answers, data, frame, selection
+from pages._ui import data, frame, selection
 from vlmad_core.analysis.conditions import ranked_together
 from vlmad_core.analysis.contamination import run_contamination
 from vlmad_core.analysis.notes import SEEN
@@ -61,7 +61,7 @@ else:
 
     st.subheader("Provenance", anchor=False)
     verdict = run_contamination(chosen)
-    st.markdown(f"**{selection.tidy(titles[chosen.id], 200)}** &ensp; {answers.SEEN[SEEN[verdict.verdict]]}")
+    st.markdown(f"**{selection.tidy(titles[chosen.id], 200)}** &ensp; {frame.SEEN[SEEN[verdict.verdict]]}")
     st.caption(selection.tidy(verdict.reason, 200))
     made = {
         "Command": chosen.provenance.command,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, frame, image_panel, pictures, selection
+from pages._ui import data, frame, pictures, selection
 from vlmad_core.analysis.comparison import Line
 from vlmad_core.analysis.slices import RECALL_LABELS, recalls_known, region_recall
 from vlmad_core.figures.bars import recall_bars
@@ -89,7 +89,7 @@ def show_gallery(line: Line) -> None:
     tiles = []
     for image_id in images["image_id"].iloc[(page - 1) * PER_PAGE : page * PER_PAGE]:
         drawn = pictures.drawn_map(run.id, category, image_id, scale, OPACITY, True)
-        name = image_panel.short_name(image_id)
+        name = pictures.short_name(image_id)
         tiles.append(
             pictures.Tile(
                 name,

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import data, frame, references, selection
+from pages._shots import references
+from pages._ui import data, frame, selection
 from vlmad_core.analysis.ranks import line_names, named
 from vlmad_core.figures.bars import shots_figure
 from vlmad_core.metrics import METRICS

@@ -15,7 +15,7 @@ import streamlit as st
 from PIL import Image
 
 import vlmad_core
-from pages._shared import live, live_keep
+from pages._live import keep, visit
 from vlmad_core.cli import main
 from vlmad_core.errors import BackboneError
 from vlmad_core.live.drawing import Look
@@ -68,7 +68,7 @@ def upload(app, content: bytes, words: str = "gear wheel", name: str = "part.png
     return app.run()
 
 
-def visit_of(app) -> live.Visit:
+def visit_of(app) -> visit.Visit:
     return app.session_state["live"]
 
 
@@ -128,8 +128,8 @@ def test_page_python_and_command_line_agree(
         assert f"{told['threshold']['value']:.4g}" in texts(app)
     assert "Threshold from normal references" in texts(app)
     assert "**WinCLIP+**" in texts(app)
-    task = live.Task(visit_read(app), panel, None, "", "")
-    setup = json.loads(live_keep._json(task, judged.images[0].opinions))["setup"]
+    task = visit.Task(visit_read(app), panel, None, "", "")
+    setup = json.loads(keep._json(task, judged.images[0].opinions))["setup"]
     assert {k: v for k, v in setup.items() if k != "references"} == {
         k: v for k, v in said["setup"].items() if k != "references"
     }
@@ -204,7 +204,7 @@ def test_any_image_of_a_local_data_set_is_judged_with_its_references(
 
 
 def test_the_click_of_a_point_is_taken_with_care() -> None:
-    from pages._shared.live_why import _picked
+    from pages._live.why import _picked
 
     assert _picked({"selection": {"patch": [{"row": 1, "column": 2}]}}, (3, 3)) == (1, 2)
     for event in (
@@ -279,16 +279,16 @@ def test_downloads_are_made_and_a_demo_is_saved(demo, measured: Path) -> None:
     labels = {one.proto.label for one in app.get("download_button")}
     assert {"Report, opens offline (html)", "All settings and scores (json)", "WinCLIP (png)"} <= labels
     panel = visit_of(app).panel[1]
-    task = live.Task(visit_read(app), panel, None, "", "")
+    task = visit.Task(visit_read(app), panel, None, "", "")
     judged = vlmad_core.predict(
         [("part.png", picture())], "nut", ["clip_ac", "winclip"], backbone=panel.engine, stores=[]
     )
     opinions = judged.images[0].opinions
-    page = live_keep._report(task, opinions, Look()).decode()
+    page = keep._report(task, opinions, Look()).decode()
     assert "&lt;script&gt;" in page
     assert "<script" not in page
-    assert json.loads(live_keep._json(task, opinions))["images"][0]["methods"][1]["method"] == "winclip:canonical"
-    for content in (live_keep._figure(task, opinions, Look()), live_keep._method(task, opinions, opinions[1], Look())):
+    assert json.loads(keep._json(task, opinions))["images"][0]["methods"][1]["method"] == "winclip:canonical"
+    for content in (keep._figure(task, opinions, Look()), keep._method(task, opinions, opinions[1], Look())):
         assert content.startswith(b"\x89PNG")
     app.text_area(key="live_note").set_value("look again")
     app.button(key="live_save").click().run()

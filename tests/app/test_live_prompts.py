@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pages._shared.live_words import in_brief
+from pages._live.ensembles import in_brief
 from vlmad_core.prompts import Tuning, load_ensemble, prompts_folder, save_ensemble
 from vlmad_core.prompts.saved import ensemble_label
 

@@ -144,6 +144,12 @@ def tidy(text: str, longest: int = 60) -> str:
     return plain if len(plain) <= longest else f"{plain[:longest]}…"
 
 
+def shown(text: str, longest: int = 400) -> str:
+    """A message with typed words in it, made safe: what is typed stands in backticks and is no markdown."""
+    plain = text if len(text) <= longest else f"{text[:longest]}…"
+    return plain.replace("<", "‹").replace(">", "›").replace("$", "＄").replace("[", "(").replace("]", ")")
+
+
 def _changed(name: str, key: str) -> None:
     remember(name, st.session_state[key])
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from pages._shared import lab, selection
+from pages._lab import desk
+from pages._ui import selection
 from vlmad_core.errors import VlmadError
 from vlmad_core.prompts import (
     PromptEnsemble,
@@ -25,7 +26,7 @@ LABELS = {
 MOST_TYPED = 40_000
 
 
-def edit(mine: lab.Desk, watched: Tuning | None) -> PromptEnsemble:
+def edit(mine: desk.Desk, watched: Tuning | None) -> PromptEnsemble:
     """Draw the three texts with what is wrong beneath each; the words that can be used, or could be last."""
     from vlmad_core.prompt_lab.drafting import draft_ensemble
 
@@ -37,9 +38,9 @@ def edit(mine: lab.Desk, watched: Tuning | None) -> PromptEnsemble:
             label, key=key, height=height, help=help_, max_chars=MOST_TYPED, on_change=_typed, args=(mine, name, key)
         )
         for problem in draft.problems.get(name, ()):
-            st.error(shown(problem), icon=":material/edit_off:")
+            st.error(selection.shown(problem), icon=":material/edit_off:")
     for problem in draft.problems.get("whole", ()):
-        st.error(shown(problem), icon=":material/edit_off:")
+        st.error(selection.shown(problem), icon=":material/edit_off:")
     if draft.ensemble is None:
         st.caption(":material/history: The numbers are those of the last words that could be used.")
         return mine.good
@@ -51,12 +52,12 @@ def edit(mine: lab.Desk, watched: Tuning | None) -> PromptEnsemble:
     return draft.ensemble
 
 
-def files(mine: lab.Desk, ensemble: PromptEnsemble) -> None:
+def files(mine: desk.Desk, ensemble: PromptEnsemble) -> None:
     """Buttons: start over, save, take out, take in."""
     with st.container(horizontal=True):
         st.button(
             "Start over", icon=":material/undo:", on_click=_start_over, args=(mine,),
-            disabled=ensemble.same_words(lab.entries().get(mine.chosen, mine.origin)),
+            disabled=ensemble.same_words(desk.entries().get(mine.chosen, mine.origin)),
         )  # fmt: skip
         with st.popover("Save", icon=":material/save:"):
             _save(mine, ensemble)
@@ -69,7 +70,7 @@ def files(mine: lab.Desk, ensemble: PromptEnsemble) -> None:
                 "A yaml file with an ensemble", type=["yaml", "yml"], key="lab_upload", max_upload_size=1,
                 on_change=_import, args=(mine,),
             )  # fmt: skip
-    if ensemble.same_words(lab.entries().get(mine.chosen, mine.origin)):
+    if ensemble.same_words(desk.entries().get(mine.chosen, mine.origin)):
         st.page_link(
             "pages/live_demo.py", label="Judge an image with these words", icon=":material/photo_camera:",
             query_params={"prompts": mine.chosen},
@@ -77,12 +78,12 @@ def files(mine: lab.Desk, ensemble: PromptEnsemble) -> None:
     said = st.session_state.pop("lab_said", None)
     if said is not None:
         kind, text = said
-        (st.success if kind == "done" else st.error)(shown(text, 600))
+        (st.success if kind == "done" else st.error)(selection.shown(text, 600))
 
 
-def _save(mine: lab.Desk, ensemble: PromptEnsemble) -> None:
+def _save(mine: desk.Desk, ensemble: PromptEnsemble) -> None:
     """Name, and a button that saves under it."""
-    suggested = mine.chosen if mine.chosen not in ("", lab.FIRST) else ""
+    suggested = mine.chosen if mine.chosen not in ("", desk.FIRST) else ""
     name = st.text_input("Name", suggested, max_chars=60, placeholder="my_words", key="lab_name")
     again = st.checkbox("Replace one of that name", key="lab_replace")
     st.button(
@@ -92,38 +93,32 @@ def _save(mine: lab.Desk, ensemble: PromptEnsemble) -> None:
     st.caption("Small letters, digits and underscores. Methods then take it by this name.")
 
 
-def _saved(mine: lab.Desk, ensemble: PromptEnsemble, name: str, again: bool) -> None:
+def _saved(mine: desk.Desk, ensemble: PromptEnsemble, name: str, again: bool) -> None:
     try:
         save_ensemble(ensemble, name, overwrite=again)
     except VlmadError as error:
         st.session_state["lab_said"] = ("error", str(error))
         return
-    lab.put(mine, ensemble)
+    desk.put(mine, ensemble)
     mine.chosen = name
     selection.remember("ensemble", name)
     command = f"python -m vlmad_core precompute --method clip_cpe winclip --prompts {name} --dataset …"
     st.session_state["lab_said"] = ("done", f"Saved. The live demo offers it, and so does: `{command}`")
 
 
-def _import(mine: lab.Desk) -> None:
+def _import(mine: desk.Desk) -> None:
     given: Any = st.session_state.get("lab_upload")
     if given is None:
         return
     try:
-        lab.put(mine, parse_ensemble(given.getvalue(), "imported", selection.tidy(given.name)))
+        desk.put(mine, parse_ensemble(given.getvalue(), "imported", selection.tidy(given.name)))
     except VlmadError as error:
         st.session_state["lab_said"] = ("error", str(error))
 
 
-def _start_over(mine: lab.Desk) -> None:
-    lab.put(mine, lab.load_ensemble(mine.chosen))
+def _start_over(mine: desk.Desk) -> None:
+    desk.put(mine, desk.load_ensemble(mine.chosen))
 
 
-def _typed(mine: lab.Desk, name: str, key: str) -> None:
+def _typed(mine: desk.Desk, name: str, key: str) -> None:
     mine.texts[name] = st.session_state[key][:MOST_TYPED]
-
-
-def shown(text: str, longest: int = 400) -> str:
-    """A message with typed words in it, made safe: what is typed stands in backticks and is no markdown."""
-    plain = text if len(text) <= longest else f"{text[:longest]}…"
-    return plain.replace("<", "‹").replace(">", "›").replace("$", "＄").replace("[", "(").replace("]", ")")

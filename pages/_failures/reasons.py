@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, pictures, selection
-from pages._shared.pictures import Picture, Tile
+from pages._ui import data, pictures, selection
+from pages._ui.pictures import Picture, Tile
 from vlmad_core.analysis.comparison import Line
 from vlmad_core.analysis.explanations import Explanation, corners, explanation, prompt_lead
 from vlmad_core.figures.overlay import cut_out, enlarge, framed

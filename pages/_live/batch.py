@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages._shared import live, selection
+from pages._live import visit
+from pages._ui import selection
 
 if TYPE_CHECKING:
     from vlmad_core.live.inputs import Given, Picture
@@ -49,19 +50,19 @@ def show(given: Given, panel: Panel) -> Picture | None:
     return given.items[chosen].read()
 
 
-def _current(given: Given, panel: Panel) -> live.Batch:
+def _current(given: Given, panel: Panel) -> visit.Batch:
     """The batch of these images and this panel; what was judged otherwise is dropped."""
     members = [member.method_id for member in panel.members]
     info = panel.engine.info
     facts = (panel.category, members, info.weights_hash, info.precision, [one.content for one in panel.references])
     key = repr(([item.name for item in given.items], facts))
-    mine = live.visit()
+    mine = visit.held()
     if mine.batch is None or mine.batch.key != key:
-        mine.batch = live.Batch(key)
+        mine.batch = visit.Batch(key)
     return mine.batch
 
 
-def _run(given: Given, panel: Panel, batch: live.Batch) -> None:
+def _run(given: Given, panel: Panel, batch: visit.Batch) -> None:
     """Go on with a batch; each image's result is kept at once, so that nothing is lost by a cancel."""
     from vlmad_core.live.predict import judge_items
     from vlmad_core.live.record import without_maps
@@ -81,11 +82,11 @@ def _run(given: Given, panel: Panel, batch: live.Batch) -> None:
 def _opinion(panel: Panel, prediction: LivePrediction) -> Opinion:
     from vlmad_core.live.verdicts import give_opinion
 
-    own = st.session_state.get(live.own_key(prediction))
-    return give_opinion(prediction, live.yardstick(panel, None, prediction), own)
+    own = st.session_state.get(visit.own_key(prediction))
+    return give_opinion(prediction, visit.yardstick(panel, None, prediction), own)
 
 
-def _table(given: Given, panel: Panel, batch: live.Batch) -> int | None:
+def _table(given: Given, panel: Panel, batch: visit.Batch) -> int | None:
     from vlmad_core.live.record import verdict_word, wide_table
 
     titles = {member.method_id: selection.tidy(member.title) for member in panel.members}
@@ -118,7 +119,7 @@ def _judged(given: Given, panel: Panel, results: list[ImageResult]) -> Judged:
     return Judged(setup_of(panel), tuple(results), given.problems, given.left_out)
 
 
-def _json(given: Given, panel: Panel, batch: live.Batch) -> bytes:
+def _json(given: Given, panel: Panel, batch: visit.Batch) -> bytes:
     return json.dumps(_judged(given, panel, batch.results).to_json(), indent=1).encode()
 
 
@@ -127,6 +128,6 @@ def _button(label: str, name: str, mime: str, make: Any) -> None:
 
 
 def _start(running: bool) -> None:
-    batch = live.visit().batch
+    batch = visit.held().batch
     if batch is not None:
         batch.running = running

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from pages._shared import selection
+from pages._ui import selection
 from vlmad_core.analysis.verdicts import StoredThreshold
 
 OWN = "own"

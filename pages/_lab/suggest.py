@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from pages._shared import lab, selection
+from pages._lab import desk
+from pages._ui import selection
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.grid import category_label
 from vlmad_core.prompts import PromptEnsemble
@@ -19,7 +20,7 @@ WAYS = {"Add to these words": True, "From the pool alone": False}
 """How words are chosen; the first is the default, since it gains more on categories that were not chosen on."""
 
 
-def show(mine: lab.Desk, data: LabData, ensemble: PromptEnsemble) -> None:
+def show(mine: desk.Desk, data: LabData, ensemble: PromptEnsemble) -> None:
     """A button that looks for words, and what it found last for this data set and these words."""
     from vlmad_core.prompt_lab import default_pool, suggest
 
@@ -36,7 +37,7 @@ def show(mine: lab.Desk, data: LabData, ensemble: PromptEnsemble) -> None:
     if st.button("Suggest words", icon=":material/auto_awesome:", key="lab_suggest"):
         bar = st.progress(0.0, "Reading the pool …")
         try:
-            bank = lab.bank()
+            bank = desk.bank()
             found = suggest(
                 data, ensemble, pool, bank, lambda share, what: bar.progress(share, what), build_on=build_on
             )
@@ -49,7 +50,7 @@ def show(mine: lab.Desk, data: LabData, ensemble: PromptEnsemble) -> None:
         _found(mine, mine.suggestion[1], fresh=mine.suggestion[0] == key)
 
 
-def _found(mine: lab.Desk, found: Suggestion, *, fresh: bool) -> None:
+def _found(mine: desk.Desk, found: Suggestion, *, fresh: bool) -> None:
     gain, count = found.held.mean, len(found.held.categories)
     if gain.difference is not None and gain.low is not None and gain.high is not None:
         clear = "a clear difference" if gain.clear else "not a clear difference"
@@ -97,7 +98,7 @@ def _found(mine: lab.Desk, found: Suggestion, *, fresh: bool) -> None:
         )  # fmt: skip
     if not fresh:
         st.caption(":material/history: Found for other words than those of now; look again to compare with these.")
-    st.button("Use these words", icon=":material/check:", on_click=lab.put, args=(mine, found.ensemble), key="lab_use")
+    st.button("Use these words", icon=":material/check:", on_click=desk.put, args=(mine, found.ensemble), key="lab_use")
 
 
 def _fold(found: Suggestion, name: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from pages._shared import selection
+from pages._ui import selection
 from vlmad_core.analysis.agreement import ANY, COMPANY_LABELS, keep_company
 from vlmad_core.analysis.failures import areas_of, narrow
 from vlmad_core.analysis.verdicts import counts

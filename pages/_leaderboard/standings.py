@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, frame, selection
+from pages._ui import data, frame, selection
 from vlmad_core.analysis.claims import claims_table, published
 from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.analysis.groups import LineKey

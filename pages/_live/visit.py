@@ -1,9 +1,7 @@
-"""The live demo's machinery: one engine for all visitors, what a visitor has, and results as they come in."""
+"""What one visitor of the live demo has: panel, results as they come in, and the yardstick they are judged by."""
 
 from __future__ import annotations
 
-import io
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages._shared import data, selection
-from vlmad_core.datasets import Dataset, Sample, list_datasets, load_dataset
-from vlmad_core.datasets.images import read_image
+from pages._ui import data, selection
+from vlmad_core.datasets import Sample
 from vlmad_core.errors import VlmadError
 
 if TYPE_CHECKING:
     from vlmad_core.backbones import BackboneInfo
-    from vlmad_core.backbones.info import Precision
     from vlmad_core.live.choices import Choice
     from vlmad_core.live.engine import Engine, FeatureCache
     from vlmad_core.live.inputs import Picture
@@ -32,7 +28,6 @@ FIRST_METHODS = ("clip_ac", "clip_cpe", "winclip")
 FIRST_PROMPTS = "winclip"
 """The ensemble that methods use which take any."""
 
-THUMBNAIL = 112
 MOST_KEPT = 48
 """Results of single methods that a session keeps; each holds a map of 256 KB."""
 
@@ -92,31 +87,6 @@ class Task:
     key: str
 
 
-def named_backbone() -> str | None:
-    """The backbone that whoever started the program named in ``VLMAD_BACKBONE``."""
-    return os.environ.get("VLMAD_BACKBONE")
-
-
-@st.cache_resource(max_entries=2, show_spinner="Loading the backbone, once for all visitors …")
-def engine(backbone: str, precision: Precision) -> Engine:
-    """The engine that all visitors share.
-
-    Raises:
-        VlmadError: If the backbone can't be loaded.
-    """
-    from vlmad_core.live.predict import load_engine
-
-    return load_engine(backbone, precision)
-
-
-@st.cache_data(ttl=30, show_spinner=False)
-def backbones(named: str | None) -> tuple[Choice, ...]:
-    """Backbones with the reason where one can't be chosen."""
-    from vlmad_core.live.choices import backbone_choices
-
-    return backbone_choices(named)
-
-
 @st.cache_data(max_entries=64, ttl=30, show_spinner=False)
 def methods(_info: BackboneInfo, mark: str, shots: int, dataset: str | None) -> tuple[Choice, ...]:
     """Methods with the reason where one can't judge a single image."""
@@ -132,7 +102,7 @@ def parameter_folders() -> tuple[Path, ...]:
     return folders(data.store_roots())
 
 
-def visit() -> Visit:
+def held() -> Visit:
     """What this visitor has; made at the first call."""
     if "live" not in st.session_state:
         from vlmad_core.live.engine import FeatureCache
@@ -163,7 +133,7 @@ def panel(
     names = with_prompts(names, prompts)
     parts = (info.weights_hash, info.precision, info.image_size, words, dataset, *names, "|")
     key = repr((*parts, *(one.content for one in references)))
-    mine = visit()
+    mine = held()
     if mine.panel is None or mine.panel[0] != key:
         members = choose_members(names, info, len(references), dataset, parameter_folders())
         mine.panel = key, Panel(engine, words, members, references, mine.features)
@@ -179,7 +149,7 @@ def judged(task: Task) -> list[LivePrediction]:
     """Predictions this session has already, in the order of the panel."""
     found = []
     for member in task.panel.members:
-        one = visit().results.get(_key(task, member.method_id))
+        one = held().results.get(_key(task, member.method_id))
         if one is not None:
             found.append(one)
     return found
@@ -187,7 +157,7 @@ def judged(task: Task) -> list[LivePrediction]:
 
 def judge(task: Task) -> Iterator[LivePrediction]:
     """Judge an image by the methods that have not done so yet; every result is kept at once, cancelled or not."""
-    mine = visit()
+    mine = held()
     for prediction in task.panel.judge(task.picture, skip={one.method_id for one in judged(task)}):
         mine.results[_key(task, prediction.method_id)] = prediction
         while len(mine.results) > MOST_KEPT:
@@ -224,37 +194,6 @@ def _yardstick(
     from vlmad_core.live.verdicts import find_yardstick
 
     return find_yardstick(data.store(), data.all_comparisons(), _info, _prediction, category, dataset)
-
-
-def example_sets() -> dict[str, str]:
-    """Names of the data sets on this machine, with how they are called."""
-    return {e.name: e.name for e in list_datasets() if e.available}
-
-
-@st.cache_resource(max_entries=3, show_spinner="Listing the images …")
-def examples(name: str) -> Dataset:
-    """A data set's listing.
-
-    Raises:
-        VlmadError: If it can't be read.
-    """
-    return load_dataset(name)
-
-
-@st.cache_data(max_entries=400, show_spinner=False)
-def small(dataset: str, image_id: str) -> bytes | None:
-    """A small copy of an example, or None if it can't be read."""
-    sample = next((s for s in examples(dataset).samples if s.id == image_id), None)
-    try:
-        image = read_image(sample.image_path) if sample else None
-    except VlmadError:
-        return None
-    if image is None:
-        return None
-    image.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=85)
-    return buffer.getvalue()
 
 
 def showcase(samples: Sequence[Sample], chosen: str, most: int = 7) -> tuple[Sample, ...]:

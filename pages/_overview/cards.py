@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, frame, pictures, selection
+from pages._ui import data, frame, pictures, selection
 from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.analysis.groups import line_key
 from vlmad_core.analysis.highlights import (
@@ -23,12 +23,6 @@ from vlmad_core.analysis.highlights import (
 from vlmad_core.analysis.ranks import KEY, named
 from vlmad_core.figures.grid import category_label
 from vlmad_core.metrics import METRICS
-
-SEEN = {
-    "no": ":green-badge[:material/verified: not seen in training]",
-    "yes": ":red-badge[:material/warning: seen in training]",
-    "not recorded": ":orange-badge[:material/help: training data not recorded]",
-}
 
 
 def what_is_compared(one: Comparison) -> str:
@@ -147,7 +141,7 @@ def trust_card(one: Comparison, best: Best) -> None:
     demonstration = one.backbone.get("demonstration")
     with st.container(border=True, height="stretch"):
         st.caption("Can I trust the number?")
-        badges = [SEEN[facts.seen], ":blue-badge[:material/straighten: measured here]"]
+        badges = [frame.SEEN[facts.seen], ":blue-badge[:material/straighten: measured here]"]
         badges += [":orange-badge[:material/science: demonstration backbone]"] if demonstration else []
         st.markdown(" ".join(badges))
         draws = f", mean of {facts.draws} draw{'s' if facts.draws > 1 else ''} of references" if facts.draws else ""

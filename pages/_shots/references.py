@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from pages._shared import data, selection
+from pages._ui import data, selection
 from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.datasets import Sample, load_dataset
 from vlmad_core.datasets.images import read_image

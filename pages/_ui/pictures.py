@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from pages._shared import data
+from pages._ui import data, selection
 from vlmad_core.datasets import Sample, load_dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
@@ -226,6 +226,12 @@ def thumbnails(run_id: str, category: str, image_ids: Sequence[str]) -> dict[str
         if not isinstance(shown.pixels, Missing):
             found[image_id] = encode(shown.pixels[::2, ::2])
     return found
+
+
+def short_name(image_id: str) -> str:
+    """An image's name without the parts that are the same for all: defect type and number."""
+    parts = image_id.replace("\\", "/").split("/")
+    return selection.tidy(" / ".join(parts[-2:]).rsplit(".", 1)[0], 80)
 
 
 def _original(sample: Sample) -> Picture:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from pages._shared import data, live, selection
+from pages._live import visit
+from pages._ui import data, selection
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.overlay import encode
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from vlmad_core.store.annotations import Demo
 
 
-def result_of(task: live.Task, opinions: Sequence[Opinion]) -> ImageResult:
+def result_of(task: visit.Task, opinions: Sequence[Opinion]) -> ImageResult:
     """The result of one image, as predict gives it."""
     from vlmad_core.live.record import ImageResult
 
@@ -30,14 +31,14 @@ def result_of(task: live.Task, opinions: Sequence[Opinion]) -> ImageResult:
     return ImageResult(picture.name, picture.image.size, picture.content, tuple(opinions))
 
 
-def judged_of(task: live.Task, opinions: Sequence[Opinion]) -> Judged:
+def judged_of(task: visit.Task, opinions: Sequence[Opinion]) -> Judged:
     """One image with all settings, as predict gives it."""
     from vlmad_core.live.record import Judged, setup_of
 
     return Judged(setup_of(task.panel), (result_of(task, opinions),))
 
 
-def offer_downloads(task: live.Task, opinions: Sequence[Opinion], look: Look) -> None:
+def offer_downloads(task: visit.Task, opinions: Sequence[Opinion], look: Look) -> None:
     """Buttons for all downloads; each file is made when its button is pressed."""
     from vlmad_core.live.cli import file_stem
 
@@ -53,7 +54,7 @@ def offer_downloads(task: live.Task, opinions: Sequence[Opinion], look: Look) ->
                 _button(label, name, "image/png", partial(_method, task, opinions, one, look))
 
 
-def offer_saving(task: live.Task, opinions: Sequence[Opinion], drawn: Drawn) -> None:
+def offer_saving(task: visit.Task, opinions: Sequence[Opinion], drawn: Drawn) -> None:
     """Save the demo to the list of failures."""
     with st.popover("Save to failures", icon=":material/bookmark_add:"):
         title = st.text_input(
@@ -74,7 +75,7 @@ def offer_saving(task: live.Task, opinions: Sequence[Opinion], drawn: Drawn) -> 
                 )  # fmt: skip
 
 
-def _save(task: live.Task, opinions: Sequence[Opinion], drawn: Drawn, title: str, note: str) -> Demo:
+def _save(task: visit.Task, opinions: Sequence[Opinion], drawn: Drawn, title: str, note: str) -> Demo:
     from vlmad_core.live.saved import IMAGE_FILE, map_file, overlay_file
     from vlmad_core.store.annotations import save_demo
 
@@ -99,24 +100,24 @@ def _button(label: str, name: str, mime: str, make: Any) -> None:
     )  # fmt: skip
 
 
-def _report(task: live.Task, opinions: Sequence[Opinion], look: Look) -> bytes:
+def _report(task: visit.Task, opinions: Sequence[Opinion], look: Look) -> bytes:
     from vlmad_core.live.page import render
 
     title = f"{task.panel.category}: {task.picture.name}"
     return render(judged_of(task, opinions), {task.picture.content: task.picture.image}, look, title).encode()
 
 
-def _json(task: live.Task, opinions: Sequence[Opinion]) -> bytes:
+def _json(task: visit.Task, opinions: Sequence[Opinion]) -> bytes:
     return json.dumps(judged_of(task, opinions).to_json(), indent=1).encode()
 
 
-def _figure(task: live.Task, opinions: Sequence[Opinion], look: Look) -> bytes:
+def _figure(task: visit.Task, opinions: Sequence[Opinion], look: Look) -> bytes:
     from vlmad_core.live.drawing import combined_figure, png
 
     return png(combined_figure(task.picture.image, opinions, look, f"{task.panel.category}: {task.picture.name}"))
 
 
-def _method(task: live.Task, opinions: Sequence[Opinion], one: Opinion, look: Look) -> bytes:
+def _method(task: visit.Task, opinions: Sequence[Opinion], one: Opinion, look: Look) -> bytes:
     from vlmad_core.live.drawing import LONGEST, draw_maps, method_figure, png
 
     drawn = draw_maps(task.picture.image, opinions, look, longest=LONGEST)

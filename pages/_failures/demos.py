@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import data, pictures, selection
-from pages._shared.live_cards import BADGES, KINDS
-from pages._shared.pictures import Tile
+from pages._live.cards import BADGES, KINDS
+from pages._ui import data, pictures, selection
+from pages._ui.pictures import Tile
 from vlmad_core.errors import StoreError
 from vlmad_core.store.annotations import Demo, read_demos, remove_demo
 from vlmad_core.store.reader import Missing

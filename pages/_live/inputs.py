@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages._shared import frame, live, selection
+from pages._live import visit
+from pages._ui import frame, machine, selection
 from vlmad_core.datasets.images import DEFAULT_LIMITS
 from vlmad_core.errors import VlmadError
 
@@ -88,10 +89,10 @@ def choose_words(asked: Asked) -> str:
 
 def choose_methods(info: BackboneInfo, shots: int, dataset: str | None) -> list[str]:
     """One to six methods; those that can't judge a single image here are named with the reason."""
-    choices = live.methods(info, f"{info.weights_hash}-{info.precision}", shots, dataset)
+    choices = visit.methods(info, f"{info.weights_hash}-{info.precision}", shots, dataset)
     titles = {one.id: one.title for one in choices if one.available}
     if "live_methods" not in st.session_state:
-        st.session_state["live_methods"] = [name for name in live.FIRST_METHODS if name in titles]
+        st.session_state["live_methods"] = [name for name in visit.FIRST_METHODS if name in titles]
     st.session_state["live_methods"] = [name for name in st.session_state["live_methods"] if name in titles]
     picked = st.pills(
         f"Methods (up to {DEFAULT_LIMITS.max_methods})", list(titles), selection_mode="multi",
@@ -141,7 +142,7 @@ def choose_engine() -> Any:
     """
     from vlmad_core.live.choices import precision_choices
 
-    choices = live.backbones(live.named_backbone())
+    choices = machine.backbones(machine.named_backbone())
     titles = {one.id: one.title for one in choices if one.available}
     precisions = precision_choices()
     with st.popover("Backbone", icon=":material/memory:"):
@@ -155,16 +156,16 @@ def choose_engine() -> Any:
         for one in (*precisions, *choices):
             if not one.available:
                 st.caption(f"**{selection.tidy(one.title)}**: {selection.tidy(one.reason, 200)}")
-        if not live.named_backbone():
+        if not machine.named_backbone():
             st.caption("A folder with a model of your own: start the dashboard with VLMAD_BACKBONE=FOLDER.")
-    return live.engine(backbone or next(iter(titles)), "bfloat16" if precision == "bfloat16" else "float32")
+    return machine.engine(backbone or next(iter(titles)), "bfloat16" if precision == "bfloat16" else "float32")
 
 
 def _example() -> Asked:
     """An image of a data set on this machine."""
     from vlmad_core.live.inputs import open_picture
 
-    names = live.example_sets()
+    names = machine.example_sets()
     if not names:
         st.info("No data set is on this machine. Upload an image instead.", icon=":material/photo_library:")
         return Asked("Example")
@@ -173,7 +174,7 @@ def _example() -> Asked:
         dataset = selection.choose(
             "dataset", "Data set", list(names), next(iter(names)), format_func=lambda n: names[n], slot="example"
         )
-    listed = live.examples(dataset)
+    listed = machine.examples(dataset)
     with right:
         category = frame.choose_category(listed.categories)
     samples = (*listed.select(category, "test"), *listed.select(category, "train"))
@@ -181,16 +182,16 @@ def _example() -> Asked:
         st.info(f"{selection.tidy(category)} has no images.", icon=":material/photo_library:")
         return Asked("Example", dataset=dataset, category=category)
     by_id = {sample.id: sample for sample in samples}
-    first = live.showcase(samples, "") or samples
+    first = visit.showcase(samples, "") or samples
     chosen = selection.current("image", list(by_id), first[min(1, len(first) - 1)].id)
     grid = st.grid("auto", min_column_width=84, gap="xsmall")
-    for sample in live.showcase(samples, chosen):
+    for sample in visit.showcase(samples, chosen):
         with grid.cell():
-            small = live.small(dataset, sample.id)
+            small = machine.small(dataset, sample.id)
             if small:
                 st.image(small, width="stretch", alt=f"Example: {category}, {sample.defect_type}")
             st.button(
-                live.what_it_is(sample), key=f"use-{sample.id}",
+                visit.what_it_is(sample), key=f"use-{sample.id}",
                 type="primary" if sample.id == chosen else "secondary", width="stretch",
                 on_click=selection.remember, args=("image", sample.id),
             )  # fmt: skip
@@ -200,7 +201,7 @@ def _example() -> Asked:
     )  # fmt: skip
     sample = by_id[chosen]
     picture = open_picture(sample.image_path, selection.tidy(chosen, 120))
-    return Asked("Example", picture, None, dataset, category, f"The data set says: {live.what_it_is(sample)}.")
+    return Asked("Example", picture, None, dataset, category, f"The data set says: {visit.what_it_is(sample)}.")
 
 
 def _uploaded(given: Any) -> Picture | None:
@@ -214,7 +215,7 @@ def _uploaded(given: Any) -> Picture | None:
 def _read(name: str, file_id: str, content: bytes) -> Picture:
     from vlmad_core.live.inputs import open_picture
 
-    kept, key = live.visit().read, (file_id, name)
+    kept, key = visit.held().read, (file_id, name)
     if key not in kept:
         try:
             with st.spinner("Reading the image …"):
@@ -273,13 +274,13 @@ def _drawn(asked: Asked) -> tuple[Picture, ...]:
 
     dataset, category = asked.dataset, asked.category
     if dataset is None:
-        names = live.example_sets()
+        names = machine.example_sets()
         if not names:
             st.caption("No data set is on this machine.")
             return ()
         dataset = st.selectbox("Data set", list(names), key="references_set")
-        category = st.selectbox("Category", live.examples(dataset).categories, key="references_category")
-    available = live.examples(dataset).select(category, "train")
+        category = st.selectbox("Category", machine.examples(dataset).categories, key="references_category")
+    available = machine.examples(dataset).select(category, "train")
     counts = [count for count in SHOTS if count <= len(available)]
     if not counts:
         st.caption("This category has no normal training images.")
@@ -290,7 +291,7 @@ def _drawn(asked: Asked) -> tuple[Picture, ...]:
     drawn = draw_references(available, int(shots or counts[0]), seed=0)
     with st.container(horizontal=True, gap="xsmall"):
         for sample in drawn:
-            small = live.small(dataset, sample.id)
+            small = machine.small(dataset, sample.id)
             if small:
                 st.image(small, width=64, alt=f"Reference: {selection.tidy(sample.id, 100)}")
     return _references([sample.image_path for sample in drawn])

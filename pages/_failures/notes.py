@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from pages._shared import data, judging, selection
+from pages._failures import judging
+from pages._ui import data, selection
 from vlmad_core.analysis.comparison import Line
 from vlmad_core.errors import StoreError
 from vlmad_core.store.annotations import LONGEST_NOTE, MOST_TAGS, Annotation, save_annotation

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, frame, selection
+from pages._ui import data, frame, selection
 from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.analysis.kinds import KINDS
 from vlmad_core.analysis.study.advice import Candidate, Constraints, advise, summary

@@ -9,7 +9,8 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from pages._shared import live, live_words, pictures, selection
+from pages._live import ensembles, visit
+from pages._ui import pictures, selection
 from vlmad_core.figures.overlay import OPACITY, encode
 
 if TYPE_CHECKING:
@@ -31,15 +32,15 @@ RAW_CONTOUR, RARITY = 0.6, "1 in 100"
 ORIGINS = {"normal_references": "Normal references", "stored_run": "Stored run"}
 
 
-def stream(task: live.Task) -> bool:
+def stream(task: visit.Task) -> bool:
     """Judge the image, drawing each method's card as it finishes.
 
     Returns:
         Whether all methods are done; False if the visitor cancelled.
     """
-    mine = live.visit()
+    mine = visit.held()
     members = task.panel.members
-    known = live.judged(task)
+    known = visit.judged(task)
     if len(known) == len(members):
         return True
     if mine.stopped == task.key:
@@ -49,10 +50,10 @@ def stream(task: live.Task) -> bool:
     progress = message.progress(done / total, f"{done} of {total} methods: looking at the image …")
     slots = _grid(task)
     for prediction in known:
-        _quick(slots[prediction.method_id], live.opinion(task, prediction), task)
-    for prediction in live.judge(task):
+        _quick(slots[prediction.method_id], visit.opinion(task, prediction), task)
+    for prediction in visit.judge(task):
         done += 1
-        _quick(slots[prediction.method_id], live.opinion(task, prediction), task)
+        _quick(slots[prediction.method_id], visit.opinion(task, prediction), task)
         progress.progress(done / total, f"{done} of {total} methods: {selection.tidy(prediction.title)}")
     return True
 
@@ -102,7 +103,7 @@ def choose_origin(opinions: Sequence[Opinion]) -> None:
         )  # fmt: skip
 
 
-def show(task: live.Task, opinions: Sequence[Opinion], look: Look) -> Drawn:
+def show(task: visit.Task, opinions: Sequence[Opinion], look: Look) -> Drawn:
     """All cards on one scale, with the colour bar and the times."""
     from vlmad_core.live.drawing import draw_maps
 
@@ -114,7 +115,7 @@ def show(task: live.Task, opinions: Sequence[Opinion], look: Look) -> Drawn:
             with slots[one.prediction.method_id], st.popover("Own threshold", icon=":material/edit:", type="tertiary"):
                 st.number_input(
                     "Anomalous from a score of", value=None, format="%.4f", step=0.001,
-                    key=live.own_key(one.prediction), persist_state="session",
+                    key=visit.own_key(one.prediction), persist_state="session",
                 )  # fmt: skip
     if drawn.scale is not None:
         pictures.show_colour_bar(drawn.scale, look.opacity)
@@ -154,7 +155,7 @@ def show_times(opinions: Sequence[Opinion]) -> None:
         )
 
 
-def _grid(task: live.Task) -> dict[str, Any]:
+def _grid(task: visit.Task) -> dict[str, Any]:
     """The image and a place for each method's card."""
     grid = st.grid("auto", min_column_width=CARD, gap="small")
     with grid.cell():
@@ -170,7 +171,7 @@ def _grid(task: live.Task) -> dict[str, Any]:
     return slots
 
 
-def _quick(slot: Any, one: Opinion, task: live.Task) -> None:
+def _quick(slot: Any, one: Opinion, task: visit.Task) -> None:
     """A card as soon as its method is done, on a scale that needs no other method."""
     from vlmad_core.live.drawing import draw_maps
 
@@ -178,7 +179,7 @@ def _quick(slot: Any, one: Opinion, task: live.Task) -> None:
     _card(slot, one, drawn.maps.get(one.prediction.method_id), task)
 
 
-def _card(slot: Any, one: Opinion, pixels: NDArray[Any] | None, task: live.Task) -> None:
+def _card(slot: Any, one: Opinion, pixels: NDArray[Any] | None, task: visit.Task) -> None:
     from vlmad_core.live.record import verdict_word
 
     prediction = one.prediction
@@ -198,7 +199,7 @@ def _card(slot: Any, one: Opinion, pixels: NDArray[Any] | None, task: live.Task)
         if prediction.trained_on is None or prediction.trained_on:
             sets = selection.tidy(", ".join(prediction.trained_on or ())) or "unknown data"
             st.caption(f"Trained on {sets}.")
-        live_words.show_own(task.panel, prediction.method_id)
+        ensembles.show_own(task.panel, prediction.method_id)
 
 
 def _score(one: Opinion) -> str:
@@ -220,13 +221,13 @@ def _origin(one: Opinion) -> tuple[str, str | None]:
     return f"Threshold {names.get(threshold.origin, threshold.origin)}{oracle}", detail
 
 
-def _shown(task: live.Task) -> NDArray[Any]:
+def _shown(task: visit.Task) -> NDArray[Any]:
     from vlmad_core.live.drawing import fit
 
     return fit(task.picture.image)
 
 
-def _cancelled(task: live.Task, done: int) -> bool:
+def _cancelled(task: visit.Task, done: int) -> bool:
     """What a cancelled demo shows: what was done, and how to go on."""
     message = _control("Continue", ":material/play_arrow:", stop="")
     message.warning(f"Cancelled: {done} of {len(task.panel.members)} methods are done.", icon=":material/stop_circle:")
@@ -253,4 +254,4 @@ def _control(label: str, icon: str, stop: str) -> Any:
 
 
 def _stop(key: str) -> None:
-    live.visit().stopped = key
+    visit.held().stopped = key

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, notes, pictures, reasons, selection
-from pages._shared.pictures import Tile
+from pages._failures import notes, reasons
+from pages._ui import data, pictures, selection
+from pages._ui.pictures import Tile
 from vlmad_core.analysis.comparison import Comparison, Line
 from vlmad_core.analysis.verdicts import VERDICT_LABELS, image_thresholds
 from vlmad_core.figures.grid import category_label
@@ -93,9 +94,10 @@ def show_list(
     grid = st.grid("auto", min_column_width=104, gap="xsmall")
     for row in part.to_dict("records"):
         image_id = row["image_id"]
+        name = pictures.short_name(image_id)
         with grid.cell():
             if image_id in small:
-                st.image(small[image_id], width="stretch", alt=f"{short_name(image_id)}, score {row['score']:.3g}")
+                st.image(small[image_id], width="stretch", alt=f"{name}, score {row['score']:.3g}")
             st.button(
                 f"{row['rank']} · {row['margin']:+.2g}",
                 key=f"open-{image_id}",
@@ -104,7 +106,7 @@ def show_list(
                 on_click=selection.remember,
                 args=("image", image_id),
                 width="stretch",
-                help=f"{short_name(image_id)}: score {row['score']:.4g}, {row['margin']:+.4g} from the threshold",
+                help=f"{name}: score {row['score']:.4g}, {row['margin']:+.4g} from the threshold",
             )
     if last > 1:
         st.pagination(last, key="list_page")
@@ -116,7 +118,7 @@ def _headline(row: Mapping[Any, Any]) -> str:
     area = row["defect_area"]
     share = f", {100 * area:.2g} % of the image" if row["label"] == 1 and pd.notna(area) else ""
     where = selection.tidy(category_label(str(row["category"])))
-    return f"**{short_name(str(row['image_id']))}** {badge} :gray[{where}{share}]"
+    return f"**{pictures.short_name(str(row['image_id']))}** {badge} :gray[{where}{share}]"
 
 
 def _display_options() -> tuple[float, bool, bool]:
@@ -149,7 +151,7 @@ def _tiles(
     with_outline: bool,
     raw: bool,
 ) -> tuple[list[Tile], ColourScale | None]:
-    name = short_name(image_id)
+    name = pictures.short_name(image_id)
     original, truth = pictures.shown(run_id, category, image_id)
     tiles = [
         Tile("Original", original, f"Image {name}"),
@@ -212,9 +214,3 @@ def _origin(line: Line, judged: Mapping[Any, Any]) -> str:
     stored = image_thresholds(run, category, data.store().images(run.id, category)) if run else {}
     same = (one.label for one in stored.values() if one.value == judged["threshold"])
     return selection.tidy(next(same, "set by hand"))
-
-
-def short_name(image_id: str) -> str:
-    """An image's name without the parts that are the same for all: defect type and number."""
-    parts = image_id.replace("\\", "/").split("/")
-    return selection.tidy(" / ".join(parts[-2:]).rsplit(".", 1)[0], 80)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from pages._shared import live, selection
+from pages._live import visit
+from pages._ui import selection
 from vlmad_core.figures.overlay import encode
 from vlmad_core.figures.patches import PICK, SIDE, patch_chart
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 TOWARDS = {"abnormal": "abnormal ↑", "normal": "normal ↓"}
 
 
-def show(task: live.Task, predictions: Sequence[LivePrediction]) -> None:
+def show(task: visit.Task, predictions: Sequence[LivePrediction]) -> None:
     """The reasons of one method at a time."""
     done = {one.method_id: one for one in predictions if one.reasons}
     if not done:
@@ -61,7 +62,7 @@ def _windows(one: LivePrediction) -> None:
         st.markdown("Places that scored highest, framed in the image: " + ", ".join(texts))
 
 
-def _places(task: live.Task, one: LivePrediction) -> tuple[int, int] | None:
+def _places(task: visit.Task, one: LivePrediction) -> tuple[int, int] | None:
     """The image with the places that counted; with references each patch can be clicked."""
     from vlmad_core.live.drawing import draw_boxes, fit
 
@@ -98,7 +99,7 @@ def _strangest(one: LivePrediction) -> tuple[int, int]:
     return row, column
 
 
-def _nearest(task: live.Task, one: LivePrediction, picked: tuple[int, int] | None) -> None:
+def _nearest(task: visit.Task, one: LivePrediction, picked: tuple[int, int] | None) -> None:
     """The clicked patch beside the reference patch nearest to it."""
     from vlmad_core.live.drawing import framed_crop
 

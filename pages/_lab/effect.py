@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from pages._shared import frame, lab, selection
+from pages._lab import desk
+from pages._ui import frame, selection
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.prompts import change_figure, effect_figure
 from vlmad_core.metrics import METRICS
@@ -95,9 +96,9 @@ def by_phrase(data: LabData, ensemble: PromptEnsemble, category: str) -> None:
     options = [name for name in KINDS if not (whole and name == "Prompts")]
     part = st.segmented_control("Phrases", options, default="States", key="lab_part", required=True)
     if whole:
-        effects = dataset_effects(data, ensemble, lab.bank())
+        effects = dataset_effects(data, ensemble, desk.bank())
     else:
-        effects = category_effects(data.category(category), ensemble, lab.bank(), prompts=part == "Prompts")
+        effects = category_effects(data.category(category), ensemble, desk.bank(), prompts=part == "Prompts")
     chosen = [effect for effect in effects if effect.kind in KINDS.get(part or "States", ())]
     chosen.sort(key=lambda effect: -(effect.adds if effect.adds is not None else -9.0))
     where = "mean over categories" if whole else category_label(category)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages._shared import live, selection
-from pages._shared.lab_words import shown
+from pages._live import visit
+from pages._ui import machine, selection
 from vlmad_core.prompts import EnsembleEntry, PromptEnsemble, available_ensembles, tuning_warning
 
 if TYPE_CHECKING:
-    from pages._shared.live_inputs import Asked
+    from pages._live.inputs import Asked
     from vlmad_core.live.panel import Panel
 
 NAMED = 12
@@ -39,7 +39,7 @@ def choose(asked: Asked, methods: Sequence[str]) -> str:
         selection.forget("prompts")
         selection.notice(f"The saved prompts `{given}` can't be used. {_problem(damaged[given])}")
     chosen = selection.choose(
-        "prompts", "Prompts", list(usable), live.FIRST_PROMPTS, format_func=lambda name: _title(usable[name]),
+        "prompts", "Prompts", list(usable), visit.FIRST_PROMPTS, format_func=lambda name: _title(usable[name]),
         help="For methods that are made to take any prompts. The prompt lab edits and saves them.",
     )  # fmt: skip
     if damaged:
@@ -56,7 +56,7 @@ def choose(asked: Asked, methods: Sequence[str]) -> str:
     st.caption(f"{ensemble.count} prompts for {selection.tidy(' and '.join(readers), 200)}{others}.")
     warning = _warning(asked, ensemble)
     if warning is not None:
-        st.warning(shown(warning), icon=":material/fitness_center:")
+        st.warning(selection.shown(warning), icon=":material/fitness_center:")
     return chosen
 
 
@@ -73,7 +73,7 @@ def in_brief(ensemble: PromptEnsemble) -> str:
     lines = []
     for label, phrases in kinds.items():
         more = f" and {len(phrases) - NAMED} more" if len(phrases) > NAMED else ""
-        lines.append(f"**{label}:** {', '.join(shown(phrase, 80) for phrase in phrases[:NAMED])}{more}")
+        lines.append(f"**{label}:** {', '.join(selection.shown(phrase, 80) for phrase in phrases[:NAMED])}{more}")
     return "\n\n".join(lines)
 
 
@@ -92,6 +92,6 @@ def _warning(asked: Asked, ensemble: PromptEnsemble) -> str | None:
     """What must be said where the words were chosen on the category the image comes from."""
     if asked.dataset is None or not asked.category:
         return None
-    listed = live.examples(asked.dataset)
+    listed = machine.examples(asked.dataset)
     names = dict.fromkeys(name for name in (asked.dataset, listed.name, listed.official) if name)
     return tuning_warning(ensemble, names, [asked.category])

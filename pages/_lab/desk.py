@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages._shared import live, selection
+from pages._ui import machine, selection
 from vlmad_core.metrics import METRICS
 from vlmad_core.prompts import PromptEnsemble, available_ensembles, load_ensemble
 
@@ -92,7 +92,7 @@ def engine() -> Engine:
     Raises:
         VlmadError: If it can't be loaded.
     """
-    return live.engine(live.named_backbone() or "bundled", "float32")
+    return machine.engine(machine.named_backbone() or "bundled", "float32")
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -131,7 +131,7 @@ def stored_images(place: Place, mark: str) -> tuple[int, int]:
     from vlmad_core.backbones.feature_cache import FeatureCache
     from vlmad_core.prompt_lab import count_cached, lab_request, lab_samples
 
-    dataset, info = live.examples(place.dataset), engine().info
+    dataset, info = machine.examples(place.dataset), engine().info
     held = count_cached(dataset, info, lab_request(info, place.method), FeatureCache())
     return held, len(lab_samples(dataset))
 
@@ -154,7 +154,7 @@ def load(place: Place, advance: Callable[[int], None] = lambda count: None) -> L
     request = lab_request(one.info, place.method)
 
     def read() -> LabData:
-        return load_lab_data(live.examples(place.dataset), _Polite(one), request, FeatureCache(), advance)
+        return load_lab_data(machine.examples(place.dataset), _Polite(one), request, FeatureCache(), advance)
 
     return shelf().get((_mark(one), place), read)
 
@@ -188,7 +188,7 @@ def entries() -> dict[str, PromptEnsemble]:
     return found
 
 
-def desk(chosen: str) -> Desk:
+def take(chosen: str) -> Desk:
     """What the visitor works on; started anew when another ensemble is chosen."""
     mine: Desk | None = st.session_state.get("lab_desk")
     if mine is None or mine.chosen != chosen:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data, pictures, selection
+from pages._ui import data, pictures, selection
 from vlmad_core.analysis.comparison import Comparison, Line
 from vlmad_core.analysis.failures import MOST_PICTURES, csv_of, may_copy, picture_name, zip_of
 from vlmad_core.figures.overlay import OPACITY, encode

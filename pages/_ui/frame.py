@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages._shared import data, selection
+from pages._ui import data, selection
 from vlmad_core.analysis.comparison import Comparison, Line
 from vlmad_core.analysis.kinds import KINDS, of_kind
 from vlmad_core.figures.grid import category_label
@@ -23,6 +23,12 @@ PRECOMPUTE = (
 DEMONSTRATION = (
     "A small demonstration backbone: its numbers show how the program works and decide nothing about real parts."
 )
+
+SEEN = {
+    "no": ":green-badge[:material/verified: not seen in training]",
+    "yes": ":red-badge[:material/warning: seen in training]",
+    "not recorded": ":orange-badge[:material/help: training data not recorded]",
+}
 
 PLOT: dict[str, Any] = {
     "displaylogo": False,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pages._shared import data
+from pages._ui import data
 from vlmad_core.analysis.agreement import judge_others
 from vlmad_core.analysis.comparison import Comparison, Line
 from vlmad_core.analysis.failures import judge_line
