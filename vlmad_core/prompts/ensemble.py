@@ -23,7 +23,7 @@ LARGEST_FILE = 1 << 20
 """Bytes of an ensemble's file; the largest that comes with the program has 2,000."""
 
 SAMPLE_NAME = re.compile(r"(?P<base>[^~]+)~(?P<states>\d{1,3})x(?P<templates>\d{1,3})\.(?P<number>\d{1,4})")
-"""``<ensemble>~<states>x<templates>.<number>``: a random part of an ensemble; how much does chance in the wording matter?
+"""``<ensemble>~<states>x<templates>.<number>``: a random part, to ask how much chance in the wording matters.
 
 ``winclip~2x3.0`` has two states of each class and three templates, draw 0. The same name always means the same words,
 on every machine.
