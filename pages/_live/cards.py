@@ -131,17 +131,19 @@ def show(task: visit.Task, opinions: Sequence[Opinion], look: Look) -> Drawn:
 
 def show_times(opinions: Sequence[Opinion]) -> None:
     """Where the time went."""
-    from vlmad_core.live.prediction import SHARED_STAGES
+    from vlmad_core.live.prediction import shared_stages
 
     done = [one.prediction for one in opinions if one.prediction.seconds]
     if not done:
         return
     shared: dict[str, float] = {}
     for one in done:
-        shared |= {name: max(shared.get(name, 0.0), one.seconds[name]) for name in SHARED_STAGES if name in one.seconds}
+        shared |= {
+            name: max(shared.get(name, 0.0), one.seconds[name]) for name in shared_stages() if name in one.seconds
+        }
     stages = [("all methods", name, 1000 * value) for name, value in shared.items()]
     for one in done:
-        own = [(name, value) for name, value in one.seconds.items() if name not in SHARED_STAGES]
+        own = [(name, value) for name, value in one.seconds.items() if name not in shared_stages()]
         stages += [(selection.tidy(one.title), name, 1000 * value) for name, value in own]
     frame = pd.DataFrame(stages, columns=["For", "Stage", "ms"])
     with st.expander(f"Latency: {frame['ms'].sum():.0f} ms for {len(done)} methods", icon=":material/timer:"):

@@ -75,7 +75,7 @@ def test_names_of_a_request_are_those_of_its_features(backbone, images):
     left = EVERYTHING.without({"stages.1", "value_paths.1.2", "image_embedding"})
     assert set(left.names()) == set(EVERYTHING.names()) - {"stages.1", "value_paths.1.2", "image_embedding"}
     assert same(Features.of_tensors(features.grid, features.tensors()), features)
-    with pytest.raises(ValueError, match="no feature 'colour'"):
+    with pytest.raises(BackboneError, match="no feature 'colour'"):
         Features.of_tensors((4, 4), {"colour": torch.zeros(1, 2)})
 
 

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from vlmad_core.backbones import FeatureRequest
-from vlmad_core.backbones.vision import extract_features, window_indices
+from vlmad_core.backbones.clip import extract_features
+from vlmad_core.backbones.vision import window_indices
 from vlmad_core.errors import BackboneError
 
 ALL = FeatureRequest(

@@ -1,15 +1,25 @@
 """Backbones: CLIP models behind one interface, and the features methods ask them for."""
 
 from vlmad_core.backbones.clip import ClipBackbone
-from vlmad_core.backbones.features import FeatureRequest, Features, concatenate_features
+from vlmad_core.backbones.features import (
+    Feature,
+    FeatureRequest,
+    Features,
+    concatenate_features,
+    register_feature,
+)
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.loading import load_backbone
+from vlmad_core.backbones.vision import Reader
 
 __all__ = [
     "BackboneInfo",
     "ClipBackbone",
+    "Feature",
     "FeatureRequest",
     "Features",
+    "Reader",
     "concatenate_features",
     "load_backbone",
+    "register_feature",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,11 @@ from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.preprocess import Preprocessing
 from vlmad_core.backbones.text import Tokenizer, embed_learned_prompts, embed_prompts
-from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, Clock, extract_features
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, TowerPass
 from vlmad_core.errors import BackboneError
+
+Clock = Callable[[str, float], None]
+"""Told the name of a stage and the seconds it took."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class ClipBackbone:
         Args:
             pixel_values: [N, 3, S, S] float32, preprocessed.
             request: The union of what is wanted.
-            clock: Told the seconds that ``vision`` and ``windows`` took.
+            clock: Told the seconds that ``vision`` and each expensive feature took.
         """
         return extract_features(self.model, pixel_values, request, self.token_budget, clock)
 
@@ -70,3 +74,55 @@ class ClipBackbone:
     def encode_learned_prompts(self, prompts: Sequence[str], context: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
         """Embed prompts behind learned context vectors: [n, e] float32; see ``embed_learned_prompts``."""
         return embed_learned_prompts(self.model, self.tokenize(prompts), context, deep)
+
+
+def extract_features(
+    model: Any,
+    pixel_values: Tensor,
+    request: FeatureRequest,
+    token_budget: int = DEFAULT_TOKEN_BUDGET,
+    clock: Clock | None = None,
+) -> Features:
+    """Run the vision tower once over a batch and read off all that is asked for.
+
+    Args:
+        model: A transformers ``CLIPModel`` in evaluation mode.
+        pixel_values: [N, 3, S, S], float32, preprocessed, on any device.
+        request: What to return.
+        token_budget: Most window tokens that go through the tower at once; bounds the memory.
+        clock: Told the seconds that ``vision`` (whole images) and each expensive feature took, by its name.
+
+    Returns:
+        The features asked for, float32 on the CPU.
+
+    Raises:
+        BackboneError: If the image size, a stage or a window scale does not fit the tower.
+    """
+    device = next(model.vision_model.parameters()).device
+    start = _seconds(device)
+    with torch.no_grad():
+        tower = TowerPass.of(model, pixel_values, token_budget)
+        readers = {feature: feature.read(tower, request.keys(feature)) for feature in request.features()}
+        vision = _seconds(device) - start
+        tensors: dict[str, Tensor] = {}
+        for expensive in (True, False):
+            chosen = {feature: reader for feature, reader in readers.items() if feature.expensive is expensive}
+            start = _seconds(device)
+            if chosen and not expensive:
+                tower.run(chosen.values())
+            for feature, reader in chosen.items():
+                tensors |= {feature.flat_name(key): tensor for key, tensor in reader.tensors().items()}
+                if expensive and clock is not None:
+                    clock(feature.name, _seconds(device) - start)
+                    start = _seconds(device)
+            vision += _seconds(device) - start
+    if clock is not None:
+        clock("vision", vision)
+    return Features.of_tensors(tower.grid, {name: tensors[name].cpu() for name in sorted(tensors)})
+
+
+def _seconds(device: torch.device) -> float:
+    """The time now, in seconds, once the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

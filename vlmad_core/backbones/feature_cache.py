@@ -126,7 +126,7 @@ class FeatureCache:
 
     def read(self, info: Any, content: str, request: FeatureRequest) -> StoredImage | None:
         """The entry of an image if it holds all that is asked for, else None; only that is read."""
-        wanted = frozenset(request.names())
+        wanted = request.names()
         stored = self._read(self.path(info, content), wanted)
         if stored is None or not wanted <= stored.names():
             return None
@@ -149,7 +149,7 @@ class FeatureCache:
         Returns:
             N = 1; the same bits whether they were stored before or not.
         """
-        path, wanted = self.path(backbone.info, content), frozenset(request.names())
+        path, wanted = self.path(backbone.info, content), request.names()
         with self._lock:
             self.misses += 1
         known = self._read(path, None)
@@ -162,7 +162,7 @@ class FeatureCache:
 
     def holds(self, info: Any, content: str, request: FeatureRequest) -> bool:
         """Whether a request could be served, as far as can be told without reading the entry."""
-        return frozenset(request.names()) <= stored_names(self.path(info, content))
+        return request.names() <= stored_names(self.path(info, content))
 
     def filled_bytes(self) -> int:
         """Bytes that all entries take now."""
@@ -287,7 +287,7 @@ def _one(source: Source, backbone: Encoder, request: FeatureRequest, cache: Feat
             content = content_key(source)
             stored = cache.read(backbone.info, content, request)
             if stored is not None:
-                return stored.features(frozenset(request.names()))
+                return stored.features(request.names())
     image = source if isinstance(source, Image.Image) else read_image(source)
     pixels = backbone.preprocess(image)
     if cache is None or content is None:

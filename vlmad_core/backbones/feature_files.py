@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vlmad_core.backbones.features import Features
+from vlmad_core.backbones.features import Features, feature_of
 
 FORMAT = 1
 """Version of the files; part of the folder's name, so that another version never meets them."""
@@ -27,11 +27,6 @@ FORMAT = 1
 Storage = Literal["half", "full"]
 STORAGES: tuple[Storage, ...] = ("half", "full")
 """``half``: directions in float16; ``full``: everything in float32, as it was computed."""
-
-DIRECTIONS = frozenset(
-    {"image_embedding", "class_projection", "patch_tokens", "patch_embeddings", "windows", "value_paths"}
-)
-"""Fields of ``Features`` that methods only compare by angle."""
 
 LENGTH_SUFFIX = ".length"
 
@@ -74,7 +69,7 @@ def pack(features: Features, size: tuple[int, int], storage: Storage) -> StoredI
     """
     tensors: dict[str, Tensor] = {}
     for name, tensor in features.tensors().items():
-        if storage == "full" or name.split(".")[0] not in DIRECTIONS:
+        if storage == "full" or not feature_of(name).direction_only:
             tensors[name] = tensor.float().contiguous()
             continue
         length = torch.linalg.vector_norm(tensor.float(), dim=-1, keepdim=True)

@@ -1,158 +1,285 @@
-"""What a method may ask of a backbone, and what it gets: the seam of "extract once, score many"."""
+"""What a method may ask of a backbone, and what it gets: the seam of "extract once, score many".
+
+``FEATURES`` is the one table of what can be asked for. Requests, results, caches, estimates of memory and the order
+in which a live demo works all read it; a plugin adds an entry with ``register_feature``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from vlmad_core.backbones.info import BackboneInfo
+from vlmad_core.backbones.vision import (
+    Grid,
+    Key,
+    Reader,
+    StageReader,
+    TowerPass,
+    ValuePathReader,
+    WindowReader,
+    after_last_block,
+)
+from vlmad_core.errors import BackboneError
+
+FLOAT_BYTES = 4
+
 
 @dataclass(frozen=True)
-class FeatureRequest:
-    """Which outputs of the vision tower are wanted. Requests have a union, served in one pass.
-
-    Blocks are counted from 1, as in the papers.
+class Feature:
+    """One kind of output of a vision tower.
 
     Attributes:
-        image_embedding: The class token after the last block, after LayerNorm and projection.
-        class_projection: The class token after the last block, projected without LayerNorm (AnomalyCLIP).
-        patch_tokens: Patch tokens after the last block and the final LayerNorm, not projected.
-        patch_embeddings: Patch tokens after the last block, LayerNorm and projection.
-        stages: Blocks whose raw output (residual stream, class token first) is wanted.
-        windows: Window scales k: embeddings of all k x k windows of patches (WinCLIP, section 3.2).
-        value_paths: Pairs (first block D, stage l): patch embeddings of the value-value attention path
-            that starts at block D, read after block l (AnomalyCLIP, section 3.2).
+        name: As requests and results call it, an identifier. What is cached is found by it, so a feature that is
+            computed in another way needs another name.
+        read: Makes what reads it from a pass, for the keys that are asked for; see ``Reader``.
+        rows: Vectors per image, for a patch grid (rows, columns) and a key.
+        width: Numbers in a vector; ``joint`` for as many as the joint embedding space has, ``tower`` for the tower.
+        numbers: Numbers in a key: 0 where there is one tensor only, 1 for e.g. a block, 2 for a pair.
+        direction_only: Whether methods use nothing but the direction of its vectors; they may then be stored at half
+            precision.
+        expensive: Whether it takes passes of its own through the tower. It is timed as a stage of its own name, and
+            who wants results soon computes all others first.
     """
 
-    image_embedding: bool = False
-    class_projection: bool = False
-    patch_tokens: bool = False
-    patch_embeddings: bool = False
-    stages: frozenset[int] = frozenset()
-    windows: frozenset[int] = frozenset()
-    value_paths: frozenset[tuple[int, int]] = frozenset()
+    name: str
+    read: Callable[[TowerPass, Collection[Key]], Reader]
+    rows: Callable[[Grid, Key], int]
+    width: Literal["joint", "tower"] | int
+    numbers: int = 0
+    direction_only: bool = True
+    expensive: bool = False
+
+    def flat_name(self, key: Key) -> str:
+        """The name of one of its tensors: ``image_embedding``, ``stages.6``, ``value_paths.2.6``."""
+        parts = key if isinstance(key, tuple) else () if key is None else (key,)
+        if len(parts) != self.numbers or not all(isinstance(part, int) for part in parts):
+            what = "Say True or False" if not self.numbers else f"Each key has {self.numbers} whole number(s)"
+            raise BackboneError(f"{key!r} is no key of the feature {self.name}.", f"{what}.")
+        return ".".join((self.name, *map(str, parts)))
+
+
+def _one(grid: Grid, key: Key) -> int:
+    return 1
+
+
+def _patches(grid: Grid, key: Key) -> int:
+    return grid[0] * grid[1]
+
+
+def _tokens(grid: Grid, key: Key) -> int:
+    return 1 + grid[0] * grid[1]
+
+
+def _windows(grid: Grid, key: Key) -> int:
+    assert isinstance(key, int)
+    return (grid[0] - key + 1) * (grid[1] - key + 1)
+
+
+_BUILT_IN = (
+    # The class token after the last block, after LayerNorm and projection: [N, e].
+    Feature("image_embedding", after_last_block(lambda tower, last: tower.project(last[:, 0])), _one, "joint"),
+    # The same without LayerNorm (AnomalyCLIP): [N, e].
+    Feature("class_projection", after_last_block(lambda tower, last: tower.linear(last[:, 0])), _one, "joint"),
+    # Patch tokens after the last block and the final LayerNorm, not projected: [N, P, d].
+    Feature("patch_tokens", after_last_block(lambda tower, last: tower.norm(last[:, 1:])), _patches, "tower"),
+    # Patch tokens after the last block, LayerNorm and projection: [N, P, e].
+    Feature("patch_embeddings", after_last_block(lambda tower, last: tower.project(last[:, 1:])), _patches, "joint"),
+    # Block -> its raw output, class token first: [N, 1 + P, d]. Length counts: APRIL-GAN's linear layers and MuSc's
+    # normalisation over all patches follow.
+    Feature("stages", StageReader, _tokens, "tower", numbers=1, direction_only=False),
+    # Scale k -> embeddings of all k x k windows of patches, row by row (WinCLIP, section 3.2): [N, W, e].
+    Feature("windows", WindowReader, _windows, "joint", numbers=1, expensive=True),
+    # (First block D, stage l) -> tokens of the value-value attention path that starts at block D, read after block l,
+    # class token first (AnomalyCLIP, section 3.2): [N, 1 + P, e].
+    Feature("value_paths", ValuePathReader, _tokens, "joint", numbers=2),
+)
+
+FEATURES: dict[str, Feature] = {feature.name: feature for feature in _BUILT_IN}
+"""All features by name. N images, P = rows x columns patches, d the tower's width, e that of the joint space."""
+
+
+def register_feature(feature: Feature) -> Feature:
+    """Add a feature to the table; what a method's own file does if it reads something new.
+
+    Raises:
+        BackboneError: If the name is taken, or can't be an attribute.
+    """
+    if FEATURES.get(feature.name, feature) is not feature:
+        raise BackboneError(f"There is a feature {feature.name!r} already.", "Give yours another name.")
+    if not feature.name.isidentifier() or hasattr(FeatureRequest, feature.name) or hasattr(Features, feature.name):
+        raise BackboneError(f"A feature can't be called {feature.name!r}.", "Give it another name, a single word.")
+    FEATURES[feature.name] = feature
+    return feature
+
+
+def feature_of(name: str) -> Feature:
+    """The feature that a flat name such as ``stages.6`` belongs to.
+
+    Raises:
+        BackboneError: If there is none.
+    """
+    known = FEATURES.get(name.partition(".")[0])
+    if known is None:
+        raise BackboneError(f"There is no feature {name!r}.", f"Known are: {', '.join(FEATURES)}.")
+    return known
+
+
+def passing_stages() -> tuple[str, ...]:
+    """The stages in which the time of a pass is told: the whole image's, and each expensive feature's."""
+    return ("vision", *(feature.name for feature in FEATURES.values() if feature.expensive))
+
+
+def _key(name: str) -> Key:
+    """The key in a flat name."""
+    parts = tuple(int(part) for part in name.split(".")[1:])
+    return None if not parts else parts[0] if len(parts) == 1 else parts
+
+
+@dataclass(frozen=True, init=False)
+class FeatureRequest:
+    """Which features are wanted. Requests have a union, served in one pass.
+
+    Each feature of the table is an attribute: a truth value where it has one tensor, else the set of its keys. Blocks
+    are counted from 1, as in the papers.
+
+    Examples:
+        >>> both = FeatureRequest(image_embedding=True) | FeatureRequest(stages={3, 6})
+        >>> both.image_embedding, sorted(both.stages), both.patch_tokens
+        (True, [3, 6], False)
+    """
+
+    _names: frozenset[str]
+
+    def __init__(self, **wanted: bool | Iterable[Any]) -> None:
+        names: set[str] = set()
+        for name, value in wanted.items():
+            feature = feature_of(name)
+            if not isinstance(value, bool):
+                names.update(feature.flat_name(key) for key in value)
+            elif value:
+                names.add(feature.flat_name(None))
+        object.__setattr__(self, "_names", frozenset(names))
+
+    @classmethod
+    def of_names(cls, names: Iterable[str]) -> FeatureRequest:
+        """The request for tensors of these flat names."""
+        request = cls()
+        object.__setattr__(request, "_names", frozenset(names))
+        return request
+
+    def __getattr__(self, name: str) -> Any:
+        feature = FEATURES.get(name)
+        if feature is None:
+            raise AttributeError(f"there is no feature {name!r}")
+        keys = self.keys(feature)
+        return keys if feature.numbers else bool(keys)
+
+    def keys(self, feature: Feature) -> frozenset[Key]:
+        """What is wanted of a feature: the keys of its tensors."""
+        return frozenset(_key(name) for name in self._names if name.partition(".")[0] == feature.name)
+
+    def names(self) -> frozenset[str]:
+        """What is asked for by the flat names of ``Features.tensors``."""
+        return self._names
+
+    def features(self) -> tuple[Feature, ...]:
+        """What is asked for, in the order of the table."""
+        wanted = {feature_of(name).name for name in self._names}
+        return tuple(feature for name, feature in FEATURES.items() if name in wanted)
 
     def __or__(self, other: FeatureRequest) -> FeatureRequest:
         """The request that serves both."""
-        return FeatureRequest(*(getattr(self, f.name) | getattr(other, f.name) for f in fields(self)))
+        return FeatureRequest.of_names(self._names | other._names)
 
     def covers(self, other: FeatureRequest) -> bool:
         """True if everything in ``other`` is also asked for here."""
-        return (self | other) == self
-
-    def names(self) -> tuple[str, ...]:
-        """What is asked for by the flat names of ``Features.tensors``, in a fixed order."""
-        found: list[str] = []
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, frozenset):
-                found += [_flat_name(f.name, key) for key in sorted(value)]
-            elif value:
-                found.append(f.name)
-        return tuple(found)
+        return self._names >= other._names
 
     def without(self, names: Collection[str]) -> FeatureRequest:
         """What is left to be computed where the tensors of these flat names are there already."""
-        left: dict[str, object] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, frozenset):
-                left[f.name] = frozenset(key for key in value if _flat_name(f.name, key) not in names)
-            else:
-                left[f.name] = value and f.name not in names
-        return FeatureRequest(**left)  # type: ignore[arg-type]
+        return FeatureRequest.of_names(self._names.difference(names))
+
+    def soon(self) -> FeatureRequest:
+        """The part that one pass of the whole image gives: all that is not expensive."""
+        return FeatureRequest.of_names(name for name in self._names if not feature_of(name).expensive)
+
+    def bytes_per_image(self, info: BackboneInfo) -> int:
+        """Memory that the features of one image take, in bytes."""
+        total = 0
+        for name in self._names:
+            feature = feature_of(name)
+            width = {"joint": info.embed_dim, "tower": info.width}.get(str(feature.width), feature.width)
+            total += feature.rows(info.grid, _key(name)) * int(width) * FLOAT_BYTES
+        return total
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, eq=False)
 class Features:
-    """Outputs of the vision tower for a batch of N images; all tensors float32 on the CPU, never normalised.
+    """Outputs of the vision tower for a batch of N images; float32, never normalised, on the backbone's device.
 
-    A field that was not requested is None or empty. P = rows x columns patches, d the tower's width,
-    e the width of the joint embedding space.
+    Each feature of the table is an attribute: a tensor or None where it has one, else a mapping from its keys to
+    tensors, empty where none was asked for. Shapes stand in the table.
 
     Attributes:
         grid: Patch grid (rows, columns).
-        image_embedding: [N, e].
-        class_projection: [N, e].
-        patch_tokens: [N, P, d].
-        patch_embeddings: [N, P, e].
-        stages: Block -> [N, 1 + P, d], class token first.
-        windows: Scale k -> [N, W, e]; W = (rows - k + 1)(columns - k + 1), row by row.
-        value_paths: (D, l) -> [N, 1 + P, e], class token first.
     """
 
-    grid: tuple[int, int]
-    image_embedding: Tensor | None = None
-    class_projection: Tensor | None = None
-    patch_tokens: Tensor | None = None
-    patch_embeddings: Tensor | None = None
-    stages: Mapping[int, Tensor] = field(default_factory=dict)
-    windows: Mapping[int, Tensor] = field(default_factory=dict)
-    value_paths: Mapping[tuple[int, int], Tensor] = field(default_factory=dict)
+    grid: Grid
+    _tensors: Mapping[str, Tensor]
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All tensors by a flat name, e.g. ``stages.6`` or ``value_paths.2.6``."""
-        flat: dict[str, Tensor] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
+    def __init__(self, grid: Grid, **values: Tensor | Mapping[Any, Tensor] | None) -> None:
+        tensors: dict[str, Tensor] = {}
+        for name, value in values.items():
+            feature = feature_of(name)
             if isinstance(value, Tensor):
-                flat[f.name] = value
-            elif isinstance(value, Mapping):
-                flat |= {_flat_name(f.name, key): tensor for key, tensor in value.items()}
-        return flat
+                tensors[feature.flat_name(None)] = value
+            elif value is not None:
+                tensors |= {feature.flat_name(key): tensor for key, tensor in value.items()}
+        object.__setattr__(self, "grid", grid)
+        object.__setattr__(self, "_tensors", tensors)
 
     @classmethod
-    def of_tensors(cls, grid: tuple[int, int], tensors: Mapping[str, Tensor]) -> Features:
+    def of_tensors(cls, grid: Grid, tensors: Mapping[str, Tensor]) -> Features:
         """Features from tensors by the flat names that ``tensors`` gives.
 
         Raises:
-            ValueError: If a name is none of them.
+            BackboneError: If a name is none of a feature.
         """
-        values: dict[str, Any] = {}
-        known = {f.name for f in fields(cls)} - {"grid"}
-        for name, tensor in tensors.items():
-            field_name, *parts = name.split(".")
-            if field_name not in known:
-                raise ValueError(f"there is no feature {name!r}")
-            if not parts:
-                values[field_name] = tensor
-            else:
-                key = tuple(int(part) for part in parts)
-                values.setdefault(field_name, {})[key if len(key) > 1 else key[0]] = tensor
-        return cls(grid=grid, **values)
+        for name in tensors:
+            feature_of(name)
+        features = cls(grid)
+        object.__setattr__(features, "_tensors", dict(tensors))
+        return features
 
-    def on_cpu(self) -> Features:
-        """The same features on the CPU; these, if they are there already."""
-        tensors = self.tensors()
-        if all(tensor.device.type == "cpu" for tensor in tensors.values()):
-            return self
-        return Features.of_tensors(self.grid, {name: tensor.cpu() for name, tensor in tensors.items()})
+    def __getattr__(self, name: str) -> Any:
+        feature = FEATURES.get(name)
+        if feature is None:
+            raise AttributeError(f"there is no feature {name!r}")
+        if not feature.numbers:
+            return self._tensors.get(name)
+        return {_key(flat): tensor for flat, tensor in self._tensors.items() if flat.partition(".")[0] == name}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by a flat name, e.g. ``stages.6`` or ``value_paths.2.6``."""
+        return dict(self._tensors)
+
+    def only(self, request: FeatureRequest) -> Features:
+        """The part that a request names; all of it must be there."""
+        return Features.of_tensors(self.grid, {name: self._tensors[name] for name in sorted(request.names())})
 
     def __len__(self) -> int:
         """Number of images N."""
-        return next((len(tensor) for tensor in self.tensors().values()), 0)
+        return next((len(tensor) for tensor in self._tensors.values()), 0)
 
     def select(self, indices: Sequence[int] | slice) -> Features:
         """The features of some of the images; a slice gives views, indices give copies."""
         index = indices if isinstance(indices, slice) else torch.as_tensor(list(indices), dtype=torch.long)
-
-        def pick(value: object) -> object:
-            if isinstance(value, Tensor):
-                return value[index]
-            if isinstance(value, Mapping):
-                return {key: tensor[index] for key, tensor in value.items()}
-            return value
-
-        return replace(self, **{f.name: pick(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
-
-
-def _flat_name(name: str, key: object) -> str:
-    """The name of one tensor of a mapping: ``stages.6``, ``value_paths.2.6``."""
-    parts = key if isinstance(key, tuple) else (key,)
-    return ".".join((name, *map(str, parts)))
+        return Features.of_tensors(self.grid, {name: tensor[index] for name, tensor in self._tensors.items()})
 
 
 def concatenate_features(parts: Iterable[Features]) -> Features:
@@ -164,16 +291,10 @@ def concatenate_features(parts: Iterable[Features]) -> Features:
     parts = list(parts)
     if not parts:
         raise ValueError("no features to concatenate")
-    first = parts[0]
-    if any(part.grid != first.grid or part.tensors().keys() != first.tensors().keys() for part in parts):
+    first, *others = parts
+    if any(part.grid != first.grid or part.tensors().keys() != first.tensors().keys() for part in others):
         raise ValueError("the parts hold different features or grids")
-
-    def join(name: str) -> object:
-        value = getattr(first, name)
-        if isinstance(value, Tensor):
-            return torch.cat([getattr(part, name) for part in parts])
-        if isinstance(value, Mapping):
-            return {key: torch.cat([getattr(part, name)[key] for part in parts]) for key in value}
-        return value
-
-    return Features(**{f.name: join(f.name) for f in fields(first)})  # type: ignore[arg-type]
+    names = first.tensors()
+    return Features.of_tensors(
+        first.grid, {name: torch.cat([part.tensors()[name] for part in parts]) for name in names}
+    )

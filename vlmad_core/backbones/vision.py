@@ -1,15 +1,15 @@
-"""One pass of CLIP's vision tower for everything a request names.
+"""CLIP's vision tower, block by block: what features are read from.
 
-The blocks are run one by one over the public sub-modules of transformers' ``CLIPModel``; nothing is patched or
-hooked, so any number of methods and threads can share a model. The blocks run in the model's own precision,
-everything before and after them in float32. The tower may stand on a graphics card; features always come back to
-the CPU, where the methods score them.
+The blocks are run over the public sub-modules of transformers' ``CLIPModel``; nothing is patched or hooked, so any
+number of methods and threads can share a model. The blocks run in the model's own precision, everything before and
+after them in float32. The tower may stand on a graphics card; what is read from it stays there.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,19 +17,232 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.errors import BackboneError
 
-Clock = Callable[[str, float], None]
-"""Told the name of a stage and the seconds it took."""
+Grid = tuple[int, int]
+"""Patches: (rows, columns)."""
+
+Key = int | tuple[int, ...] | None
+"""Which of a feature's tensors: a block, a scale, a pair; None where it has one only."""
 
 DEFAULT_TOKEN_BUDGET = 65_536
 """Most tokens of windows that go through the tower at once. At ViT-B/16+ width (MLP 3584) the largest
 intermediate is then about 0.9 GB in float32."""
 
 
+@dataclass(frozen=True)
+class TowerPass:
+    """A batch of N images on its way through the tower.
+
+    Attributes:
+        model: A transformers ``CLIPModel`` in evaluation mode.
+        tokens: What enters the first block, class token first: [N, 1 + P, d], float32.
+        grid: Patch grid (rows, columns).
+        token_budget: Most window tokens that go through the tower at once; bounds the memory.
+    """
+
+    model: Any
+    tokens: Tensor
+    grid: Grid
+    token_budget: int = DEFAULT_TOKEN_BUDGET
+
+    @classmethod
+    def of(cls, model: Any, pixel_values: Tensor, token_budget: int = DEFAULT_TOKEN_BUDGET) -> TowerPass:
+        """Embed the patches of N images.
+
+        Args:
+            model: The model.
+            pixel_values: [N, 3, S, S], float32, preprocessed, on any device.
+            token_budget: See the class.
+
+        Raises:
+            BackboneError: If the tower takes images of another size.
+        """
+        vision = model.vision_model
+        size = vision.embeddings.image_size
+        if pixel_values.ndim != 4 or pixel_values.shape[-2:] != (size, size):
+            raise BackboneError(
+                f"The backbone takes images of {size} x {size} pixels, not {tuple(pixel_values.shape)}.",
+                "Preprocess them with the backbone's own preprocessing.",
+            )
+        device = next(vision.parameters()).device
+        tokens = vision.pre_layrnorm(vision.embeddings(pixel_values.to(device).float()))
+        return cls(model, tokens, (size // vision.embeddings.patch_size,) * 2, token_budget)
+
+    @property
+    def layers(self) -> Any:
+        """The blocks; block 1 of the papers is the first."""
+        return self.model.vision_model.encoder.layers
+
+    def norm(self, tokens: Tensor) -> Tensor:
+        """The final LayerNorm, [..., d]."""
+        normed: Tensor = self.model.vision_model.post_layernorm(tokens)
+        return normed
+
+    def linear(self, tokens: Tensor) -> Tensor:
+        """The projection into the joint space: [..., e]."""
+        projected: Tensor = self.model.visual_projection(tokens)
+        return projected
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """LayerNorm and projection into the joint space: [..., e]."""
+        return self.linear(self.norm(tokens))
+
+    def check_block(self, block: int) -> None:
+        """See that there is such a block.
+
+        Raises:
+            BackboneError: If there is none.
+        """
+        if not 1 <= block <= len(self.layers):
+            raise BackboneError(
+                f"Block {block} was asked for, but this vision tower has blocks 1 to {len(self.layers)}.",
+                "Choose stages within that range.",
+            )
+
+    def run(self, readers: Collection[Reader]) -> None:
+        """Run all blocks over the whole images; every reader sees every block."""
+        hidden = self.tokens.to(next(self.layers.parameters()).dtype)
+        for number, layer in enumerate(self.layers, start=1):
+            before, hidden = hidden, layer(hidden, attention_mask=None)
+            for reader in readers:
+                reader.see(number, layer, before, hidden)
+
+
+class Reader(ABC):
+    """Reads one feature from a pass; made from the pass and the keys that are wanted, before the first block.
+
+    Raises:
+        BackboneError: When it is made, if the tower does not have what a key names.
+    """
+
+    def see(self, number: int, layer: Any, before: Tensor, after: Tensor) -> None:  # noqa: B027
+        """Look at a block as it is done.
+
+        Args:
+            number: Of the block, from 1.
+            layer: The block.
+            before: Its input [N, 1 + P, d], in the blocks' precision.
+            after: Its output; neither may be changed.
+        """
+
+    @abstractmethod
+    def tensors(self) -> Mapping[Key, Tensor]:
+        """What was read, once all blocks are done: key -> [N, ...] float32."""
+
+
+class LastBlockReader(Reader):
+    """Reads something off the last block's output."""
+
+    def __init__(self, tower: TowerPass, read: Callable[[TowerPass, Tensor], Tensor]) -> None:
+        self._tower, self._read = tower, read
+
+    def see(self, number: int, layer: Any, before: Tensor, after: Tensor) -> None:
+        """Read off the last one."""
+        if number == len(self._tower.layers):
+            self._found = self._read(self._tower, after.float())
+
+    def tensors(self) -> Mapping[Key, Tensor]:
+        """One tensor."""
+        return {None: self._found}
+
+
+def after_last_block(
+    read: Callable[[TowerPass, Tensor], Tensor],
+) -> Callable[[TowerPass, Collection[Key]], LastBlockReader]:
+    """A feature that is a function of the last block's output [N, 1 + P, d], float32."""
+    return lambda tower, keys: LastBlockReader(tower, read)
+
+
+class StageReader(Reader):
+    """Keeps the raw output of some blocks."""
+
+    def __init__(self, tower: TowerPass, keys: Collection[Key]) -> None:
+        self._keys, self._found = frozenset(keys), dict[Key, Tensor]()
+        for key in self._keys:
+            assert isinstance(key, int)
+            tower.check_block(key)
+
+    def see(self, number: int, layer: Any, before: Tensor, after: Tensor) -> None:
+        """Keep it if it is wanted."""
+        if number in self._keys:
+            self._found[number] = after.float()
+
+    def tensors(self) -> Mapping[Key, Tensor]:
+        """Block -> [N, 1 + P, d]."""
+        return self._found
+
+
+class ValuePathReader(Reader):
+    """Runs AnomalyCLIP's value-value attention beside the blocks.
+
+    The side path reads the original path, x_l = x_{l-1} + vv_l, and never feeds back into it.
+    """
+
+    def __init__(self, tower: TowerPass, keys: Collection[Key]) -> None:
+        self._tower, self._found = tower, dict[Key, Tensor]()
+        self._keys = [key for key in keys if isinstance(key, tuple)]
+        self._sides: dict[int, Tensor] = {}
+        for start, stage in self._keys:
+            # A value path may start behind the last block: it is then the tower's own path.
+            tower.check_block(min(start, len(tower.layers)) if start == len(tower.layers) + 1 else start)
+            tower.check_block(stage)
+
+    def see(self, number: int, layer: Any, before: Tensor, after: Tensor) -> None:
+        """Take the side paths past this block; before a path starts, the original path is read."""
+        for start in {start for start, _ in self._keys if number >= start}:
+            self._sides[start] = self._sides.get(start, before) + _value_attention(layer, before)
+        for start, stage in self._keys:
+            if stage == number:
+                self._found[start, stage] = self._tower.project(self._sides.get(start, after).float())
+
+    def tensors(self) -> Mapping[Key, Tensor]:
+        """(First block, stage) -> [N, 1 + P, e]."""
+        return self._found
+
+
+def _value_attention(layer: Any, hidden: Tensor) -> Tensor:
+    """Attention of a block with queries and keys replaced by its values (AnomalyCLIP, section 3.2)."""
+    attention = layer.self_attn
+    batch, length, width = hidden.shape
+    values = attention.v_proj(layer.layer_norm1(hidden))
+    heads = values.view(batch, length, attention.num_heads, -1).transpose(1, 2)
+    mixed = F.scaled_dot_product_attention(heads, heads, heads, scale=attention.scale)
+    out: Tensor = attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+    return out
+
+
+class WindowReader(Reader):
+    """Runs the tower over every window by itself: class token and the window's patches, the others dropped."""
+
+    def __init__(self, tower: TowerPass, keys: Collection[Key]) -> None:
+        self._tower = tower
+        self._windows = {key: window_indices(tower.grid, key) for key in sorted(k for k in keys if isinstance(k, int))}
+
+    def tensors(self) -> Mapping[Key, Tensor]:
+        """Scale -> [N, W, e]."""
+        return {scale: self._embedded(index) for scale, index in self._windows.items()}
+
+    def _embedded(self, index: Tensor) -> Tensor:
+        tokens, layers = self._tower.tokens, self._tower.layers
+        count, length = index.shape[0], 1 + index.shape[1]
+        index = torch.cat([torch.zeros(count, 1, dtype=torch.long), index + 1], dim=1).to(tokens.device)
+        sequences = len(tokens) * count
+        chunk = max(1, self._tower.token_budget // length)
+        hidden_tokens = tokens.to(next(layers.parameters()).dtype)
+        parts = []
+        for first in range(0, sequences, chunk):
+            number = torch.arange(first, min(first + chunk, sequences), device=tokens.device)
+            # One gather per chunk: sequence i is window i mod W of image i div W.
+            hidden = hidden_tokens[(number // count)[:, None], index[number % count]]
+            for layer in layers:
+                hidden = layer(hidden, attention_mask=None)
+            parts.append(self._tower.project(hidden[:, 0].float()))
+        return torch.cat(parts).reshape(len(tokens), count, -1)
+
+
 @lru_cache(maxsize=64)
-def window_indices(grid: tuple[int, int], scale: int) -> Tensor:
+def window_indices(grid: Grid, scale: int) -> Tensor:
     """Which patches each k x k window covers (WinCLIP, section 3.2).
 
     Args:
@@ -51,148 +264,3 @@ def window_indices(grid: tuple[int, int], scale: int) -> Tensor:
         )
     patches = torch.arange(rows * columns).reshape(rows, columns)
     return patches.unfold(0, scale, 1).unfold(1, scale, 1).reshape(-1, scale * scale)
-
-
-def extract_features(
-    model: Any,
-    pixel_values: Tensor,
-    request: FeatureRequest,
-    token_budget: int = DEFAULT_TOKEN_BUDGET,
-    clock: Clock | None = None,
-) -> Features:
-    """Run the vision tower once over a batch and read off all that is asked for.
-
-    Args:
-        model: A transformers ``CLIPModel`` in evaluation mode.
-        pixel_values: [N, 3, S, S], float32, preprocessed, on any device.
-        request: What to return.
-        token_budget: Most window tokens that go through the tower at once; bounds the memory.
-        clock: Told the seconds that ``vision`` (whole images) and ``windows`` took.
-
-    Returns:
-        The features asked for, float32 on the CPU.
-
-    Raises:
-        BackboneError: If the image size, a stage or a window scale does not fit the tower.
-    """
-    vision = model.vision_model
-    layers = vision.encoder.layers
-    size = vision.embeddings.image_size
-    if pixel_values.ndim != 4 or pixel_values.shape[-2:] != (size, size):
-        raise BackboneError(
-            f"The backbone takes images of {size} x {size} pixels, not {tuple(pixel_values.shape)}.",
-            "Preprocess them with the backbone's own preprocessing.",
-        )
-    _check_blocks(request, len(layers))
-    grid = (size // vision.embeddings.patch_size,) * 2
-    device = next(vision.parameters()).device
-    start = _seconds(device)
-    with torch.no_grad():
-        tokens = vision.pre_layrnorm(vision.embeddings(pixel_values.to(device).float()))
-        embedded = _seconds(device)
-        windows = {k: _window_embeddings(model, tokens, grid, k, token_budget) for k in sorted(request.windows)}
-        done = _seconds(device)
-        if clock is not None and windows:
-            clock("windows", done - embedded)
-        if not _needs_full_image(request):
-            if clock is not None:
-                clock("vision", embedded - start)
-            return Features(grid=grid, windows=windows).on_cpu()
-        stages, value_paths, last = _run_blocks(model, tokens, request)
-        features = Features(
-            grid=grid,
-            image_embedding=_project(model, last[:, 0]) if request.image_embedding else None,
-            class_projection=model.visual_projection(last[:, 0]) if request.class_projection else None,
-            patch_tokens=vision.post_layernorm(last[:, 1:]) if request.patch_tokens else None,
-            patch_embeddings=_project(model, last[:, 1:]) if request.patch_embeddings else None,
-            stages=stages,
-            windows=windows,
-            value_paths=value_paths,
-        ).on_cpu()
-    if clock is not None:
-        clock("vision", _seconds(device) - done + embedded - start)
-    return features
-
-
-def _seconds(device: torch.device) -> float:
-    """The time now, in seconds, once the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _needs_full_image(request: FeatureRequest) -> bool:
-    return request != FeatureRequest(windows=request.windows)
-
-
-def _check_blocks(request: FeatureRequest, depth: int) -> None:
-    # A value path may start behind the last block: it is then the tower's own path.
-    ends = {min(start, depth) if start == depth + 1 else start for start, _ in request.value_paths}
-    for block in {*request.stages, *ends, *(stage for _, stage in request.value_paths)}:
-        if not 1 <= block <= depth:
-            raise BackboneError(
-                f"Block {block} was asked for, but this vision tower has blocks 1 to {depth}.",
-                "Choose stages within that range.",
-            )
-
-
-def _project(model: Any, tokens: Tensor) -> Tensor:
-    """LayerNorm and projection into the joint space."""
-    projected: Tensor = model.visual_projection(model.vision_model.post_layernorm(tokens))
-    return projected
-
-
-def _run_blocks(
-    model: Any, tokens: Tensor, request: FeatureRequest
-) -> tuple[dict[int, Tensor], dict[tuple[int, int], Tensor], Tensor]:
-    """All blocks over the full token sequence; returns stages, value paths, and the last block's output."""
-    layers = model.vision_model.encoder.layers
-    stages: dict[int, Tensor] = {}
-    value_paths: dict[tuple[int, int], Tensor] = {}
-    side_paths: dict[int, Tensor] = {}
-    starts = {start for start, _ in request.value_paths}
-    hidden = tokens.to(next(layers.parameters()).dtype)
-    for number, layer in enumerate(layers, start=1):
-        for start in starts:
-            if number >= start:
-                # x_l = x_{l-1} + vv_l: the side path reads the original path and never feeds back into it.
-                side = side_paths.get(start, hidden)
-                side_paths[start] = side + _value_attention(layer, hidden)
-        hidden = layer(hidden, attention_mask=None)
-        if number in request.stages:
-            stages[number] = hidden.float()
-        for start, stage in request.value_paths:
-            if stage == number:
-                value_paths[start, stage] = _project(model, side_paths.get(start, hidden).float())
-    return stages, value_paths, hidden.float()
-
-
-def _value_attention(layer: Any, hidden: Tensor) -> Tensor:
-    """Attention of a block with queries and keys replaced by its values (AnomalyCLIP, section 3.2)."""
-    attention = layer.self_attn
-    batch, length, width = hidden.shape
-    values = attention.v_proj(layer.layer_norm1(hidden))
-    heads = values.view(batch, length, attention.num_heads, -1).transpose(1, 2)
-    mixed = F.scaled_dot_product_attention(heads, heads, heads, scale=attention.scale)
-    out: Tensor = attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
-    return out
-
-
-def _window_embeddings(model: Any, tokens: Tensor, grid: tuple[int, int], scale: int, token_budget: int) -> Tensor:
-    """Embeddings [N, W, e] of all windows of one scale: class token plus the window's patches, others dropped."""
-    layers = model.vision_model.encoder.layers
-    index = window_indices(grid, scale)
-    count, length = len(index), 1 + scale * scale
-    index = torch.cat([torch.zeros(count, 1, dtype=torch.long), index + 1], dim=1).to(tokens.device)
-    sequences = len(tokens) * count
-    chunk = max(1, token_budget // length)
-    hidden_tokens = tokens.to(next(layers.parameters()).dtype)
-    parts = []
-    for first in range(0, sequences, chunk):
-        number = torch.arange(first, min(first + chunk, sequences), device=tokens.device)
-        # One gather per chunk: sequence i is window i mod W of image i div W.
-        hidden = hidden_tokens[(number // count)[:, None], index[number % count]]
-        for layer in layers:
-            hidden = layer(hidden, attention_mask=None)
-        parts.append(_project(model, hidden[:, 0].float()).cpu())
-    return torch.cat(parts).reshape(len(tokens), count, -1)

@@ -23,7 +23,7 @@ from vlmad_core.engine.backbone import Backbone, BackboneSpec, default_batch_siz
 from vlmad_core.engine.flops import product_speed
 from vlmad_core.engine.profiling import load_average
 from vlmad_core.engine.provenance import hardware, package_versions
-from vlmad_core.engine.speed import STAGES, Subject, measure_speed
+from vlmad_core.engine.speed import Subject, measure_speed, stages_alone
 from vlmad_core.errors import VlmadError
 from vlmad_core.methods import Method, create_method, list_methods
 from vlmad_core.methods.plugins import add_plugin_argument, use_plugins
@@ -172,7 +172,7 @@ def print_row(row: dict[str, Any]) -> None:
     latency = "       – (no single image)"
     if one:
         latency = f"{one['median_ms']:8.1f} ms (p95 {one['p95_ms']:.1f}, processor {one['processor_ms']:.1f})"
-    stages = ", ".join(f"{name} {row['stages_ms'][name]:.1f}" for name in STAGES if name in row["stages_ms"])
+    stages = ", ".join(f"{name} {row['stages_ms'][name]:.1f}" for name in stages_alone() if name in row["stages_ms"])
     print(
         f"{row['title']:<24} {row['shots']} shots  {row['backbone']} {row['precision']}\n"
         f"  batch 1 {latency}; batch {many['batch']} {many['images_per_second']:.2f} images/s; "

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vlmad_core.backbones.features import passing_stages
 from vlmad_core.datasets.names import category_noun
 from vlmad_core.engine.evaluation import evaluate, explain_rows, image_rows, thumbnail_rows
 from vlmad_core.engine.extraction import CategoryScores, RunScores, parted
@@ -47,7 +48,7 @@ def unit_contents(
         "seconds": {**seconds, "scoring": round(scores.scoring_seconds, 6), **own.seconds()},
         "shared_by": len(scored.runs),
         "images": len(scores.scores),
-        "images_per_second_vision": _rate(scored.computed, seconds.get("vision", 0.0) + seconds.get("windows", 0.0)),
+        "images_per_second_vision": _rate(scored.computed, sum(seconds.get(name, 0.0) for name in passing_stages())),
         "latency_ms": {"median": percentile(times, 0.5), "p95": percentile(times, 0.95)},
         "latency_alone_ms": _alone(speed),
         "peak_rss_bytes": peak_memory(),

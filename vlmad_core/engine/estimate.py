@@ -14,6 +14,7 @@ import torch
 
 from vlmad_core.backbones import Features
 from vlmad_core.backbones.feature_files import Storage, pack
+from vlmad_core.backbones.features import passing_stages
 from vlmad_core.engine.extraction import own_needs
 from vlmad_core.engine.jobs import CategoryJob, jobs_of
 from vlmad_core.engine.plan import Plan, PlannedRun
@@ -185,7 +186,7 @@ def _seconds_per_image(plan: Plan, job: CategoryJob) -> float | None:
         for unit in run.units.values():
             spent = dict(unit.profile.get("seconds", {}))
             if unit.images and "vision" in spent and not unit.profile.get("cache"):
-                passing = sum(spent.get(name, 0.0) for name in ("vision", "windows", "references"))
+                passing = sum(spent.get(name, 0.0) for name in (*passing_stages(), "references"))
                 shared.append(passing / unit.images)
                 mine = sum(spent.get(name, 0.0) for name in ("scoring", "upsampling", "metrics", "bootstrap"))
                 own.setdefault(run.key.method, []).append(mine / unit.images)

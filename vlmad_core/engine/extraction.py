@@ -190,7 +190,7 @@ def score_category(
                 scores = result.runs[key]
                 _note_shared_time(scores, batch, seconds / max(1, fresh))
                 if key in whole:
-                    whole[key].append(restrict(features, own_needs(scores.run)))
+                    whole[key].append(features.only(own_needs(scores.run)))
                 else:
                     _score(scores, scorer, features, result.scored[-len(batch) :], watch)
         on_images(len(met))
@@ -207,24 +207,10 @@ def own_needs(run: PlannedRun) -> FeatureRequest:
     return run.method.needs(run.backbone.info, run.record.key.shots)
 
 
-def restrict(features: Features, request: FeatureRequest) -> Features:
-    """Only the features that a request names."""
-    return Features(
-        grid=features.grid,
-        image_embedding=features.image_embedding if request.image_embedding else None,
-        class_projection=features.class_projection if request.class_projection else None,
-        patch_tokens=features.patch_tokens if request.patch_tokens else None,
-        patch_embeddings=features.patch_embeddings if request.patch_embeddings else None,
-        stages={block: features.stages[block] for block in sorted(request.stages)},
-        windows={scale: features.windows[scale] for scale in sorted(request.windows)},
-        value_paths={path: features.value_paths[path] for path in sorted(request.value_paths)},
-    )
-
-
 def _lookup(cache: FeatureCache, backbone: Backbone, request: FeatureRequest) -> dict[str, Any]:
     """What makes a loader look for known features before it decodes an image."""
     info = backbone.info
-    return {"lookup": lambda content: cache.read(info, content, request), "wanted": frozenset(request.names())}
+    return {"lookup": lambda content: cache.read(info, content, request), "wanted": request.names()}
 
 
 def _prepare(
@@ -295,7 +281,7 @@ def _references(
             result.runs[key].failure = Failure(f"The reference image {bad[0]} can't be read: {broken[bad[0]]}")
             continue
         own = own_needs(result.runs[key].run)
-        chosen[key] = concatenate_features(restrict(features[sample.id], own) for sample in samples)
+        chosen[key] = concatenate_features(features[sample.id].only(own) for sample in samples)
     return chosen
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
+from vlmad_core.backbones.features import passing_stages
 from vlmad_core.datasets.images import read_image
 from vlmad_core.engine.backbone import Backbone
 from vlmad_core.engine.flops import count_flops, product_speed
@@ -34,8 +35,6 @@ MOST_SECONDS = 30.0
 """Time after which no further image is started, once three were timed."""
 
 LEAST_IMAGES = 3
-STAGES = ("read", "preprocess", "vision", "windows", "scoring", "upsampling")
-"""Stages from file to map, in order; ``text`` comes once per category before them."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,11 @@ class Subject:
     def prepare(self) -> Scorer:
         """Make it ready; embeds its prompts."""
         return self.method.prepare(self.category, self.backbone, self.references, self.parameters, self.calibration)
+
+
+def stages_alone() -> tuple[str, ...]:
+    """Stages from file to map, in order; ``text`` comes once per category before them."""
+    return ("read", "preprocess", *passing_stages(), "scoring", "upsampling")
 
 
 def measure_speed(
@@ -119,7 +123,7 @@ def _one_by_one(subject: Subject, scorer: Scorer, files: Sequence[Path], images:
     """Latency from file to score and map, and its stages; of a transductive method the stages before scoring."""
     totals: list[float] = []
     processor: list[float] = []
-    stages: dict[str, list[float]] = {name: [] for name in STAGES}
+    stages: dict[str, list[float]] = {name: [] for name in stages_alone()}
     began = time.perf_counter()
     for number, file in enumerate(islice(cycle(files), warm_up + images)):
         watch, used = Stopwatch(), time.process_time()

@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -122,15 +121,15 @@ class FeatureCache:
         Raises:
             BackboneError: If the backbone can't give what is asked.
         """
-        rest = replace(request, windows=frozenset())
-        if rest == request:
+        soon = request.soon()
+        if soon == request:
             return self._one(engine, picture, request)
-        windows, seconds = self._one(engine, picture, FeatureRequest(windows=request.windows))
+        costly, seconds = self._one(engine, picture, request.without(soon.names()))
         times = {"preprocess": seconds["preprocess"], "windows": seconds["vision"]}
-        if rest == FeatureRequest():
-            return windows, times
-        features, seconds = self._one(engine, picture, rest)
-        return replace(features, windows=windows.windows), {**times, **seconds}
+        if not soon.names():
+            return costly, times
+        features, seconds = self._one(engine, picture, soon)
+        return Features.of_tensors(features.grid, features.tensors() | costly.tensors()), {**times, **seconds}
 
     def _one(self, engine: Engine, picture: Picture, request: FeatureRequest) -> tuple[Features, dict[str, float]]:
         key = (engine.info, picture.content, request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
@@ -78,14 +78,13 @@ class Panel:
             if member.error is not None:
                 yield _failed(member, member.error)
         needs = {member.method_id: self._needs(member) for member in able}
-        plain = [member for member in able if not needs[member.method_id].windows]
-        windowed = [member for member in able if needs[member.method_id].windows]
-        base = reduce(or_, (replace(request, windows=frozenset()) for request in needs.values()), FeatureRequest())
+        quick = [member for member in able if needs[member.method_id] == needs[member.method_id].soon()]
+        slow = [member for member in able if member not in quick]
         full = reduce(or_, needs.values(), FeatureRequest())
-        if plain:
-            yield from self._together(plain, base, picture)
-        if windowed:
-            yield from self._together(windowed, full, picture)
+        if quick:
+            yield from self._together(quick, full.soon(), picture)
+        if slow:
+            yield from self._together(slow, full, picture)
 
     def _together(
         self, members: Sequence[Member], request: FeatureRequest, picture: Picture

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmad_core.backbones.features import passing_stages
 from vlmad_core.figures.scale import Map
 from vlmad_core.methods import Reason
 
@@ -15,8 +16,10 @@ MAP_SIZE = 256
 NORMAL_MAP_SIZE = 64
 """Side of the references' own maps, which only say how high normal pixels score."""
 
-SHARED_STAGES = ("preprocess", "vision", "windows", "references")
-"""Stages that are spent once for all methods."""
+
+def shared_stages() -> tuple[str, ...]:
+    """Stages that are spent once for all methods."""
+    return ("preprocess", *passing_stages(), "references")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class LivePrediction:
         error: Why there is no result, or None.
         image_score: Higher means more anomalous; None with an error.
         anomaly_map: [256, 256] float32; None if the method makes no map.
-        seconds: Time by stage; those of ``SHARED_STAGES`` are spent once for all methods.
+        seconds: Time by stage; those of ``shared_stages`` are spent once for all methods.
         reasons: What moved the score, strongest first.
         nearest: The nearest reference patches; None without a memory of patches.
         normals: What the method says of the references.

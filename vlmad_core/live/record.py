@@ -12,7 +12,7 @@ import pandas as pd
 from vlmad_core.datasets.images import reading_protocol
 from vlmad_core.engine.provenance import code_version
 from vlmad_core.live.panel import Panel
-from vlmad_core.live.prediction import SHARED_STAGES, LivePrediction
+from vlmad_core.live.prediction import LivePrediction, shared_stages
 from vlmad_core.live.verdicts import RATE, Opinion
 
 FORM = "vlmad-live-1"
@@ -172,7 +172,8 @@ def verdict_word(opinion: Opinion) -> str:
 
 def own_milliseconds(opinion: Opinion) -> float | None:
     """Time the method took on top of what is shared by all, in milliseconds."""
-    seconds = [value for name, value in opinion.prediction.seconds.items() if name not in SHARED_STAGES]
+    shared = shared_stages()
+    seconds = [value for name, value in opinion.prediction.seconds.items() if name not in shared]
     return 1000 * sum(seconds) if seconds else None
 
 

@@ -23,8 +23,6 @@ EVAL_SIZE = 256
 MOST_BYTES = 6 * 2**30
 """Features held in memory at most; patches of more images than that are left out, and pixel metrics with them."""
 
-ROW_BYTES = 4
-
 
 @dataclass(frozen=True)
 class LabCategory:
@@ -97,10 +95,7 @@ def count_cached(dataset: Dataset, info: BackboneInfo, request: FeatureRequest, 
 
 def lab_bytes(dataset: Dataset, info: BackboneInfo, request: FeatureRequest) -> int:
     """Memory that the features of all test images take, in bytes."""
-    grid = info.image_size // info.patch_size
-    rows = int(request.image_embedding) + int(request.patch_embeddings) * grid * grid
-    rows += sum((grid - k + 1) ** 2 for k in request.windows)
-    return len(lab_samples(dataset)) * rows * info.embed_dim * ROW_BYTES
+    return len(lab_samples(dataset)) * request.bytes_per_image(info)
 
 
 def load_lab_data(
@@ -200,7 +195,7 @@ def _features_of(
     if cache is not None:
         stored = cache.read(backbone.info, content, request)
         if stored is not None:
-            return stored.features(frozenset(request.names())), stored.size
+            return stored.features(request.names()), stored.size
     image = read_image(sample.image_path)
     pixels, size = backbone.preprocess(image), (image.height, image.width)
     if cache is None:
