@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 from vlmad_core.errors import VlmadError
 
 Verdict = Literal["ok", "note", "problem"]
@@ -134,13 +136,9 @@ def check_processor() -> list[Finding]:
 
 def check_memory() -> list[Finding]:
     """Memory that is free now."""
-    from vlmad_core.engine.provenance import available_memory, hardware
-
-    free = available_memory()
-    if free is None:
-        return [Finding("memory", "note", f"{hardware()['memory_gb']} GB in all; how much is free is not known")]
-    found = f"{free / 2**30:.1f} GB free of {hardware()['memory_gb']} GB"
-    if free < LEAST_MEMORY:
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / 2**30:.1f} GB free of {memory.total / 2**30:.1f} GB"
+    if memory.available < LEAST_MEMORY:
         return [Finding("memory", "note", found, "Close other programs, or use --batch-size 4.")]
     return [Finding("memory", "ok", found)]
 
