@@ -57,7 +57,7 @@ WATCH = """
 
 
 @dataclass(frozen=True)
-class Step:
+class Interaction:
     """One interaction and how long it took.
 
     Attributes:
@@ -119,7 +119,7 @@ def measure(store: Path, launch: Callable[[], Any], interactions: int = INTERACT
             tab = _tab(browser)
             tab.goto(address)
             _settle(tab)
-            steps: list[Step] = []
+            steps: list[Interaction] = []
             failed: list[str] = []
             for name, act in _script(tab):
                 spent = cpu_seconds_of(process.pid)
@@ -220,7 +220,7 @@ def _first_view(browser: Any, address: str) -> float:
     return seconds
 
 
-def _timed(tab: Any, name: str, act: Callable[[], None]) -> Step | None:
+def _timed(tab: Any, name: str, act: Callable[[], None]) -> Interaction | None:
     """Do something and wait for the page; None if what is to be done is not there, or the page never settles."""
     from playwright.sync_api import TimeoutError as TimedOut
 
@@ -229,7 +229,7 @@ def _timed(tab: Any, name: str, act: Callable[[], None]) -> Step | None:
         _settle(tab)
     except TimedOut:
         return None
-    return Step(name, round(float(tab.evaluate("window.watch.changed - window.watch.input")) / 1000, 3))
+    return Interaction(name, round(float(tab.evaluate("window.watch.changed - window.watch.input")) / 1000, 3))
 
 
 def _script(tab: Any) -> Iterator[tuple[str, Callable[[], None]]]:
