@@ -51,7 +51,7 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class TrainingPair:
+class DrawnPair:
     """A training example.
 
     Attributes:
@@ -93,7 +93,7 @@ def draw_item(
     return place(surface, draw_ground(rng, frame), cover, float(rng.choice([0.0, 0.03, 0.08]))), frame
 
 
-def draw_pair(rng: Rng, size: int, split: str = "train", attempts: int = 12) -> TrainingPair:
+def draw_pair(rng: Rng, size: int, split: str = "train", attempts: int = 12) -> DrawnPair:
     """Render a random pair.
 
     Args:
@@ -128,4 +128,4 @@ def draw_pair(rng: Rng, size: int, split: str = "train", attempts: int = 12) -> 
             pictures = take_pair(surface, damaged, light, camera, frame, rng)
             if pictures is not None:
                 kind = "texture" if name in materials else "object"
-                return TrainingPair(name, kind, defect, *pictures)
+                return DrawnPair(name, kind, defect, *pictures)
