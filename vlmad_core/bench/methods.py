@@ -192,7 +192,7 @@ def closing_text(report: dict[str, Any]) -> str:
         "Medians after warm-up, one method alone, from file to map; operations of matrix products, attention included.",
     ]
     load = report["load_average"]
-    if load is not None and load > BUSY * machine["cores"]:
+    if load > BUSY * machine["cores"]:
         lines.append(
             f"The machine was busy (load {load:g} on {machine['cores']} cores): times on the clock are too long."
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.datasets.bundled_sets import verify_pixels
-from vlmad_core.datasets.file_checks import Finding, inspect_files
+from vlmad_core.datasets.file_checks import FileFinding, inspect_files
 from vlmad_core.datasets.loading import data_sets_in, list_datasets, load_dataset
 from vlmad_core.datasets.official import Counts, official_sets
 from vlmad_core.datasets.sample import Dataset
@@ -36,7 +36,7 @@ class CheckReport:
     dataset: Dataset
     counts: Mapping[str, Counts]
     masks: Mapping[str, int]
-    findings: tuple[Finding, ...]
+    findings: tuple[FileFinding, ...]
 
     @property
     def ok(self) -> bool:
@@ -77,9 +77,10 @@ def check_dataset(dataset: Dataset) -> CheckReport:
     counts = _counts(dataset)
     masks = Counter(s.category for s in dataset.samples if s.label == 1 and s.mask_path is not None)
     listed = [
-        Finding(p.kind, "note" if p.kind in _NOTES_OF_LISTING else "error", p.path, p.message) for p in dataset.problems
+        FileFinding(p.kind, "note" if p.kind in _NOTES_OF_LISTING else "error", p.path, p.message)
+        for p in dataset.problems
     ]
-    pixels = [Finding(p.kind, "error", p.path, p.message) for p in verify_pixels(dataset)]
+    pixels = [FileFinding(p.kind, "error", p.path, p.message) for p in verify_pixels(dataset)]
     findings = [
         *listed,
         *_missing_masks(dataset, masks, {p.path for p in dataset.problems if p.kind == "missing_mask"}),
@@ -101,11 +102,11 @@ def _counts(dataset: Dataset) -> dict[str, Counts]:
     }
 
 
-def _missing_masks(dataset: Dataset, masks: Mapping[str, int], known: set[Path]) -> Iterable[Finding]:
+def _missing_masks(dataset: Dataset, masks: Mapping[str, int], known: set[Path]) -> Iterable[FileFinding]:
     """Defective images without a mask in categories where others have one, unless already listed."""
     for s in dataset.samples:
         if s.label == 1 and s.mask_path is None and masks.get(s.category) and s.image_path not in known:
-            yield Finding(
+            yield FileFinding(
                 "missing_mask",
                 "error",
                 s.image_path,
@@ -113,7 +114,7 @@ def _missing_masks(dataset: Dataset, masks: Mapping[str, int], known: set[Path])
             )
 
 
-def _against_official(dataset: Dataset, counts: Mapping[str, Counts]) -> Iterable[Finding]:
+def _against_official(dataset: Dataset, counts: Mapping[str, Counts]) -> Iterable[FileFinding]:
     published = official_sets().get(dataset.official or "")
     if published is None:
         return
@@ -140,19 +141,21 @@ def _against_official(dataset: Dataset, counts: Mapping[str, Counts]) -> Iterabl
             )
 
 
-def _difference(path: Path, message: str) -> Finding:
-    return Finding("count", "difference", path, message)
+def _difference(path: Path, message: str) -> FileFinding:
+    return FileFinding("count", "difference", path, message)
 
 
 def _words(counts: Counts) -> str:
     return f"{counts[0]} train, {counts[1]} normal and {counts[2]} defective test"
 
 
-def _what_is_possible(dataset: Dataset, counts: Mapping[str, Counts], masks: Mapping[str, int]) -> Iterable[Finding]:
+def _what_is_possible(
+    dataset: Dataset, counts: Mapping[str, Counts], masks: Mapping[str, int]
+) -> Iterable[FileFinding]:
     for name, (train, normal, defective) in counts.items():
         path = dataset.root / name
         if defective and not masks.get(name):
-            yield Finding(
+            yield FileFinding(
                 "no_masks",
                 "note",
                 path,
@@ -161,14 +164,14 @@ def _what_is_possible(dataset: Dataset, counts: Mapping[str, Counts], masks: Map
             )
         if not normal or not defective:
             lacking = "normal" if not normal else "defective"
-            yield Finding(
+            yield FileFinding(
                 "one_class",
                 "note",
                 path,
                 f"image AUROC, AP and F1-max are blank because the test split has no {lacking} image.",
             )
         if not train:
-            yield Finding("no_train", "note", path, "no normal training images, so few-shot methods can't run.")
+            yield FileFinding("no_train", "note", path, "no normal training images, so few-shot methods can't run.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -245,7 +248,7 @@ def _text(report: CheckReport) -> str:
     for name, (train, normal, defective) in report.counts.items():
         lines.append(f"{name:<{width}} {train:>7} {normal:>7} {defective:>10} {report.masks[name]:>7}")
     lines.extend(f"Note: {note}" for note in dataset.notes)
-    groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[FileFinding]] = defaultdict(list)
     for finding in report.findings:
         groups[finding.severity, finding.kind].append(finding)
     for (severity, kind), findings in groups.items():

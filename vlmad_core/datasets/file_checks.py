@@ -25,7 +25,7 @@ _MASK_MODES = {"1": "1-bit", "P": "palette", "PA": "palette"}
 
 
 @dataclass(frozen=True)
-class Finding:
+class FileFinding:
     """One thing that was found about one file, folder or category.
 
     Attributes:
@@ -46,10 +46,10 @@ class Finding:
 class _Seen:
     sample: Sample
     pixels: str | None
-    findings: tuple[Finding, ...]
+    findings: tuple[FileFinding, ...]
 
 
-def inspect_files(samples: Sequence[Sample]) -> tuple[Finding, ...]:
+def inspect_files(samples: Sequence[Sample]) -> tuple[FileFinding, ...]:
     """Decode every image and mask and compare them; one bad file costs nothing but itself.
 
     Args:
@@ -65,14 +65,14 @@ def inspect_files(samples: Sequence[Sample]) -> tuple[Finding, ...]:
 
 
 def _inspect(sample: Sample) -> _Seen:
-    findings: list[Finding] = []
+    findings: list[FileFinding] = []
     pixels: str | None = None
     size: tuple[int, int] | None = None
     try:
         image = read_image(sample.image_path)
     except DatasetError as error:
         findings.append(
-            Finding("unreadable_image", "error", sample.image_path, _without_path(error, sample.image_path))
+            FileFinding("unreadable_image", "error", sample.image_path, _without_path(error, sample.image_path))
         )
     else:
         pixels = pixel_hash(image)
@@ -82,16 +82,16 @@ def _inspect(sample: Sample) -> _Seen:
     return _Seen(sample, pixels, tuple(findings))
 
 
-def _inspect_mask(path: Path, size: tuple[int, int] | None) -> Iterable[Finding]:
+def _inspect_mask(path: Path, size: tuple[int, int] | None) -> Iterable[FileFinding]:
     try:
         image = open_checked(path, MASK_LIMITS)
     except DatasetError as error:
-        yield Finding("unreadable_mask", "error", path, _without_path(error, path))
+        yield FileFinding("unreadable_mask", "error", path, _without_path(error, path))
         return
     yield from _mask_mode(path, image)
     mask = to_mask(image)
     if size is not None and mask.shape != size:
-        yield Finding(
+        yield FileFinding(
             "mask_size",
             "error",
             path,
@@ -99,29 +99,33 @@ def _inspect_mask(path: Path, size: tuple[int, int] | None) -> Iterable[Finding]
             " its image.",
         )
     if not mask.any():
-        yield Finding("empty_mask", "error", path, "no pixel is marked though the image is defective; mark the defect.")
+        yield FileFinding(
+            "empty_mask", "error", path, "no pixel is marked though the image is defective; mark the defect."
+        )
     elif mask.all():
-        yield Finding("full_mask", "error", path, "every pixel is marked; is it inverted, or saved with loss?")
+        yield FileFinding("full_mask", "error", path, "every pixel is marked; is it inverted, or saved with loss?")
     elif mask.mean() > _LARGE:
-        yield Finding("large_mask", "note", path, f"marks {mask.mean():.0%} of the image; is it inverted?")
+        yield FileFinding("large_mask", "note", path, f"marks {mask.mean():.0%} of the image; is it inverted?")
 
 
-def _mask_mode(path: Path, image: Image.Image) -> Iterable[Finding]:
+def _mask_mode(path: Path, image: Image.Image) -> Iterable[FileFinding]:
     if path.suffix.lower() in (".jpg", ".jpeg"):
-        yield Finding("jpeg_mask", "error", path, "saved as JPEG, whose noise marks pixels around the defect; use PNG.")
+        yield FileFinding(
+            "jpeg_mask", "error", path, "saved as JPEG, whose noise marks pixels around the defect; use PNG."
+        )
     word = _MASK_MODES.get(image.mode)
     if word is not None:
-        yield Finding("mask_mode", "note", path, f"a {word} mask; read as marked where its colour is not black.")
+        yield FileFinding("mask_mode", "note", path, f"a {word} mask; read as marked where its colour is not black.")
     elif image.mode not in ("L", "F") and not image.mode.startswith("I"):
         layers = np.asarray(image.convert("RGB"))
         coloured = bool((layers != layers[..., :1]).any())
         how = "coloured" if coloured else "grey throughout"
-        yield Finding(
+        yield FileFinding(
             "mask_mode", "note", path, f"a {image.mode} mask ({how}); read as marked where any channel is above 0."
         )
 
 
-def _duplicates(seen: Sequence[_Seen]) -> Iterable[Finding]:
+def _duplicates(seen: Sequence[_Seen]) -> Iterable[FileFinding]:
     groups: dict[str, list[Sample]] = defaultdict(list)
     for entry in seen:
         if entry.pixels is not None:
@@ -130,7 +134,7 @@ def _duplicates(seen: Sequence[_Seen]) -> Iterable[Finding]:
         trained = next((sample for sample in group if sample.split == "train"), None)
         for number, sample in enumerate(group):
             if trained is not None and sample.split == "test":
-                yield Finding(
+                yield FileFinding(
                     "train_in_test",
                     "error",
                     sample.image_path,
@@ -139,7 +143,7 @@ def _duplicates(seen: Sequence[_Seen]) -> Iterable[Finding]:
             elif number and (trained is None or sample is not trained):
                 first = group[0] if group[0].split == sample.split else trained or group[0]
                 other = "" if first.label == sample.label else ", with another label"
-                yield Finding(
+                yield FileFinding(
                     "duplicate", "error", sample.image_path, f"the same pixels as {first.id}{other}; remove one."
                 )
 
