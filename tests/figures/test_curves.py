@@ -6,7 +6,7 @@ import pytest
 
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.bars import recall_bars, shots_figure
-from vlmad_core.figures.colours import METHOD_STYLES
+from vlmad_core.figures.colours import method_style
 from vlmad_core.figures.curves import NamedCurve, curve_figure, curves_csv, score_histogram
 from vlmad_core.figures.efficiency import cost_figure, stage_figure
 
@@ -21,7 +21,7 @@ def curves() -> list[NamedCurve]:
 def test_each_curve_is_there_in_its_colour(curves: list[NamedCurve], kind: str) -> None:
     figure = curve_figure(curves, kind, limit=0.3 if kind == "pro" else None)
     assert [trace.name for trace in figure.data] == ["WinCLIP (91.0)", "CLIP-AC (70.0)"]
-    assert figure.data[0].line.color == METHOD_STYLES["winclip"].colour
+    assert figure.data[0].line.color == method_style("winclip").colour
     assert list(figure.data[0].customdata) == [0.9, 0.5, 0.1]
 
 
@@ -62,7 +62,7 @@ def test_recall_bars_say_how_many_regions() -> None:
     frame = pd.DataFrame({"method": ["winclip"], "title": ["WinCLIP"], "group": ["scratch"], "value": [0.4], "n": [12]})
     (bars,) = recall_bars(frame, "Defect type").data
     assert bars.x[0] == "scratch<br>(12)"
-    assert bars.marker.color == METHOD_STYLES["winclip"].colour
+    assert bars.marker.color == method_style("winclip").colour
 
 
 def test_shots_are_joined_with_their_spread() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from vlmad_core.figures.colours import METHOD_STYLES
+from vlmad_core.figures.colours import method_style
 from vlmad_core.figures.efficiency import COSTS, STAGE_COLOURS, cost_figure, stage_figure, throughput_figure
 
 
@@ -24,7 +24,7 @@ def test_the_pareto_front_is_joined_and_ringed_and_points_keep_their_colours() -
     traces = {trace.name: trace for trace in cost_figure(points(), "latency_ms", "Image AUROC").data}
     assert list(traces["Pareto front"].x) == [10.0, 30.0]
     assert list(traces["On the front"].x) == [10.0, 30.0]
-    assert traces["WinCLIP"].marker.color == METHOD_STYLES["winclip"].colour
+    assert traces["WinCLIP"].marker.color == method_style("winclip").colour
     assert traces["MuSc"].error_y.arrayminus[0] > 0
 
 

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from vlmad_core.figures.colours import METHOD_STYLES
+from vlmad_core.figures.colours import method_style
 from vlmad_core.figures.ranking import moves_chart, moves_data, ranking_chart, ranking_data
 
 
@@ -26,7 +26,7 @@ def board() -> pd.DataFrame:
 def test_best_first_each_in_its_colour_and_blanks_below_with_their_reason() -> None:
     data = ranking_data(board())
     assert data["name"].tolist() == ["WinCLIP", "CLIP-AC", "MuSc"]
-    assert data["colour"].tolist()[:2] == [METHOD_STYLES["winclip"].colour, METHOD_STYLES["clip_ac"].colour]
+    assert data["colour"].tolist()[:2] == [method_style("winclip").colour, method_style("clip_ac").colour]
     assert data["shown"].tolist() == ["90.0%  a", "70.0%  b", "–"]
     assert data["note"].iloc[2] == "It makes no map."
 
@@ -61,7 +61,7 @@ def moves() -> pd.DataFrame:
 def test_moves_are_drawn_for_each_line_and_metric_in_the_methods_colour() -> None:
     data = moves_data(moves(), ["image_auroc", "image_ap"], {"image_ap": "Image AP"})
     assert len(data) == 4
-    assert set(data.loc[data["method"] == "winclip", "colour"]) == {METHOD_STYLES["winclip"].colour}
+    assert set(data.loc[data["method"] == "winclip", "colour"]) == {method_style("winclip").colour}
     assert data.loc[data["metric"] == "image_ap", "label"].unique().tolist() == ["Image AP"]
 
 
