@@ -12,8 +12,8 @@ import pytest
 from vlmad_core import cards
 from vlmad_core.cards import MethodStyle, card_names, first_choices
 from vlmad_core.errors import MethodError
-from vlmad_core.figures.bars import shots_figure
 from vlmad_core.figures.ranking import ranking_data
+from vlmad_core.figures.variants import shots_figure
 from vlmad_core.methods import list_methods, load_plugin, plugins, registry
 
 ROOT = Path(__file__).parents[1]

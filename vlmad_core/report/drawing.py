@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from vlmad_core.figures.colours import method_style
+from vlmad_core.figures.style import method_style
 
 ROW = 30
 WIDTH = 720

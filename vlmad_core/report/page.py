@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from vlmad_core.analysis.tables import interval_text
-from vlmad_core.figures.colours import ink_on, interpolate, sequential
 from vlmad_core.figures.grid import category_label
+from vlmad_core.figures.style import ink_on, interpolate, sequential
 from vlmad_core.metrics.spec import METRICS
 from vlmad_core.report.content import Report, Section, Task
 from vlmad_core.report.drawing import Bar, interval_chart

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vlmad_core.cards import card_names
-from vlmad_core.figures.colours import (
+from vlmad_core.figures.style import (
     contrast,
     diverging,
     from_hex,
