@@ -206,7 +206,7 @@ def _method_name(method: str | None) -> tuple[str, str]:
         raise StoreError("The import has no method's name.", "Give one with --method.")
     name = ALIASES.get(given.lower(), given.lower())
     if name in list_methods():
-        from vlmad_core.methods.card import load_card
+        from vlmad_core.cards import load_card
 
         return name, load_card(name).title
     return name, given

@@ -80,6 +80,9 @@ def _aupro(name: str, limit: float) -> MetricSpec:
     )
 
 
+MEAN = "mean"
+"""What the mean over categories is called among the categories."""
+
 _SPECS = (
     MetricSpec(
         "image_auroc",

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from vlmad_core.figures.prompts import change_figure, effect_figure
+from vlmad_core.figures.variants import change_figure, effect_figure, shots_figure
 
 
 @pytest.fixture
@@ -41,3 +41,20 @@ def test_effects_leave_out_what_is_not_known_but_name_it():
 
 def test_nothing_known_draws_nothing():
     assert list(effect_figure(["{}"], [None]).data[0].x) == []
+
+
+def test_shots_are_joined_with_their_spread() -> None:
+    frame = pd.DataFrame(
+        {
+            "method": "winclip",
+            "preset": "canonical",
+            "title": ["WinCLIP", "WinCLIP+", "WinCLIP+"],
+            "shots": [0, 4, 1],
+            "value": [0.8, 0.95, 0.9],
+            "sd": [math.nan, 0.01, 0.02],
+            "n_seeds": [1, 3, 3],
+        }
+    )
+    (line,) = shots_figure(frame, "Image AUROC").data
+    assert list(line.x) == [0, 1, 4]
+    assert list(line.error_y.array) == [0.0, 0.02, 0.01]

@@ -1,63 +1,37 @@
-"""Colours that mean the same everywhere: one per method, and scales with even steps of lightness."""
+"""How figures look: a style per method, scales with even steps of lightness, and one calm layout."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmad_core.cards import Dash, MethodCard, MethodStyle, find_card
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
-Dash = Literal["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
+LEGEND_LINE = 20
+"""Height of a line of the legend, in pixels: in half a page every trace takes one."""
 
-
-@dataclass(frozen=True)
-class MethodStyle:
-    """How a method is drawn in every figure.
-
-    Colour alone never tells two methods apart: dash and symbol differ as well.
-
-    Attributes:
-        colour: As ``#rrggbb``; its contrast is at least 3:1 against both page backgrounds.
-        dash: Line style, by Plotly's name.
-        symbol: Marker, by Plotly's name.
-    """
-
-    colour: str
-    dash: Dash
-    symbol: str
-
-
-METHOD_STYLES: Mapping[str, MethodStyle] = MappingProxyType(
-    {
-        "clip_ac": MethodStyle("#7C8794", "dot", "circle"),
-        "clip_cpe": MethodStyle("#2E86D6", "dash", "square"),
-        "winclip": MethodStyle("#D9701A", "solid", "diamond"),
-        "april_gan": MethodStyle("#12917A", "longdash", "triangle-up"),
-        "anomaly_clip": MethodStyle("#C2529B", "dashdot", "cross"),
-        "musc": MethodStyle("#A38A00", "longdashdot", "star"),
-        "patch_memory": MethodStyle("#7E62D1", "dash", "hexagon"),
-        "teacher_memory": MethodStyle("#B3453A", "dot", "pentagon"),
-    }
+_SPARE: tuple[tuple[str, tuple[str, str]], ...] = (
+    ("#3E6B74", ("x", "octagon")),
+    ("#087435", ("triangle-down", "hexagram")),
+    ("#3E62B3", ("star-diamond", "triangle-left")),
+    ("#D75962", ("hourglass", "star-triangle-up")),
+    ("#984798", ("bowtie", "star-square")),
 )
-"""The methods of the registry."""
-
-_SPARE = (
-    MethodStyle("#5F8A1F", "dash", "x"),
-    MethodStyle("#3B8EA5", "longdash", "triangle-down"),
-    MethodStyle("#A8693A", "dashdot", "star-diamond"),
-    MethodStyle("#B0568C", "longdashdot", "hourglass"),
-)
+"""Colours that no card has, each with markers of its own: for plugins without a style, and imported methods."""
+_SPARE_DASHES: tuple[Dash, ...] = ("dash", "longdash", "dashdot")
 
 
 def method_style(method: str) -> MethodStyle:
-    """Style of a method; a method that is not in the list gets a spare one that depends on its name only.
+    """Style of a method: that of its card; without one, a spare style that depends on its name only.
 
     Args:
         method: Identifier such as ``winclip``, or with a preset such as ``winclip:accurate``.
@@ -67,7 +41,49 @@ def method_style(method: str) -> MethodStyle:
         True
     """
     name = method.partition(":")[0]
-    return METHOD_STYLES.get(name) or _SPARE[zlib.crc32(name.encode()) % len(_SPARE)]
+    card = find_card(name) or _card_of_plugin(name)
+    return (card and card.style) or _spare_style(name)
+
+
+def _card_of_plugin(name: str) -> MethodCard | None:
+    """The card of a method that is no built-in one: plugins are loaded together with the methods."""
+    from vlmad_core.methods import list_methods
+
+    return find_card(name) if name in list_methods() else None
+
+
+def _spare_style(name: str) -> MethodStyle:
+    number, pick = divmod(zlib.crc32(name.encode()), len(_SPARE))
+    colour, symbols = _SPARE[pick]
+    return MethodStyle(colour, _SPARE_DASHES[number // 2 % len(_SPARE_DASHES)], symbols[number % 2])
+
+
+def calm(figure: go.Figure, height: int) -> go.Figure:
+    """Set margins and legend as all Plotly figures have them; colours of text and ground are the page's theme's.
+
+    Args:
+        figure: Changed in place.
+        height: In pixels.
+
+    Returns:
+        The same figure.
+    """
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 36, "b": 8},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        hovermode="closest",
+    )
+    figure.update_xaxes(automargin=True, zeroline=False)
+    figure.update_yaxes(automargin=True, zeroline=False)
+    return figure
+
+
+def prepare() -> None:
+    """Draw a figure nobody sees: the first one of a process takes far longer than all others."""
+    import plotly.graph_objects as go
+
+    calm(go.Figure().add_scatter(x=[0], y=[0]).add_bar(x=[0], y=[0]), 100).to_json()
 
 
 def heat_table() -> Bytes:

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from vlmad_core.figures.colours import (
-    METHOD_STYLES,
+from vlmad_core.cards import card_names
+from vlmad_core.figures.style import (
     contrast,
     diverging,
     from_hex,
@@ -29,34 +29,45 @@ def seen(colour: str, matrix: np.ndarray) -> np.ndarray:
     return to_oklab(np.clip(matrix @ linear, 0, 1) ** (1 / 2.2) * 255)
 
 
+STYLES = {name: method_style(name) for name in card_names()}
+SPARE = {method_style(f"somebody_elses_{k}") for k in range(400)}
+
+
 @pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("method", METHOD_STYLES)
-def test_method_colours_stand_out_from_both_pages(method: str, page: str) -> None:
-    assert contrast(METHOD_STYLES[method].colour, page) >= 3.0
+@pytest.mark.parametrize("colour", sorted({style.colour for style in (*STYLES.values(), *SPARE)}))
+def test_method_colours_stand_out_from_both_pages(colour: str, page: str) -> None:
+    assert contrast(colour, page) >= 3.0
 
 
 def test_no_two_methods_look_alike() -> None:
-    styles = list(METHOD_STYLES.values())
+    styles = list(STYLES.values())
     assert len({style.colour for style in styles}) == len(styles)
     assert len({style.symbol for style in styles}) == len(styles)
 
 
 @pytest.mark.parametrize("matrix", [DEUTERANOPIA, PROTANOPIA], ids=["deuteranopia", "protanopia"])
 def test_methods_of_the_first_comparison_are_told_apart_by_the_colour_blind(matrix: np.ndarray) -> None:
-    first = [METHOD_STYLES[name].colour for name in ("clip_ac", "clip_cpe", "winclip")]
+    first = [STYLES[name].colour for name in ("clip_ac", "clip_cpe", "winclip")]
     for a, b in itertools.combinations(first, 2):
         assert np.linalg.norm(seen(a, matrix) - seen(b, matrix)) > 0.08
 
 
 def test_colours_that_come_close_for_the_colour_blind_differ_in_dash_or_symbol() -> None:
-    for a, b in itertools.combinations(METHOD_STYLES.values(), 2):
+    for a, b in itertools.combinations([*STYLES.values(), *SPARE], 2):
         if np.linalg.norm(seen(a.colour, DEUTERANOPIA) - seen(b.colour, DEUTERANOPIA)) < 0.08:
             assert (a.dash, a.symbol) != (b.dash, b.symbol)
+
+
+def test_spare_colours_are_none_of_the_methods_and_as_far_apart_as_they_are() -> None:
+    colours = {style.colour for style in (*STYLES.values(), *SPARE)}
+    for a, b in itertools.combinations(colours, 2):
+        assert np.linalg.norm(to_oklab(from_hex(a)) - to_oklab(from_hex(b))) > 0.085, (a, b)
 
 
 def test_a_method_keeps_its_colour_with_any_preset_and_unknown_ones_keep_theirs() -> None:
     assert method_style("winclip:accurate") == method_style("winclip")
     assert method_style("somebody_elses") == method_style("somebody_elses:preset")
+    assert len(SPARE) == 30  # five colours, each with two symbols and three line styles
 
 
 def test_heat_has_even_steps_of_lightness() -> None:
