@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from vlmad_core.figures.calibration import NamedReliability, reliability_figure
 from vlmad_core.figures.colours import method_style
-from vlmad_core.metrics.calibration import reliability
+from vlmad_core.metrics.image import reliability
 
 
 def test_each_method_is_drawn_in_its_colour_with_the_numbers_behind_it() -> None:

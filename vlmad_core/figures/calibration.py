@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from vlmad_core.figures.colours import method_style
 from vlmad_core.figures.layout import calm
-from vlmad_core.metrics.calibration import Reliability
+from vlmad_core.metrics.image import Reliability
 
 
 @dataclass(frozen=True)
