@@ -271,7 +271,7 @@ def _references(sources: Sequence[Any]) -> tuple[Picture, ...]:
 
 def _drawn(asked: Asked) -> tuple[Picture, ...]:
     """References drawn from a data set's normal training images, as the benchmark draws them."""
-    from vlmad_core.datasets.references import draw_references
+    from vlmad_core.datasets.splits import draw_references
 
     dataset, category = asked.dataset, asked.category
     if dataset is None:

@@ -16,7 +16,7 @@ from vlmad_core.figures.curves import (
 )
 from vlmad_core.figures.efficiency import stage_figure
 from vlmad_core.figures.style import method_style
-from vlmad_core.metrics.calibration import reliability
+from vlmad_core.metrics.image import reliability
 
 
 @pytest.fixture

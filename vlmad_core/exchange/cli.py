@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlmad_core.errors import StoreError
-from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
+from vlmad_core.exchange.items import ImportProblem, ImportRefusedError
 from vlmad_core.store.reader import find_run, open_store
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _find(
     files: list[Path] = []
     method, origin = args.method, args.origin
     if args.kind == "anomalib":
-        from vlmad_core.exchange.anomalib import find_anomalib
+        from vlmad_core.exchange.maps import find_anomalib
 
         results = find_anomalib(args.source, dataset, categories)
         notes += results.notes

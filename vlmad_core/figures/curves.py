@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.style import LEGEND_LINE, calm, method_style
-from vlmad_core.metrics.calibration import Reliability
+from vlmad_core.metrics.image import Reliability
 
 AXES: dict[str, tuple[str, str]] = {
     "roc": ("False-positive rate", "True-positive rate"),

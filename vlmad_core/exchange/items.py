@@ -1,16 +1,62 @@
-"""Which test image a path from another program means."""
+"""The items of an import: which test image a path from another program means, and what is wrong with which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from vlmad_core.datasets.images import IMAGE_SUFFIXES
 from vlmad_core.datasets.sample import Sample
+from vlmad_core.errors import StoreError
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".npy", ".gif", ".jpe", ".jfif", ".ppm", ".pgm"}
-)
+SHOWN = 40
+"""Problems written out in a message; the rest are counted."""
+
+LEFT_OUT_SUFFIXES = IMAGE_SUFFIXES | {".npy", ".gif", ".jfif", ".ppm", ".pgm"}
 """Endings that are left out of account, since maps are seldom stored in the format of the images."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProblem:
+    """Something wrong with one item.
+
+    Attributes:
+        kind: A short stable identifier, e.g. ``unknown_image``.
+        item: The file, line or image concerned.
+        message: What is wrong and what to do about it.
+    """
+
+    kind: str
+    item: str
+    message: str
+
+    def __str__(self) -> str:
+        """As one line."""
+        return f"{self.item}: {self.message}"
+
+
+class ImportRefusedError(StoreError):
+    """Nothing was imported, because of these problems.
+
+    Attributes:
+        problems: All of them.
+    """
+
+    def __init__(self, source: str, problems: Iterable[ImportProblem]) -> None:
+        self.problems: Sequence[ImportProblem] = tuple(problems)
+        lines = [f"  {problem}" for problem in self.problems[:SHOWN]]
+        rest = Counter(problem.kind for problem in self.problems[SHOWN:])
+        if rest:
+            counted = ", ".join(f"{count} x {kind}" for kind, count in rest.most_common())
+            lines.append(f"  and {rest.total()} more ({counted})")
+        count = len(self.problems)
+        what = "1 problem" if count == 1 else f"{count} problems"
+        super().__init__(
+            f"Nothing was imported from {source}: {what}.\n" + "\n".join(lines),
+            "\nMend these, or leave categories out with --categories.",
+        )
 
 
 class SampleIndex:
@@ -67,6 +113,6 @@ def path_parts(path: str) -> tuple[str, ...]:
     """
     pure = PurePosixPath(path.strip().replace("\\", "/"))
     parts = [part for part in pure.parts if part not in ("/", ".", "..") and not part.endswith(":")]
-    if parts and PurePosixPath(parts[-1]).suffix.lower() in IMAGE_SUFFIXES:
+    if parts and PurePosixPath(parts[-1]).suffix.lower() in LEFT_OUT_SUFFIXES:
         parts[-1] = PurePosixPath(parts[-1]).stem
     return tuple(parts)

@@ -1,4 +1,8 @@
-"""Published data sets by name, and the image counts their authors state (``official.yaml``)."""
+"""What is known of published data sets: their names and image counts, and their categories in words.
+
+``official.yaml`` holds the sets and the counts their authors state, ``names.yaml`` what the methods' authors call
+categories in prompts. Such a name is part of the prompt and moves scores, so a run records which table it used.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,18 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import yaml
 
+from vlmad_core.errors import DatasetError
+
 Counts = tuple[int, int, int]
 """Normal train, normal test, defective test images."""
+
+NameTable = Literal["spaced", "raw", "pad", "aa", "object"]
+NAME_TABLES: tuple[NameTable, ...] = get_args(NameTable)
+"""The tables there are; ``spaced`` is the default, ``raw`` what APRIL-GAN was trained and tested with."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,6 @@ class OfficialSet:
 @cache
 def official_sets() -> Mapping[str, OfficialSet]:
     """The published data sets that are known, by key."""
-    content = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     return {
         key: OfficialSet(
             key=key,
@@ -58,7 +68,7 @@ def official_sets() -> Mapping[str, OfficialSet]:
             everything=tuple(entry["all"]) if "all" in entry else None,
             kinds={name: kind for kind, names in entry.get("kinds", {}).items() for name in names},
         )
-        for key, entry in content.items()
+        for key, entry in _table("official.yaml").items()
     }
 
 
@@ -92,3 +102,34 @@ def official_key(name: str, categories: Collection[str] = ()) -> str | None:
         return None
     matches = [key for key, entry in official_sets().items() if entry.counts and set(categories) <= set(entry.counts)]
     return matches[0] if len(matches) == 1 else None
+
+
+def category_noun(category: str, table: str = "spaced") -> str:
+    """What a category is called in a prompt.
+
+    Args:
+        category: Its folder name, e.g. ``metal_nut``.
+        table: One of :data:`NAME_TABLES`.
+
+    Raises:
+        DatasetError: There is no such table.
+
+    Examples:
+        >>> category_noun("metal_nut"), category_noun("metal_nut", "raw"), category_noun("pcb1", "pad")
+        ('metal nut', 'metal_nut', 'printed circuit board')
+    """
+    if table == "raw":
+        return category
+    if table == "object":
+        return "object"
+    if table not in NAME_TABLES:
+        raise DatasetError(f"No table of category names called {table!r}.", f"Use one of {', '.join(NAME_TABLES)}.")
+    tables = _table("names.yaml")
+    spaced = tables["spaced"].get(category) or " ".join(category.replace("_", " ").split()) or "object"
+    return tables.get(table, {}).get(category, spaced)
+
+
+@cache
+def _table(file: str) -> Mapping[str, Mapping[str, Any]]:
+    content: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name(file).read_text(encoding="utf-8"))
+    return content

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmad_core.datasets.references import draw_references
 from vlmad_core.datasets.sample import Sample, Split
+from vlmad_core.datasets.splits import draw_references
 from vlmad_core.errors import DatasetError
 
 
