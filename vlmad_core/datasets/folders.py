@@ -16,7 +16,7 @@ from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, DatasetProblem, Sam
 
 
 @dataclass(frozen=True)
-class Reader:
+class LayoutReader:
     """One layout.
 
     Attributes:

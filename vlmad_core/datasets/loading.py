@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from vlmad_core.datasets import manifest
 from vlmad_core.datasets.catalogue import canonical_name, official_key, official_sets
-from vlmad_core.datasets.folders import Reader, subfolders
+from vlmad_core.datasets.folders import LayoutReader, subfolders
 from vlmad_core.datasets.mvtec import BTAD, MPDD, MVTEC, is_category_folder
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.datasets.split_files import REAL_IAD, VISA
@@ -23,8 +23,8 @@ DATA_DIR_VARIABLE = "VLMAD_DATA_DIR"
 """Environment variable naming a folder of data sets, found there by their folder's name."""
 
 
-READERS: tuple[Reader, ...] = (
-    Reader(manifest.LAYOUT, manifest.EXPECTED, manifest.recognises, manifest.read),
+READERS: tuple[LayoutReader, ...] = (
+    LayoutReader(manifest.LAYOUT, manifest.EXPECTED, manifest.recognises, manifest.read),
     REAL_IAD,
     VISA,
     KOLEKTOR,
@@ -216,12 +216,12 @@ def _data_dir() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
-def _reader_for(root: Path) -> Reader | None:
+def _reader_for(root: Path) -> LayoutReader | None:
     """The reader that recognises a path, or None."""
     return next((reader for reader in READERS if reader.recognises(root)), None)
 
 
-def _reader_below(root: Path) -> tuple[Path, Reader]:
+def _reader_below(root: Path) -> tuple[Path, LayoutReader]:
     reader = _reader_for(root)
     if reader is not None:
         return root, reader

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.datasets.catalogue import official_sets
-from vlmad_core.datasets.folders import Listing, Reader, image_files, subfolders
+from vlmad_core.datasets.folders import LayoutReader, Listing, image_files, subfolders
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, DatasetProblem
 
 NORMAL_FOLDERS = ("good", "ok")
@@ -46,7 +46,7 @@ def _read_mvtec(root: Path, name: str) -> Dataset:
     return _read(root, name, "mvtec", NORMAL_FOLDERS)
 
 
-MVTEC = Reader(
+MVTEC = LayoutReader(
     "mvtec",
     """\
 <category>/train/good/*.png
@@ -69,7 +69,7 @@ def _read_btad(root: Path, name: str) -> Dataset:
     return _read(root, name, "btad", ("ok",))
 
 
-BTAD = Reader(
+BTAD = LayoutReader(
     "btad",
     """\
 <01|02|03>/train/ok/*.bmp|png
@@ -92,7 +92,7 @@ def _read_mpdd(root: Path, name: str) -> Dataset:
     return _read(root, name, "mpdd", NORMAL_FOLDERS)
 
 
-MPDD = Reader(
+MPDD = LayoutReader(
     "mpdd",
     """\
 <bracket_black|bracket_brown|bracket_white|connector|metal_plate|tubes>/train/good/*.png

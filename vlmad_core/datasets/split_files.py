@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.datasets import mvtec
-from vlmad_core.datasets.folders import Listing, Reader, image_files, subfolders
+from vlmad_core.datasets.folders import LayoutReader, Listing, image_files, subfolders
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.datasets.splits import held_out
 
@@ -132,7 +132,7 @@ def _read_folder(listing: Listing, folder: Path, types: Mapping[str, str]) -> No
         listing.add(path, category=folder.name, split="test", defect_type=kind, mask=mask)
 
 
-VISA = Reader(
+VISA = LayoutReader(
     "visa",
     """\
 <category>/Data/Images/Normal/*.JPG
@@ -201,7 +201,7 @@ def _add(listing: Listing, folder: Path, category: str, split: Split, row: dict[
     listing.add(image, category=category, split=split, defect_type=kind, mask=mask)
 
 
-REAL_IAD = Reader(
+REAL_IAD = LayoutReader(
     "real_iad",
     """\
 realiad_1024|realiad_512|realiad_256/<category>/OK/S0001/*.jpg

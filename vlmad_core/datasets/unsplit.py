@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from vlmad_core.datasets.folders import Listing, Reader, image_files, subfolders
+from vlmad_core.datasets.folders import LayoutReader, Listing, image_files, subfolders
 from vlmad_core.datasets.masks import read_mask
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.datasets.splits import held_out
@@ -94,7 +94,7 @@ def _read_pairs(
         listing.problem("orphan_mask", mask, "no image of that name beside it.")
 
 
-KOLEKTOR = Reader(
+KOLEKTOR = LayoutReader(
     "kolektor",
     """\
 kos01/Part0.jpg, kos01/Part0_label.bmp, …   (KolektorSDD)
@@ -148,7 +148,7 @@ def _add_normal(listing: Listing, images: Iterable[Path], category: str, salt: s
         listing.add(path, category=category, split=split, defect_type=NORMAL_TYPE)
 
 
-MAGNETIC_TILE = Reader(
+MAGNETIC_TILE = LayoutReader(
     "magnetic_tile",
     """\
 MT_Free/Imgs/*.jpg
@@ -207,7 +207,7 @@ def _read_elpv(root: Path, name: str) -> Dataset:
     return listing.as_dataset("elpv", licence="CC BY-NC-SA 4.0", category_kinds=kinds, notes=(note,))
 
 
-ELPV = Reader(
+ELPV = LayoutReader(
     "elpv",
     """\
 labels.csv  (columns path, probability, mono|poly, separated by spaces)
@@ -243,7 +243,7 @@ def _read_textile(root: Path, name: str) -> Dataset:
     )
 
 
-TEXTILE = Reader(
+TEXTILE = LayoutReader(
     "textile",
     """\
 nominal/*.jpg
