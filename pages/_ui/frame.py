@@ -32,6 +32,9 @@ SEEN = {
     "not recorded": ":orange-badge[:material/help: training data not recorded]",
 }
 
+VERDICT_BADGES = {"anomalous": "red", "normal": "green", "no verdict": "gray", "failed": "orange"}
+"""Colours of the live demo's verdicts."""
+
 PLOT: dict[str, Any] = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
