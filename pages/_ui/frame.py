@@ -221,11 +221,6 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
 
 
-def interval(low: float, high: float) -> str:
-    """An interval of fractions in percent; empty where there is none."""
-    return "" if math.isnan(low) or math.isnan(high) else f"{100 * low:.1f} – {100 * high:.1f}"
-
-
 def _choice(found: tuple[Comparison, ...]) -> Comparison | None:
     if not found:
         return None
