@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._failures import demos, judging, listing, panel, taking_along
+from pages._failures import demos, judging, listing, panel
 from pages._ui import data, frame, selection
 from pages._ui.threshold import Chosen, choose_name, choose_threshold
 from vlmad_core.analysis.agreement import pairs, shared_by
@@ -98,8 +98,8 @@ else:
     if several:
         st.caption("In the order of how far a score lies from its threshold, in standard deviations of its category.")
     runs = {name: run.id for name in categories if (run := line.run_with(name))}
-    panel.show_list(runs, listed, opened, marked, PER_PAGE)
-taking_along.buttons(one, line, listed, marked, f"{kind}-{one.dataset}-{'all' if several else categories[0]}-{line.id}")
+    listing.show_list(runs, listed, opened, marked, PER_PAGE)
+listing.offer_files(one, line, listed, marked, f"{kind}-{one.dataset}-{'all' if several else categories[0]}-{line.id}")
 
 scores, agreement = st.tabs(["Scores and threshold", "Agreement between methods"], on_change="rerun", key="below")
 if scores.open and not several:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._lab import desk, effect, suggest, words
+from pages._lab import desk, effect, words
 from pages._ui import frame, machine, selection
 from vlmad_core.cards import card_names
 from vlmad_core.errors import VlmadError
@@ -145,4 +145,4 @@ with right:
             st.caption(f":material/report: {selection.tidy(problem, 200)}")
 
 if data is not None:
-    suggest.show(mine, data, ensemble)
+    words.offer_suggestions(mine, data, ensemble)

@@ -1,12 +1,63 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import streamlit as st
 
-from pages._shots import references
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, pictures, selection
+from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.analysis.ranks import line_names, named
+from vlmad_core.datasets.images import read_image
+from vlmad_core.errors import VlmadError
+from vlmad_core.figures.grid import category_label
+from vlmad_core.figures.overlay import encode
 from vlmad_core.figures.variants import shots_figure
 from vlmad_core.metrics import METRICS
+from vlmad_core.store.reader import Missing
+from vlmad_core.store.schema import RunRecord
+
+SIDE = 160
+"""Longer side of a reference's picture, in pixels."""
+
+
+def show_references(one: Comparison, category: str) -> None:
+    """For each draw, the references of a category in the order they were drawn, so that fewer shots are the first."""
+    drawing: dict[int, RunRecord] = {}
+    for run in sorted((run for run in one.runs if run.key.shots), key=lambda run: run.key.shots):
+        drawing[run.key.seed] = run
+    st.subheader("Which references were used", anchor="references")
+    st.caption(
+        f"References of **{category_label(category)}**, the same for all methods. They are drawn from the normal "
+        "training images in a fixed order, so the references of one shot are among those of two."
+    )
+    counts = [k for k in one.shots if k]
+    for seed, run in sorted(drawing.items()):
+        found = pictures.drawn_references(run.id, category)
+        if isinstance(found, Missing):
+            st.caption(f"Seed {seed}: {selection.tidy(found.reason, 160)}")
+            continue
+        st.markdown(f":gray[Seed {seed}]")
+        with st.grid("auto", min_column_width=110, gap="small"):
+            for place, sample in enumerate(found, start=1):
+                first = next((k for k in counts if k >= place), run.key.shots)
+                st.image(
+                    _small(data.signature(data.store_roots()), str(sample.image_path)), width=110,
+                    caption=f"from {first} shot{'' if first == 1 else 's'} on",
+                    alt=f"Reference {place} of seed {seed}: a normal {category_label(category)}",
+                )  # fmt: skip
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _small(mark: str, path: str) -> bytes:
+    """An image of a listed sample, made small; grey if it can't be read."""
+    try:
+        image = read_image(Path(path))
+    except VlmadError:
+        return encode(np.full((SIDE, SIDE, 3), 128, np.uint8))
+    image.thumbnail((SIDE, SIDE))
+    return encode(np.asarray(image))
+
 
 frame.begin("shots")
 one = frame.comparison()
@@ -63,6 +114,6 @@ st.download_button(
     "text/csv", icon=":material/download:", on_click="ignore",
 )  # fmt: skip
 if one.shots != (0,):
-    references.show_references(one, categories[0] if category == frame.ALL else category)
+    show_references(one, categories[0] if category == frame.ALL else category)
     if category == frame.ALL:
         st.caption("Choose a category above to see its references.")

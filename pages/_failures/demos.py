@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._live.cards import BADGES, KINDS
-from pages._ui import data, pictures, selection
+from pages._ui import data, frame, pictures, selection
 from pages._ui.pictures import Tile
 from vlmad_core.errors import StoreError
 from vlmad_core.store.annotations import Demo, read_demos, remove_demo
@@ -64,7 +63,9 @@ def _open(demo: Demo) -> None:
     tiles = [Tile("**Image**", saved_picture(demo, IMAGE_FILE), "The image that was judged")]
     for one in saved.methods:
         title = selection.tidy(one.title)
-        badge = f" :{BADGES[one.verdict]}-badge[{one.verdict}]" if one.verdict in BADGES else ""
+        badge = (
+            f" :{frame.VERDICT_BADGES[one.verdict]}-badge[{one.verdict}]" if one.verdict in frame.VERDICT_BADGES else ""
+        )
         score = "no score" if one.score is None else f"score {one.score:.4g}"
         against = "" if one.threshold is None else f", threshold {one.threshold:.4g}"
         words = "" if one.method_id.endswith(":canonical") else f" {selection.tidy(one.method_id, 80)}"
@@ -72,8 +73,8 @@ def _open(demo: Demo) -> None:
         alt = f"Anomaly map of {title} over the image"
         tiles.append(Tile(f"**{title}**{badge}", picture, alt, f"{score}{against}{words}"))
     pictures.show_tiles(tiles, 150)
-    if saved.scale in KINDS:
-        st.caption(f"Colours: {KINDS[saved.scale].lower()}.")
+    if saved.scale in pictures.SCALES:
+        st.caption(f"Colours: {pictures.SCALES[saved.scale].lower()}.")
     if saved.known:
         st.caption(f":material/fact_check: {selection.tidy(saved.known, 200)}")
     if saved.note:

@@ -1,20 +1,23 @@
-"""Filters of the failures page; like every choice they are kept in the address and checked on the way in."""
+"""Which images are listed: filters, kept in the address like every choice; the list itself; and the list as files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
-from pages._ui import selection
+from pages._ui import data, pictures, selection
 from vlmad_core.analysis.agreement import ANY, COMPANY_LABELS, keep_company
-from vlmad_core.analysis.failures import areas_of, narrow
+from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.failures import MOST_PICTURES, areas_of, csv_of, may_copy, narrow, picture_name, zip_of
 from vlmad_core.analysis.verdicts import counts
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.matrices import PAIR
+from vlmad_core.figures.overlay import OPACITY, encode
 from vlmad_core.store.annotations import Annotation
+from vlmad_core.store.reader import Missing
 
 LISTS = {
     "missed": ("Missed defects", ":material/visibility_off:"),
@@ -165,3 +168,96 @@ def _write(name: str, values: Sequence[str]) -> None:
         st.query_params[name] = list(values)
     elif name in st.query_params:
         del st.query_params[name]
+
+
+def show_list(
+    run_ids: Mapping[str, str], listed: pd.DataFrame, opened: str, marked: Mapping[str, Annotation], per_page: int
+) -> None:
+    """Small pictures of the listed images, clearest mistake first; a button opens each.
+
+    Args:
+        run_ids: The run of each category.
+        listed: The list.
+        opened: The image that is open.
+        marked: Images with a note.
+        per_page: How many are shown at once.
+    """
+    ids = listed["image_id"].tolist()
+    last = -(-len(ids) // per_page)
+    if st.session_state.get("list_of") != (opened, len(ids)):
+        st.session_state["list_of"] = opened, len(ids)
+        st.session_state["list_page"] = ids.index(opened) // per_page + 1
+    st.session_state["list_page"] = min(st.session_state.get("list_page", 1), last)
+    page = st.session_state["list_page"]
+    part = listed.iloc[(page - 1) * per_page : page * per_page]
+    small: dict[str, bytes] = {}
+    for category, group in part.groupby("category", sort=False):
+        small |= pictures.thumbnails(run_ids[str(category)], str(category), group["image_id"].tolist())
+    grid = st.grid("auto", min_column_width=104, gap="xsmall")
+    for row in part.to_dict("records"):
+        image_id = row["image_id"]
+        name = pictures.short_name(image_id)
+        with grid.cell():
+            if image_id in small:
+                st.image(small[image_id], width="stretch", alt=f"{name}, score {row['score']:.3g}")
+            st.button(
+                f"{row['rank']} · {row['margin']:+.2g}",
+                key=f"open-{image_id}",
+                icon=":material/edit_note:" if image_id in marked else None,
+                type="primary" if image_id == opened else "secondary",
+                on_click=selection.remember,
+                args=("image", image_id),
+                width="stretch",
+                help=f"{name}: score {row['score']:.4g}, {row['margin']:+.4g} from the threshold",
+            )
+    if last > 1:
+        st.pagination(last, key="list_page")
+
+
+def offer_files(one: Comparison, line: Line, listed: pd.DataFrame, marked: Mapping[str, Annotation], name: str) -> None:
+    """Buttons for the listed images as csv, and with their images as zip; files are made when asked for.
+
+    Args:
+        one: What is compared.
+        line: The method.
+        listed: The list, as ``verdicts.ranked`` gives it.
+        marked: Notes by image.
+        name: Name of the files, without the ending.
+    """
+    about = {"dataset": one.dataset, "method": line.id, "shots": line.shots}
+    refused = may_copy(one.runs[0].provenance.data)
+
+    def table() -> str:
+        return csv_of(listed, marked, about)
+
+    def archive() -> bytes:
+        return zip_of(csv_of(listed, marked, about), _pictures(line, listed.head(MOST_PICTURES)))
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            "This list as csv", table, f"{name}.csv", "text/csv", icon=":material/download:", on_click="ignore",
+            disabled=listed.empty,
+        )  # fmt: skip
+        st.download_button(
+            "With images as zip", archive, f"{name}.zip", "application/zip", icon=":material/folder_zip:",
+            on_click="ignore", disabled=refused is not None or listed.empty,
+        )  # fmt: skip
+        if refused is not None:
+            st.caption(selection.tidy(refused, 300))
+        elif len(listed) > MOST_PICTURES:
+            st.caption(f"The zip holds the images of the first {MOST_PICTURES}.")
+
+
+def _pictures(line: Line, listed: pd.DataFrame) -> Iterator[tuple[str, bytes | Missing]]:
+    """Each image, and its map with the true outline where there is one."""
+    for row in listed.to_dict("records"):
+        category, image_id, rank = str(row["category"]), str(row["image_id"]), int(row["rank"])
+        run = line.run_with(category)
+        if run is None:
+            continue
+        pixels = pictures.picture(run.id, category, image_id).pixels
+        yield picture_name(rank, image_id, ".webp"), pixels if isinstance(pixels, Missing) else encode(pixels)
+        scale = data.rarity(run.id, category)
+        drawn = pictures.drawn_map(run.id, category, image_id, scale, OPACITY, True) if scale else None
+        if drawn is not None and not isinstance(drawn, Missing) and not isinstance(pixels, Missing):
+            yield picture_name(rank, image_id, "-map.webp"), drawn.content

@@ -1,4 +1,4 @@
-"""One image of the failures page, with what every method says of it; and the list it was chosen from."""
+"""The opened image: maps side by side, scores against thresholds, and why a method gave the image its score."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages._failures import notes, reasons
+from pages._failures import judging
 from pages._ui import data, pictures, selection
-from pages._ui.pictures import Tile
+from pages._ui.pictures import Picture, Tile
 from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.explanations import Explanation, corners, explanation, prompt_lead
 from vlmad_core.analysis.verdicts import VERDICT_LABELS, image_thresholds
 from vlmad_core.figures.grid import category_label
-from vlmad_core.figures.overlay import OPACITY
+from vlmad_core.figures.overlay import OPACITY, cut_out, enlarge, framed
 from vlmad_core.figures.scale import ColourScale
-from vlmad_core.store.annotations import Annotation
 from vlmad_core.store.reader import Missing
 
 BADGES = {"missed": "red", "false_alarm": "orange", "found": "green", "passed": "green"}
@@ -55,61 +55,17 @@ def show(
             st.markdown(f"{_headline(row)} :gray[{row['rank']} of {len(ids)}]", width="content")
             with st.container(horizontal=True, width="content"):
                 opacity, with_outline, shared_raw = _display_options()
-                notes.editor(one.dataset, line, run.id if run else "", row)
+                judging.note_editor(one.dataset, line, run.id if run else "", row)
                 _step("Previous", ids, opened, -1, ":material/chevron_left:", "P")
                 _step("Next", ids, opened, +1, ":material/chevron_right:", "N")
-        notes.show_others(one.dataset, line, opened, titles)
+        judging.show_other_notes(one.dataset, line, opened, titles)
         run_id = run.id if run else ""
         tiles, scale = _tiles(lines, run_id, category, opened, opacity, with_outline, shared_raw)
         pictures.show_tiles(tiles)
         if scale is not None:
             pictures.show_colour_bar(scale, opacity)
         _scores(lines, line, row, others)
-        reasons.show(line, category, opened)
-
-
-def show_list(
-    run_ids: Mapping[str, str], listed: pd.DataFrame, opened: str, marked: Mapping[str, Annotation], per_page: int
-) -> None:
-    """Small pictures of the listed images, clearest mistake first; a button opens each.
-
-    Args:
-        run_ids: The run of each category.
-        listed: The list.
-        opened: The image that is open.
-        marked: Images with a note.
-        per_page: How many are shown at once.
-    """
-    ids = listed["image_id"].tolist()
-    last = -(-len(ids) // per_page)
-    if st.session_state.get("list_of") != (opened, len(ids)):
-        st.session_state["list_of"] = opened, len(ids)
-        st.session_state["list_page"] = ids.index(opened) // per_page + 1
-    st.session_state["list_page"] = min(st.session_state.get("list_page", 1), last)
-    page = st.session_state["list_page"]
-    part = listed.iloc[(page - 1) * per_page : page * per_page]
-    small: dict[str, bytes] = {}
-    for category, group in part.groupby("category", sort=False):
-        small |= pictures.thumbnails(run_ids[str(category)], str(category), group["image_id"].tolist())
-    grid = st.grid("auto", min_column_width=104, gap="xsmall")
-    for row in part.to_dict("records"):
-        image_id = row["image_id"]
-        name = pictures.short_name(image_id)
-        with grid.cell():
-            if image_id in small:
-                st.image(small[image_id], width="stretch", alt=f"{name}, score {row['score']:.3g}")
-            st.button(
-                f"{row['rank']} · {row['margin']:+.2g}",
-                key=f"open-{image_id}",
-                icon=":material/edit_note:" if image_id in marked else None,
-                type="primary" if image_id == opened else "secondary",
-                on_click=selection.remember,
-                args=("image", image_id),
-                width="stretch",
-                help=f"{name}: score {row['score']:.4g}, {row['margin']:+.4g} from the threshold",
-            )
-    if last > 1:
-        st.pagination(last, key="list_page")
+        _why(line, category, opened)
 
 
 def _headline(row: Mapping[Any, Any]) -> str:
@@ -214,3 +170,74 @@ def _origin(line: Line, judged: Mapping[Any, Any]) -> str:
     stored = image_thresholds(run, category, data.store().images(run.id, category)) if run else {}
     same = (one.label for one in stored.values() if one.value == judged["threshold"])
     return selection.tidy(next(same, "set by hand"))
+
+
+AROUND = 2.0
+"""How much of a patch's sides is shown around it."""
+
+
+def _why(line: Line, category: str, image_id: str) -> None:
+    """What the run kept about the image's score, behind a headline that opens it."""
+    title = selection.tidy(line.title)
+    part = st.expander(f"Why {title} gives this score", icon=":material/psychology:", key="why", on_change="rerun")
+    if not part.open:
+        return
+    with part:
+        run = line.run_with(category)
+        found = explanation(data.store().explain(run.id, category), image_id) if run else None
+        if run is None or not found:
+            st.caption(f"{title} kept no reasons for its scores.")
+            return
+        tiles = _places(run.id, category, found, pictures.picture(run.id, category, image_id))
+        if tiles:
+            pictures.show_tiles(tiles, width=180)
+        if len(found.prompts):
+            _prompts(found)
+
+
+def _places(run_id: str, category: str, found: Explanation, picture: Picture) -> list[Tile]:
+    """The image with its strongest windows, and the least familiar patch beside its nearest reference patch."""
+    if isinstance(picture.pixels, Missing):
+        return [Tile("Windows", picture.pixels, "")] if found.boxes or found.nearest else []
+    image = enlarge(picture.pixels, pictures.SHORTEST)
+    tiles = []
+    if found.boxes:
+        boxes = [corners(box, image.shape) for box in found.boxes]
+        listed = ", ".join(
+            f"{number}: {selection.tidy(row['text'])} ({row['value']:.3g})"
+            for number, row in enumerate(found.windows.to_dict("records"), 1)
+        )
+        alt = f"The image with the {len(boxes)} places that look most abnormal"
+        tiles.append(Tile("Most abnormal places", framed(image, boxes), alt, listed))
+    near = found.nearest
+    if near is not None:
+        box = corners(near.patch, image.shape)
+        patch = cut_out(framed(image, [box], numbered=False), box, AROUND)
+        tiles.append(Tile("Least familiar patch", patch, "The patch that is least like the references, enlarged"))
+        reference = pictures.reference(run_id, category, near.reference)
+        title, note = f"Most like it: reference {near.reference + 1}", f"cosine similarity {near.similarity:.3f}"
+        if isinstance(reference, Missing):
+            tiles.append(Tile(title, reference, "", note))
+        else:
+            reference = enlarge(reference, pictures.SHORTEST)
+            place = corners(near.place, reference.shape)
+            marked = framed(reference, [place], numbered=False)
+            tiles.append(Tile(title, cut_out(marked, place, AROUND), "The patch of a reference nearest to it", note))
+            tiles.append(Tile("That reference", marked, "The whole reference with the patch marked"))
+    return tiles
+
+
+def _prompts(found: Explanation) -> None:
+    lead = prompt_lead(found.prompts)
+    shown = pd.DataFrame(
+        {
+            "Prompt": [selection.tidy(text, 120) for text in found.prompts["text"]],
+            "Speaks for": found.prompts["towards"],
+            "Similarity": [f"{value:.4f}" for value in found.prompts["value"]],
+        }
+    ).set_index("Prompt")
+    st.markdown("Prompts most like the whole image")
+    st.table(shown, border="horizontal", alt="The prompts most like the image, with their cosine similarity")
+    if lead is not None:
+        side = "an abnormal" if lead > 0 else "a normal"
+        st.caption(f"The image is most like {side} prompt, by {abs(lead):.4f} of cosine similarity.")

@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pages._live import ensembles, visit
-from pages._ui import pictures, selection
+from pages._ui import frame, pictures, selection
 from vlmad_core.figures.overlay import OPACITY, encode
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ CARD = 140
 """Narrowest a card may get, in pixels; further ones wrap."""
 CONTROL = 132
 """Width of the button that cancels or goes on, in pixels."""
-BADGES = {"anomalous": "red", "normal": "green", "no verdict": "gray", "failed": "orange"}
-KINDS = {"normal": "Compared with normal pixels", "image": "Within this image", "raw": "Raw scores"}
 KIND_HELP = (
     "Compared with normal pixels: how rare a value is on the references or on the stored run's normal images. "
     "Within this image: where it looks most unusual, not whether it does. Raw scores: as the methods give them."
@@ -65,8 +63,8 @@ def choose_look() -> Look:
     with st.popover("Display", icon=":material/tune:"):
         st.slider("Opacity of the maps", 0.0, 1.0, OPACITY, 0.05, key="live_opacity", persist_state="session")
         kind = st.segmented_control(
-            "Colour scale, the same for all methods", list(KINDS), default="normal", required=True, key="live_kind",
-            persist_state="session", format_func=KINDS.__getitem__, help=KIND_HELP,
+            "Colour scale, the same for all methods", list(pictures.SCALES), default="normal", required=True,
+            key="live_kind", persist_state="session", format_func=pictures.SCALES.__getitem__, help=KIND_HELP,
         )  # fmt: skip
         if kind == "raw":
             st.slider("Contour at this share of the scale", 0.0, 1.0, RAW_CONTOUR, 0.02, key="live_contour_raw")
@@ -195,7 +193,7 @@ def _card(slot: Any, one: Opinion, pixels: NDArray[Any] | None, task: visit.Task
         else:
             st.image(encode(pixels), width="stretch", alt=f"Anomaly map of {title} over the image")
         word = verdict_word(one)
-        st.markdown(f":{BADGES[word]}-badge[{word}]  \n{_score(one)}")
+        st.markdown(f":{frame.VERDICT_BADGES[word]}-badge[{word}]  \n{_score(one)}")
         short, detail = _origin(one)
         st.caption(short, help=detail)
         if prediction.trained_on is None or prediction.trained_on:

@@ -24,14 +24,13 @@ from vlmad_core.analysis.ranks import line_names, titled
 from vlmad_core.analysis.reported import load_reported
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.transfer import setting
+from vlmad_core.analysis.verdicts import SCALE_SIZE, normal_maps
 from vlmad_core.figures import style
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
 from vlmad_core.store.reader import Missing, Store, open_stores, store_signature
 
 CHECKOUT = Path(__file__).parents[2]
-SCALE_SIZE = (64, 64)
-"""Size at which the maps of normal images are read for a colour scale."""
 
 
 def store_root() -> Path:
@@ -175,11 +174,7 @@ def _at(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> Compariso
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _rarity(roots: tuple[Path, ...], mark: str, run_id: str, category: str) -> ColourScale | None:
-    results = _store(roots, mark)
-    images = results.images(run_id, category)
-    normal = images[(images["label"] == 0) & (images["split"] == "test")]["image_id"]
-    maps = [results.anomaly_map(run_id, category, image_id, SCALE_SIZE) for image_id in normal]
-    kept = [one for one in maps if not isinstance(one, Missing)]
+    kept = normal_maps(_store(roots, mark), run_id, category)
     return rarity_scale(kept) if kept else None
 
 

@@ -32,6 +32,9 @@ SEEN = {
     "not recorded": ":orange-badge[:material/help: training data not recorded]",
 }
 
+VERDICT_BADGES = {"anomalous": "red", "normal": "green", "no verdict": "gray", "failed": "orange"}
+"""Colours of the live demo's verdicts."""
+
 PLOT: dict[str, Any] = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
@@ -216,11 +219,6 @@ def is_dark() -> bool:
 def percent(value: float | None, digits: int = 1) -> str:
     """A fraction as a percentage without the sign; a dash where there is none."""
     return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
-
-
-def interval(low: float, high: float) -> str:
-    """An interval of fractions in percent; empty where there is none."""
-    return "" if math.isnan(low) or math.isnan(high) else f"{100 * low:.1f} – {100 * high:.1f}"
 
 
 def _choice(found: tuple[Comparison, ...]) -> Comparison | None:

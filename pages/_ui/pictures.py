@@ -14,7 +14,6 @@ from pages._ui import data, selection
 from vlmad_core.datasets import Sample, load_dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
-from vlmad_core.datasets.splits import draw_references
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.overlay import (
     colour_bar,
@@ -38,6 +37,9 @@ SHORTEST = 256
 
 MAP_SIZE = (256, 256)
 """Size at which maps are shown."""
+
+SCALES = {"normal": "Compared with normal pixels", "image": "Within this image", "raw": "Raw scores"}
+"""The live demo's colour scales, by name."""
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -205,13 +207,21 @@ def reference(run_id: str, category: str, number: int) -> Pixels | Missing:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _reference(mark: str, run_id: str, category: str, number: int) -> Pixels | Missing:
-    run = data.store().run(run_id)
-    samples = _samples(str(run.provenance.data.get("source", "")))
+    found = drawn_references(run_id, category)
+    if isinstance(found, Missing):
+        return found
     try:
-        drawn = draw_references((s for s in samples.values() if s.category == category), run.key.shots, run.key.seed)
-        return _original(drawn[number]).pixels
+        return _original(found[number]).pixels
     except (VlmadError, IndexError):
-        return Missing("References are read from the data set, which is not on this machine.")
+        return Missing("This reference can't be read.")
+
+
+def drawn_references(run_id: str, category: str) -> tuple[Sample, ...] | Missing:
+    """The normal references a run has seen, in the order they were drawn, or why they can't be named."""
+    from vlmad_core.engine.drawn import references_of
+
+    run = data.store().run(run_id)
+    return references_of(run, category, tuple(_samples(str(run.provenance.data.get("source", ""))).values()))
 
 
 def thumbnails(run_id: str, category: str, image_ids: Sequence[str]) -> dict[str, bytes]:

@@ -12,10 +12,6 @@ from typing import Literal
 
 import streamlit as st
 
-PARAMETERS = (
-    "dataset", "conditions", "parts", "category", "method", "metric", "shots", "seed", "image", "threshold",
-)  # fmt: skip
-
 DEPENDENTS: Mapping[str, tuple[str, ...]] = {
     "dataset": ("conditions", "parts", "category", "method", "shots", "image", "threshold"),
     "conditions": ("parts", "category", "method", "shots", "image", "threshold"),

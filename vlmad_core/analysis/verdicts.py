@@ -8,9 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from vlmad_core.metrics.thresholds import threshold_from_normals
+from vlmad_core.store.reader import Missing, Store
 from vlmad_core.store.schema import RunRecord
+
+SCALE_SIZE = (64, 64)
+"""Size at which maps are read for a colour scale."""
 
 VERDICT_LABELS: Mapping[str, str] = {
     "missed": "missed defect",
@@ -125,3 +130,20 @@ def confusion(number: Mapping[str, int]) -> pd.DataFrame:
 
 def _finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def normal_maps(store: Store, run_id: str, category: str) -> list[NDArray[np.float32]]:
+    """Maps of a category's normal test images, small: what a value on another map is held against.
+
+    Args:
+        store: The results.
+        run_id: The run.
+        category: The category.
+
+    Returns:
+        [64, 64] each; empty where the run kept no maps.
+    """
+    images = store.images(run_id, category)
+    normal = images[(images["label"] == 0) & (images["split"] == "test")]["image_id"]
+    found = [store.anomaly_map(run_id, category, image_id, SCALE_SIZE) for image_id in normal]
+    return [one for one in found if not isinstance(one, Missing)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vlmad_core.analysis.comparison import Comparison, Line
-from vlmad_core.analysis.verdicts import StoredThreshold, image_thresholds
+from vlmad_core.analysis.verdicts import StoredThreshold, image_thresholds, normal_maps
 from vlmad_core.backbones import BackboneInfo
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale
 from vlmad_core.live.prediction import LivePrediction
@@ -20,7 +20,7 @@ from vlmad_core.metrics.thresholds import (
     user_threshold,
     verdict,
 )
-from vlmad_core.store.reader import Missing, Store
+from vlmad_core.store.reader import Store
 
 RATE = 0.05
 """Share of the normal references that may be called anomalous at the threshold taken from them."""
@@ -30,7 +30,6 @@ ScaleKind = Literal["normal", "image", "raw"]
 
 WITHIN_IMAGE = "How many pixels of this image score as high: where it looks most unusual, not whether it is"
 _SAME = ("weights_hash", "image_size", "precision", "activation")
-_SCALE_SIZE = (64, 64)
 
 
 @dataclass(frozen=True)
@@ -175,9 +174,7 @@ def _read(store: Store, line: Line, category: str, dataset: str) -> Yardstick | 
     if run is None:
         return None
     images = store.images(run.id, category)
-    normal = images[(images["label"] == 0) & (images["split"] == "test")]["image_id"]
-    maps = [store.anomaly_map(run.id, category, image_id, _SCALE_SIZE) for image_id in normal]
-    kept = [one for one in maps if not isinstance(one, Missing)]
+    kept = normal_maps(store, run.id, category)
     place = f"{category.replace('_', ' ')} of {dataset}"
     return Yardstick(run.id, place, image_thresholds(run, category, images), rarity_scale(kept) if kept else None)
 

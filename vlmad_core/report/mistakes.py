@@ -10,14 +10,13 @@ import pandas as pd
 
 from vlmad_core.analysis.answers import IMAGE_METRIC, PIXEL_METRIC, THRESHOLD, best_line
 from vlmad_core.analysis.comparison import Comparison, Line
-from vlmad_core.analysis.verdicts import VERDICT_LABELS, image_thresholds, judge, ranked
+from vlmad_core.analysis.verdicts import VERDICT_LABELS, image_thresholds, judge, normal_maps, ranked
 from vlmad_core.figures.overlay import decode, decode_mask, encode, enlarge, outline, overlay
 from vlmad_core.figures.scale import ColourScale, rarity_scale
 from vlmad_core.store.reader import Missing, Store
 
 SHOWN_SIDE = 180
 """Shorter side of the pictures, in pixels."""
-SCALE_SIZE = (64, 64)
 
 KINDS = ("missed", "false_alarm")
 
@@ -172,8 +171,5 @@ def _enlarged(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _scale(store: Store, run_id: str, category: str) -> ColourScale | None:
-    images = store.images(run_id, category)
-    normal = images[(images["label"] == 0) & (images["split"] == "test")]["image_id"]
-    maps = [store.anomaly_map(run_id, category, image_id, SCALE_SIZE) for image_id in normal]
-    kept = [one for one in maps if not isinstance(one, Missing)]
+    kept = normal_maps(store, run_id, category)
     return rarity_scale(kept) if kept else None
