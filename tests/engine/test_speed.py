@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, load_backbone
-from vlmad_core.engine.flops import count_flops, product_speed
 from vlmad_core.engine.profiling import PeakSampler, Stopwatch
 from vlmad_core.engine.speed import Subject, measure_speed
 from vlmad_core.engine.timing import timed_encode
@@ -28,36 +26,6 @@ def backbone(tiny_clip: Path) -> ClipBackbone:
 def files(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Callable[..., Path]) -> list[Path]:
     data = tiny_dataset(tmp_path_factory.mktemp("speed") / "widgets", categories=("bolt",))
     return sorted(data.glob("bolt/test/good/*.png"))
-
-
-def tower_flops(tokens: int, depth: int, width: int, hidden: int) -> int:
-    """Of the blocks of a transformer: four projections, two attention products, two layers of the perceptron."""
-    return 2 * depth * (4 * tokens * width**2 + 2 * tokens**2 * width + 2 * tokens * width * hidden)
-
-
-def test_attention_counts():
-    query = torch.randn(1, 2, 7, 16)
-    assert count_flops(lambda: F.scaled_dot_product_attention(query, query, query)) == 2 * 2 * 2 * 7 * 7 * 16
-
-
-def test_a_pass_counts_what_the_architecture_says(backbone):
-    info = backbone.info
-    pixels = torch.zeros(1, 3, 32, 32)
-    patches = info.grid[0] * info.grid[1]
-    embedding = 2 * patches * 3 * info.patch_size**2 * info.width
-    projection = 2 * info.width * info.embed_dim
-    whole = count_flops(lambda: backbone.encode_images(pixels, FeatureRequest(image_embedding=True)))
-    assert whole == embedding + tower_flops(1 + patches, info.depth, info.width, 64) + projection
-    windows = count_flops(lambda: backbone.encode_images(pixels, FeatureRequest(windows=frozenset({2}))))
-    count = (info.grid[0] - 1) ** 2
-    assert windows == embedding + count * (tower_flops(5, info.depth, info.width, 64) + projection)
-
-
-def test_the_count_leaves_attention_as_it_was(backbone):
-    pixels, request = torch.ones(1, 3, 32, 32), FeatureRequest(image_embedding=True)
-    before = backbone.encode_images(pixels, request).image_embedding
-    count_flops(lambda: backbone.encode_images(pixels, request))
-    assert torch.equal(before, backbone.encode_images(pixels, request).image_embedding)
 
 
 def test_the_tower_tells_windows_from_whole_images(backbone):
@@ -114,8 +82,3 @@ def test_the_memory_of_another_process_is_watched_until_it_ends():
     ):
         other.communicate(b"\n")
     assert memory.peak > 2**20
-
-
-def test_the_speed_of_products_is_positive_and_measured_once():
-    first = product_speed("float32", side=64, seconds=0.0)
-    assert first == product_speed("float32", side=64, seconds=0.0) > 0

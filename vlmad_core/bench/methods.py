@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vlmad_core.backbones import Features, concatenate_features
+from vlmad_core.backbones.arithmetic import BFLOAT_GAIN, bfloat16_gain, product_speed
 from vlmad_core.backbones.info import PRECISIONS, Precision
 from vlmad_core.bench.architectures import ARCHITECTURES, PREFIX, bench_backbone, random_parameters
 from vlmad_core.datasets import Dataset, load_dataset
@@ -20,7 +21,6 @@ from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.splits import draw_references
 from vlmad_core.engine.backbone import Backbone, BackboneSpec, default_batch_size
-from vlmad_core.engine.flops import product_speed
 from vlmad_core.engine.profiling import load_average
 from vlmad_core.engine.provenance import hardware, package_versions
 from vlmad_core.engine.speed import Subject, measure_speed, stages_alone
@@ -31,9 +31,6 @@ from vlmad_core.methods.trained import find_parameters, load_parameters
 
 BUSY = 0.8
 """Load per core above which other programs are taken to disturb the measurement."""
-
-BFLOAT_GAIN = 1.05
-"""How many times quicker bfloat16 products must be for methods to be timed with them as well."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ def bench(request: Request, on_row: Callable[[dict[str, Any]], None] | None = No
     category = request.category or dataset.categories[0]
     methods = [create_method(identifier) for identifier in request.methods]
     speeds = {precision: round(product_speed(precision)) for precision in PRECISIONS}
-    precisions, notes = _precisions(request, speeds)
+    precisions, notes = _precisions(request)
     report: dict[str, Any] = {
         "hardware": dict(hardware()),
         "packages": package_versions(),
@@ -200,10 +197,10 @@ def closing_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _precisions(request: Request, speeds: dict[Precision, int]) -> tuple[tuple[Precision, ...], list[str]]:
+def _precisions(request: Request) -> tuple[tuple[Precision, ...], list[str]]:
     if request.precisions is not None:
         return request.precisions, []
-    gain = speeds["bfloat16"] / speeds["float32"]
+    gain = bfloat16_gain()
     if gain >= BFLOAT_GAIN:
         return ("float32", "bfloat16"), []
     return ("float32",), [f"its matrix products run at {gain:.2f} times the speed of float32 here."]

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
+from vlmad_core.backbones.arithmetic import count_flops, product_speed
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.datasets.images import read_image
 from vlmad_core.engine.backbone import Backbone
-from vlmad_core.engine.flops import count_flops, product_speed
 from vlmad_core.engine.profiling import PeakSampler, Stopwatch, load_average, percentile
 from vlmad_core.engine.protocol import MAP_SIZE
 from vlmad_core.engine.timing import timed_encode

@@ -1,1 +1,1 @@
-"""Training: the bundled CLIP, APRIL-GAN's projections, AnomalyCLIP's prompts."""
+"""Training: APRIL-GAN's projections, AnomalyCLIP's prompts."""

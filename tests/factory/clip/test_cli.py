@@ -5,17 +5,19 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import CLIPModel
 
-from vlmad_core.backbones import load_backbone
+from vlmad_core.backbones import arithmetic, load_backbone
 from vlmad_core.errors import BackboneError
 from vlmad_core.factory.clip import cli as bundled_cli
 from vlmad_core.factory.clip import gates, pair_bank, view_bank
 from vlmad_core.factory.clip.cli import Collection
 from vlmad_core.factory.clip.pair_bank import PAIR_SIZE, build_bank
+from vlmad_core.factory.clip.trainer import Recipe
 from vlmad_core.factory.clip.view_bank import PatchTeacher
 
 
@@ -53,6 +55,7 @@ def test_the_command_trains_measures_and_writes_a_model(
     )
     monkeypatch.setattr(bundled_cli, "SMOKE_RECIPE", small)
     monkeypatch.setattr(bundled_cli, "IMAGENET_TEACHER", stand_in_teacher)
+    monkeypatch.setattr(arithmetic, "product_speed", {"float32": 70e9, "bfloat16": 0.5e9}.__getitem__)
     out = tmp_path / "model"
     given = ("--smoke", "--json", "--out", str(out), "--seed", "4", "--workers", "1")
     assert bundled_cli.run(arguments(*given)) == 0
@@ -60,7 +63,8 @@ def test_the_command_trains_measures_and_writes_a_model(
     stored = json.loads((out / "training.json").read_text())
     assert printed == stored
     assert stored["training_data"] == ["vlmad-synthetic-training"]
-    assert stored["recipe"]["seed"] == 4
+    assert (stored["recipe"]["seed"], stored["recipe"]["precision"]) == (4, "float32")
+    assert stored["views"]["precision"] == ["float32"]
     assert stored["views"]["pairs"] == 12
     assert stored["views"]["described_only"] == 4
     assert stored["views"]["count"] == 8 * 3 + 8 + 4 * 2
@@ -86,6 +90,30 @@ def test_the_command_trains_measures_and_writes_a_model(
     before = (out / "model.safetensors").read_bytes()
     assert bundled_cli.run(arguments(*given, "--resume")) == 0
     assert (out / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "bfloat16", "chosen"),
+    [
+        ((), 4.0, "bfloat16"),
+        (("--precision", "auto"), 0.01, "float32"),
+        (("--precision", "float32"), 4.0, "float32"),
+        (("--precision", "bfloat16"), 0.01, "bfloat16"),
+    ],
+)
+def test_the_precision_is_the_given_one_or_the_quicker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], bfloat16: float, chosen: str
+) -> None:
+    recipes = []
+
+    def train(out: Path, recipe: Recipe, *rest: Any, **options: Any) -> dict[str, Any]:
+        recipes.append(recipe)
+        return {"gates": {}}
+
+    monkeypatch.setattr(bundled_cli, "train_bundled", train)
+    monkeypatch.setattr(arithmetic, "product_speed", {"float32": 1.0, "bfloat16": bfloat16}.__getitem__)
+    assert bundled_cli.run(arguments("--out", str(tmp_path), *given)) == 0
+    assert [recipe.precision for recipe in recipes] == [chosen]
 
 
 def test_without_the_teacher_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

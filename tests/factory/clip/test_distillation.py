@@ -39,7 +39,7 @@ def test_heads_are_asked_for_standardised_channels() -> None:
         torch.nn.init.zeros_(head[1].weight)
         torch.nn.init.zeros_(head[1].bias)
     taps = {tap: random(6, 10, 8, seed=tap) for tap in TAPS}
-    losses = heads.losses(taps, targets, torch.Generator().manual_seed(0))
+    losses = heads.losses(taps, targets, torch.Generator().manual_seed(0), "float32")
     # Who always says the mean explains nothing of the variance.
     assert float(losses["features"].detach()) == pytest.approx(1.0, abs=0.02)
     assert float(losses["likeness"].detach()) > 0

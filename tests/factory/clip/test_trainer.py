@@ -60,6 +60,15 @@ def test_resuming_gives_what_an_undisturbed_training_gives(
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
 
 
+def test_a_training_goes_on_in_the_precision_it_began_in(
+    few_views: ViewBank, small_tokenizer: CLIPTokenizer, tmp_path: Path
+) -> None:
+    make_trainer(few_views, small_tokenizer, replace(RECIPE, precision="bfloat16")).save(tmp_path / "checkpoint.pt")
+    again = make_trainer(few_views, small_tokenizer, replace(RECIPE, precision="float32"))
+    again.load(tmp_path / "checkpoint.pt")
+    assert again.recipe == replace(RECIPE, precision="bfloat16")
+
+
 def test_both_phases_report_their_losses(few_views: ViewBank, small_tokenizer: CLIPTokenizer) -> None:
     seen: list[dict[str, float]] = []
     make_trainer(few_views, small_tokenizer).train(4, lambda step, losses: seen.append(losses))

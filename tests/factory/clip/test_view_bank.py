@@ -65,16 +65,19 @@ def test_shards_are_kept_and_the_same_whoever_makes_them(
 ) -> None:
     monkeypatch.setattr(view_bank, "PAIRS_PER_SHARD", 2)
     monkeypatch.setattr(view_bank, "GENERIC_PER_SHARD", 2)
-    first = build_views(tmp_path, 2, 2, 0, 5, stand_in_teacher, workers=1)
+    first = build_views(tmp_path, 2, 2, 0, 5, stand_in_teacher, "float32", workers=1)
     record = next(tmp_path.rglob("pairs-0000.json"))
     written = record.stat().st_mtime_ns
     done: list[tuple[int, int]] = []
-    more = build_views(tmp_path, 4, 2, 0, 5, stand_in_teacher, 1, lambda made, wanted: done.append((made, wanted)))
+    more = build_views(
+        tmp_path, 4, 2, 0, 5, stand_in_teacher, "bfloat16", 1, lambda made, wanted: done.append((made, wanted))
+    )
     assert record.stat().st_mtime_ns == written
     assert done == [(3, 3)]
     assert len(more) == len(first) + 6
-    again = build_views(tmp_path / "other", 4, 2, 0, 5, stand_in_teacher, workers=1)
+    assert more.precisions == ("float32", "float32", "bfloat16")
+    again = build_views(tmp_path / "other", 4, 2, 0, 5, stand_in_teacher, "float32", workers=1)
     assert again.content_hash == more.content_hash
-    other = build_views(tmp_path / "other", 4, 2, 0, 6, stand_in_teacher, workers=1)
+    other = build_views(tmp_path / "other", 4, 2, 0, 6, stand_in_teacher, "float32", workers=1)
     assert other.content_hash != more.content_hash
     assert not np.array_equal(other.pictures[0], again.pictures[0])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from vlmad_core.factory.clip.model import IMAGE_SIZE, new_model
@@ -48,11 +49,24 @@ def test_a_window_of_everything_is_the_image(small_tokenizer: CLIPTokenizer) -> 
     with torch.no_grad():
         tokens = first_tokens(model, pixels)
         everything = torch.arange(1 + GRID * GRID).expand(2, 1, -1)
-        windows = embed_windows(model, tokens, everything)[:, 0]
-        last, taps = run_blocks(model, tokens, (3,))
+        windows = embed_windows(model, tokens, everything, "float32")[:, 0]
+        last, taps = run_blocks(model, tokens, "float32", (3,))
         expected = model.get_image_features(pixel_values=pixels).pooler_output
     torch.testing.assert_close(windows, project(model, last[:, 0]))
-    # The training's bfloat16 blocks against plain float32.
-    similarity = torch.cosine_similarity(windows, expected)
-    assert float(similarity.min()) > 0.999
+    torch.testing.assert_close(windows, F.normalize(expected, dim=-1), rtol=1e-4, atol=1e-5)
     assert taps[3].shape == tokens.shape
+
+
+def test_blocks_in_bfloat16_are_near_those_in_float32(small_tokenizer: CLIPTokenizer) -> None:
+    model = new_model(small_tokenizer, 0).eval()
+    pixels = torch.randn(2, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
+    index, _ = draw_windows(torch.zeros(2, 1, GRID, GRID), 2, 3, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        tokens = first_tokens(model, pixels)
+        half, whole = (embed_windows(model, tokens, index, kind) for kind in ("bfloat16", "float32"))
+        few = tokens[:, :5]
+        halves, wholes = (run_blocks(model, few, kind, (3,)) for kind in ("bfloat16", "float32"))
+    for rough, exact in ((half, whole), (halves[0], wholes[0]), (halves[1][3], wholes[1][3])):
+        assert rough.dtype == torch.float32
+        assert not torch.equal(rough, exact)
+        assert float(torch.cosine_similarity(rough, exact, dim=-1).min()) > 0.999

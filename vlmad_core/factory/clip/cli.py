@@ -16,6 +16,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vlmad_core.backbones.arithmetic import choose_precision
+from vlmad_core.backbones.info import PRECISIONS
 from vlmad_core.backbones.teacher import TEACHER_NAME, load_teacher
 from vlmad_core.factory.clip.captions import all_captions
 from vlmad_core.factory.clip.gates import measure_gates
@@ -90,6 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anchor", type=float, default=Recipe.anchor_weight, metavar="W", help="weight of the teacher beside captions"
     )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", *PRECISIONS),
+        default="auto",
+        help="of matrix products (default: what is measured to be quicker here); --resume goes on in the first one's",
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that make views (default: all processors)")
     parser.add_argument("--smoke", action="store_true", help="a few steps on a few views, to try the machinery")
     parser.add_argument(
@@ -110,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
     collection = Collection(args.pairs, args.generic, args.described)
     if args.smoke:
         recipe, collection = SMOKE_RECIPE, SMOKE
-    recipe = replace(recipe, seed=args.seed, anchor_weight=args.anchor)
+    precision = choose_precision(args.precision)
+    recipe = replace(recipe, seed=args.seed, anchor_weight=args.anchor, precision=precision)
     if args.start:
         recipe = replace(recipe, distil_steps=0, caption_steps=0)
     views_seed = args.seed if args.views_seed is None else args.views_seed
@@ -176,6 +185,7 @@ def train_bundled(
             collection.described,
             views_seed,
             teacher,
+            recipe.precision,
             workers,
             _follow(progress, "making views"),
         )
@@ -202,13 +212,14 @@ def train_bundled(
         "training_data": [TRAINING_DATA],
         "started_from": before,
         "teacher": {"name": TEACHER_NAME, "content_hash": teacher().content_hash, "data": "ImageNet-1k"},
-        "recipe": asdict(recipe),
+        "recipe": asdict(trainer.recipe),
         "views": {
             "count": len(bank),
             "pairs": len(bank.pairs),
             "described_only": len(bank.pairs) - bank.taught,
             "without_captions": len(bank.free),
             "seed": views_seed,
+            "precision": sorted(set(bank.precisions)),
             "content_hash": bank.content_hash,
             "nouns": sorted(set(bank.nouns)),
             "defects": sorted(set(bank.defects)),

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vlmad_core.backbones.arithmetic import products_in
+from vlmad_core.backbones.info import Precision
+
 TAPS: Mapping[int, tuple[int, ...]] = {2: (4,), 3: (4, 8), 5: (8, 10), 6: (10,)}
 """Block of the tower, counted from 1 -> blocks of the teacher. 2, 3, 5 and 6 end the quarters of a tower of 6
 blocks: what methods read of it."""
@@ -46,13 +49,16 @@ class DistillationHeads(nn.Module):
         self.register_buffer("mean", rows.mean(dim=0))
         self.register_buffer("spread", rows.std(dim=0) + 1e-4)
 
-    def losses(self, taps: Mapping[int, Tensor], targets: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, taps: Mapping[int, Tensor], targets: Tensor, generator: torch.Generator, precision: Precision
+    ) -> dict[str, Tensor]:
         """Both terms, each the share of the targets' variance that is not explained, mean over taps.
 
         Args:
             taps: Block of the tower -> [B, 1 + P, d] tokens, class token first. B is even.
             targets: [B, P, C] the teacher's tokens of the same views.
             generator: Draws the tokens whose likeness is compared.
+            precision: Of the heads' matrix products.
         """
         scaled = dict(zip(self.blocks, ((targets - self.mean) / self.spread).split(self.widths, dim=-1), strict=True))
         plain = dict(zip(self.blocks, targets.split(self.widths, dim=-1), strict=True))
@@ -60,7 +66,7 @@ class DistillationHeads(nn.Module):
         features, likeness = [], []
         for tap, blocks in TAPS.items():
             patches = taps[tap][:, 1:]
-            with torch.autocast("cpu", torch.bfloat16):
+            with products_in(precision):
                 predicted = self.heads[str(tap)](patches)
             features.append(F.mse_loss(predicted.float(), torch.cat([scaled[b] for b in blocks], dim=-1)))
             likeness.append(likeness_loss(patches[:, drawn], [plain[b][:, drawn] for b in blocks]))

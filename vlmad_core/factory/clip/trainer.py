@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
+from vlmad_core.backbones.info import Precision
 from vlmad_core.factory.clip.alignment_losses import caption_losses, state_direction, state_loss
 from vlmad_core.factory.clip.captions import caption_pair
 from vlmad_core.factory.clip.distillation import TAPS, DistillationHeads
 from vlmad_core.factory.clip.model import IMAGE_SIZE, PATCH_SIZE
+from vlmad_core.factory.clip.muon import Muon
 from vlmad_core.factory.clip.view_bank import ViewBank
 from vlmad_core.factory.clip.views import (
     draw_windows,
@@ -74,6 +76,7 @@ class Recipe:
         refine_window_weight: The same in refinement.
         pair_weight: Weight of telling the two views of a pair from each other.
         dense_weight: Weight of the patch loss through heads that are thrown away.
+        precision: Of the vision tower's blocks, the distillation heads and Muon; losses are always in float32.
         seed: Of initialisation, batches and captions.
     """
 
@@ -96,6 +99,7 @@ class Recipe:
     refine_window_weight: float = 1.5
     pair_weight: float = 0.5
     dense_weight: float = 0.5
+    precision: Precision = "float32"
     seed: int = 0
 
     @property
@@ -170,18 +174,20 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write a checkpoint whole or not at all."""
         content = {name: part.state_dict() for name, part in self._parts().items()}
+        content |= {"state_scale": self.state_scale.detach(), "step": self.step, "precision": self.recipe.precision}
         buffer = io.BytesIO()
-        torch.save({**content, "state_scale": self.state_scale.detach(), "step": self.step}, buffer)
+        torch.save(content, buffer)
         write_atomically(path, buffer.getvalue())
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same recipe."""
+        """Go on from a checkpoint of the same recipe, in the precision it was begun in."""
         content = torch.load(path, weights_only=True)
         for name, part in self._parts().items():
             part.load_state_dict(content[name])
         with torch.no_grad():
             self.state_scale.copy_(content["state_scale"])
         self.step = content["step"]
+        self.recipe = replace(self.recipe, precision=content["precision"])
 
     def _parts(self) -> dict[str, Any]:
         muon, adamw = self.optimizers
@@ -194,7 +200,7 @@ class Trainer:
                 group["lr"] = rate * min(1.0, max(0, self.step + 1 - group["start"]) / recipe.warmup)
 
     def _optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-        """Muon (Jordan et al., 2024) for the matrices of the blocks, AdamW for the rest."""
+        """Muon for the matrices of the blocks, AdamW for the rest."""
         recipe, model = self.recipe, self.model
         vision = [p for p in model.vision_model.encoder.parameters() if p.ndim == 2]
         text = [p for p in model.text_model.encoder.parameters() if p.ndim == 2]
@@ -204,11 +210,11 @@ class Trainer:
         reading = [p for p in model.parameters() if id(p) not in early]
         reading += [*self.dense.parameters(), self.state_scale]
         late = self.recipe.distil_steps
-        muon = torch.optim.Muon(
+        muon = Muon(
             [{"params": vision, "start": 0}, {"params": text, "start": late}],
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
+            recipe.learning_rate,
+            recipe.weight_decay,
+            recipe.precision,
         )
         adamw = torch.optim.AdamW(
             [
@@ -227,13 +233,14 @@ class Trainer:
         generator = torch.Generator().manual_seed(int(chance.integers(2**62)))
         if self.step < self.recipe.distil_steps:
             rows = chance.choice(self.bank.generic, recipe.views_per_step, replace=False)
-            _, taps = run_blocks(self.model, first_tokens(self.model, normalise(self.bank.take(rows)[0])), tuple(TAPS))
+            tokens = first_tokens(self.model, normalise(self.bank.take(rows)[0]))
+            _, taps = run_blocks(self.model, tokens, recipe.precision, tuple(TAPS))
             return self._distilled(taps, self.bank.taught_tokens(rows), 1.0, generator)
         drawn, taught, free = self._draw(chance)
         pairs = self.bank.pairs[drawn].ravel()
         pictures, counts = self.bank.take(np.concatenate([pairs, free]))
         tokens = first_tokens(self.model, normalise(pictures))
-        last, taps = run_blocks(self.model, tokens, tuple(TAPS))
+        last, taps = run_blocks(self.model, tokens, recipe.precision, tuple(TAPS))
         shown = len(pairs)
         scene = [(self.bank.nouns[row], self.bank.defects[row]) for row in drawn]
         losses = {}
@@ -271,7 +278,7 @@ class Trainer:
     def _distilled(
         self, taps: Mapping[int, Tensor], targets: Tensor, weight: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        losses = self.heads.losses(taps, targets, generator)
+        losses = self.heads.losses(taps, targets, generator, self.recipe.precision)
         return {
             "features": weight * losses["features"],
             "likeness": weight * self.recipe.likeness_weight * losses["likeness"],
@@ -298,7 +305,7 @@ class Trainer:
         windows = []
         for side, number in WINDOWS.items():
             index, states = draw_windows(counts, side, number, generator)
-            embedded = embed_windows(self.model, tokens, index).flatten(0, 1)
+            embedded = embed_windows(self.model, tokens, index, self.recipe.precision).flatten(0, 1)
             windows.append(state_loss(embedded, direction, states.flatten(), scale))
         share = counts.flatten() / PATCH_SIZE**2
         patch_states = torch.where(share >= DENSE_SHARE, 1, torch.where(share > 0, -1, 0))

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from vlmad_core.backbones.arithmetic import products_in
+from vlmad_core.backbones.info import Precision
 from vlmad_core.backbones.preprocess import Preprocessing
 from vlmad_core.factory.clip.generic_images import draw_generic
 from vlmad_core.factory.clip.model import IMAGE_SIZE, PATCH_SIZE
@@ -86,6 +88,7 @@ class ViewBank:
         defects: The defect of each pair.
         free: [f] rows of the views without captions; generic pictures come first.
         generic: How many of the views, the first, are generic pictures.
+        precisions: What the teacher computed in, by shard that it saw.
         content_hash: SHA-256 over all pictures, counts and targets, 16 hex digits.
     """
 
@@ -99,6 +102,7 @@ class ViewBank:
     defects: tuple[str, ...]
     free: NDArray[np.int64]
     generic: int
+    precisions: tuple[Precision, ...]
     content_hash: str
 
     def __len__(self) -> int:
@@ -131,6 +135,7 @@ def build_views(
     described: int,
     seed: int,
     load_teacher: Callable[[], PatchTeacher],
+    precision: Precision,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ViewBank:
@@ -143,6 +148,7 @@ def build_views(
         described: Pairs of inventions beside these, without the teacher; rounded up to whole shards.
         seed: Of all pictures; each shard depends on it and on its kind and number only.
         load_teacher: Gives the teacher, in each process anew; importable, since processes are spawned.
+        precision: Of the teacher's matrix products in shards that are missing.
         workers: Processes; all processors if None, none beside this one if 1.
         progress: Called with (shards done, shards in all).
     """
@@ -152,7 +158,7 @@ def build_views(
     wanted += [(("pairs", "invented")[n % 2], n // 2) for n in range(-(-pairs // PAIRS_PER_SHARD))]
     wanted += [("described", n) for n in range(-(-described // PAIRS_PER_SHARD))]
     missing = [shard for shard in wanted if not _record_path(place, shard).is_file()]
-    make = partial(_make_shard, place, seed, load_teacher)
+    make = partial(_make_shard, place, seed, load_teacher, precision)
     workers = workers or os.cpu_count() or 1
     done = len(wanted) - len(missing)
     if workers == 1 or len(missing) < 2:
@@ -178,7 +184,9 @@ def _array_path(folder: Path, shard: tuple[str, int], kind: str) -> Path:
     return folder / f"{shard[0]}-{shard[1]:04d}-{kind}.npy"
 
 
-def _make_shard(folder: Path, seed: int, load_teacher: Callable[[], PatchTeacher], shard: tuple[str, int]) -> None:
+def _make_shard(
+    folder: Path, seed: int, load_teacher: Callable[[], PatchTeacher], precision: Precision, shard: tuple[str, int]
+) -> None:
     kind, number = shard
     rng = np.random.default_rng([seed, number, _STREAMS[kind], 7])
     if kind in _SPLITS:
@@ -194,13 +202,14 @@ def _make_shard(folder: Path, seed: int, load_teacher: Callable[[], PatchTeacher
     arrays: dict[str, NDArray[Any]] = {"pictures": np.stack([_small(view) for view in views]), "counts": counts}
     channels: list[tuple[int, int]] = []
     if kind != "described":
-        arrays["targets"], channels = _targets(load_teacher(), views)
+        arrays["targets"], channels = _targets(load_teacher(), views, precision)
     for name, array in arrays.items():
         np.save(_array_path(folder, shard, name), array)
     record = {
         "nouns": nouns,
         "defects": defects,
         "channels": channels,
+        "precision": precision,
         "content_hash": hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest(),
     }
     # Written last: a shard is there once its record is.
@@ -232,13 +241,13 @@ def _free_views(pictures: Sequence[NDArray[np.uint8]], rng: np.random.Generator)
 
 
 def _targets(
-    teacher: PatchTeacher, views: Sequence[NDArray[np.uint8]]
+    teacher: PatchTeacher, views: Sequence[NDArray[np.uint8]], precision: Precision
 ) -> tuple[NDArray[np.float16], list[tuple[int, int]]]:
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (teacher.preprocessing.mean, teacher.preprocessing.std))
     parts, channels = [], []
     for first in range(0, len(views), _TEACHER_BATCH):
         pixels = torch.from_numpy(np.stack(views[first : first + _TEACHER_BATCH])).permute(0, 3, 1, 2).float() / 255
-        with torch.autocast("cpu", torch.bfloat16):
+        with products_in(precision):
             tokens = teacher.patches((pixels - mean) / std, GRID)
         channels = [(block, values.shape[-1]) for block, values in tokens.items()]
         parts.append(torch.cat(list(tokens.values()), dim=-1).half().numpy())
@@ -276,5 +285,7 @@ def _open(folder: Path, shards: Sequence[tuple[str, int]]) -> ViewBank:
         defects=tuple(defect for record in records for defect in record["defects"]),
         free=np.concatenate(free),
         generic=sum(len(shown) for (kind, _), shown in zip(shards, pictures, strict=True) if kind == "generic"),
+        # Shards from before precision was chosen were all made in bfloat16.
+        precisions=tuple(record.get("precision", "bfloat16") for record in records[: len(taught)]),
         content_hash=digest.hexdigest()[:16],
     )

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vlmad_core.backbones.arithmetic import products_in
+from vlmad_core.backbones.info import Precision
 from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD
 from vlmad_core.factory.clip.model import IMAGE_SIZE, PATCH_SIZE
 
@@ -54,11 +56,13 @@ def first_tokens(model: Any, pixels: Tensor) -> Tensor:
     return tokens
 
 
-def run_blocks(model: Any, hidden: Tensor, taps: tuple[int, ...] = ()) -> tuple[Tensor, Mapping[int, Tensor]]:
+def run_blocks(
+    model: Any, hidden: Tensor, precision: Precision, taps: tuple[int, ...] = ()
+) -> tuple[Tensor, Mapping[int, Tensor]]:
     """All blocks; returns the last output and the outputs of the blocks asked for, counted from 1."""
     kept = {}
-    # Only the blocks run in bfloat16 (where it is several times faster); losses need float32.
-    with torch.autocast("cpu", torch.bfloat16):
+    # Only the blocks run in the given precision; losses need float32.
+    with products_in(precision):
         for number, layer in enumerate(model.vision_model.encoder.layers, start=1):
             hidden = _run_block(layer, hidden)
             if number in taps:
@@ -66,10 +70,10 @@ def run_blocks(model: Any, hidden: Tensor, taps: tuple[int, ...] = ()) -> tuple[
     return hidden.float(), kept
 
 
-def run_to_class_token(model: Any, hidden: Tensor) -> Tensor:
+def run_to_class_token(model: Any, hidden: Tensor, precision: Precision) -> Tensor:
     """The class token [B, d] after all blocks, without what the last block makes of the other tokens."""
     *layers, last = model.vision_model.encoder.layers
-    with torch.autocast("cpu", torch.bfloat16):
+    with products_in(precision):
         for layer in layers:
             hidden = _run_block(layer, hidden)
         hidden = _run_block(last, hidden, asking=1)
@@ -113,7 +117,7 @@ def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:
     return gathered.reshape(batch * number, length, -1)
 
 
-def embed_windows(model: Any, tokens: Tensor, index: Tensor) -> Tensor:
+def embed_windows(model: Any, tokens: Tensor, index: Tensor, precision: Precision) -> Tensor:
     """Embeddings [B, number, e] of windows given by token indices [B, number, 1 + k*k]."""
-    seen = run_to_class_token(model, gather_tokens(tokens, index))
+    seen = run_to_class_token(model, gather_tokens(tokens, index), precision)
     return project(model, seen).reshape(*index.shape[:2], -1)

@@ -59,7 +59,7 @@ def few_views(tmp_path_factory: pytest.TempPathFactory) -> ViewBank:
         patch.setattr(view_bank, "PAIRS_PER_SHARD", 4)
         patch.setattr(view_bank, "GENERIC_PER_SHARD", 8)
         folder: Path = tmp_path_factory.mktemp("views")
-        return build_views(folder, 8, 8, 4, 0, RandomTeacher, workers=1)
+        return build_views(folder, 8, 8, 4, 0, RandomTeacher, "float32", workers=1)
 
 
 @pytest.fixture(scope="session")
