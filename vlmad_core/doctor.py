@@ -196,12 +196,12 @@ def check_cached_weights() -> list[Finding]:
 
 def check_cached_features() -> list[Finding]:
     """Features that earlier runs left on disk."""
-    from vlmad_core.backbones.feature_cache import FeatureCache, default_folder
+    from vlmad_core.backbones.feature_cache import FeatureFolder, default_folder
 
     folder = default_folder()
     if not folder.is_dir():
         return [Finding("cached features", "ok", f"none in {folder}", "precompute --cache makes some.")]
-    filled = FeatureCache(folder).filled_bytes()
+    filled = FeatureFolder(folder).filled_bytes()
     found = f"{filled / 2**20:.0f} MB in {folder}"
     if not os.access(folder, os.W_OK):
         return [Finding("cached features", "note", f"{found}, not writable", "Name another: --cache-dir DIR.")]
