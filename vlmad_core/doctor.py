@@ -194,12 +194,12 @@ def check_cached_weights() -> list[Diagnosis]:
 
 def check_cached_features() -> list[Diagnosis]:
     """Features that earlier runs left on disk."""
-    from vlmad_core.backbones.feature_cache import FeatureCache, default_folder
+    from vlmad_core.backbones.feature_cache import FeatureFolder, default_folder
 
     folder = default_folder()
     if not folder.is_dir():
         return [Diagnosis("cached features", "ok", f"none in {folder}", "precompute --cache makes some.")]
-    filled = FeatureCache(folder).filled_bytes()
+    filled = FeatureFolder(folder).filled_bytes()
     found = f"{filled / 2**20:.0f} MB in {folder}"
     if not os.access(folder, os.W_OK):
         return [Diagnosis("cached features", "note", f"{found}, not writable", "Name another: --cache-dir DIR.")]

@@ -112,27 +112,14 @@ def _mark(one: Engine) -> str:
     return f"{one.info.weights_hash} {one.info.activation} {one.info.image_size}"
 
 
-class _Polite:
-    """The engine's backbone, taking turns with the live demo image by image."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.info = engine.info
-        self.preprocess = engine.backbone.preprocess
-
-    def encode_images(self, pixel_values: Any, request: Any) -> Any:
-        with self._engine.turns.take():
-            return self._engine.backbone.encode_images(pixel_values, request)
-
-
 @st.cache_data(ttl=60, max_entries=16, show_spinner="Looking for stored features …")
 def stored_images(place: Place, mark: str) -> tuple[int, int]:
     """How many of a data set's test images have stored features, and how many there are."""
-    from vlmad_core.backbones.feature_cache import FeatureCache
+    from vlmad_core.backbones.feature_cache import FeatureFolder
     from vlmad_core.prompt_lab import count_cached, lab_request, lab_samples
 
     dataset, info = machine.examples(place.dataset), engine().info
-    held = count_cached(dataset, info, lab_request(info, place.method), FeatureCache())
+    held = count_cached(dataset, info, lab_request(info, place.method), FeatureFolder())
     return held, len(lab_samples(dataset))
 
 
@@ -147,14 +134,17 @@ def load(place: Place, advance: Callable[[int], None] = lambda count: None) -> L
     Raises:
         VlmadError: If nothing of it can be used.
     """
-    from vlmad_core.backbones.feature_cache import FeatureCache
+    from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureFolder
+    from vlmad_core.engine.session import Session
     from vlmad_core.prompt_lab import lab_request, load_lab_data
 
     one = engine()
     request = lab_request(one.info, place.method)
 
     def read() -> LabData:
-        return load_lab_data(machine.examples(place.dataset), _Polite(one), request, FeatureCache(), advance)
+        # Image by image, in turns with the live demo.
+        session = Session(CachingBackbone(one.backbone, FeatureFolder()), turn=one.turns.take)
+        return load_lab_data(machine.examples(place.dataset), session, request, advance)
 
     return shelf().get((_mark(one), place), read)
 

@@ -16,8 +16,9 @@ from vlmad_core.errors import VlmadError
 
 if TYPE_CHECKING:
     from vlmad_core.backbones import BackboneInfo
+    from vlmad_core.backbones.feature_cache import FeatureMemory
     from vlmad_core.live.choices import Choice
-    from vlmad_core.live.engine import Engine, FeatureCache
+    from vlmad_core.live.engine import Engine
     from vlmad_core.live.inputs import Picture
     from vlmad_core.live.panel import Panel
     from vlmad_core.live.prediction import LivePrediction
@@ -59,7 +60,7 @@ class Visit:
         read: The uploads read last, by file id and name.
     """
 
-    features: FeatureCache
+    features: FeatureMemory
     results: OrderedDict[tuple[str, ...], LivePrediction] = field(default_factory=OrderedDict)
     panel: tuple[str, Panel] | None = None
     batch: Batch | None = None
@@ -104,9 +105,9 @@ def parameter_folders() -> tuple[Path, ...]:
 def held() -> Visit:
     """What this visitor has; made at the first call."""
     if "live" not in st.session_state:
-        from vlmad_core.live.engine import FeatureCache
+        from vlmad_core.backbones.feature_cache import FeatureMemory
 
-        st.session_state["live"] = Visit(FeatureCache())
+        st.session_state["live"] = Visit(FeatureMemory())
     mine: Visit = st.session_state["live"]
     return mine
 

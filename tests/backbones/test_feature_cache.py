@@ -12,13 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features, load_backbone
+from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features, concatenate_features, load_backbone
 from vlmad_core.backbones.feature_cache import (
-    FeatureCache,
-    cached_features,
+    CachingBackbone,
+    FeatureFolder,
     content_key,
     default_folder,
     feature_key,
+    image_input,
 )
 from vlmad_core.backbones.feature_files import StoredImage, read_file, to_bytes
 from vlmad_core.errors import BackboneError, DatasetError
@@ -58,9 +59,15 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def encode_images(self, pixel_values: Any, request: FeatureRequest) -> Features:
-        self.requests += [request] * len(pixel_values)
-        return self.inner.encode_images(pixel_values, request)
+    def encode_images(self, images: Any, request: FeatureRequest, clock: Any = None) -> Features:
+        self.requests += [request] * len(images)
+        return self.inner.encode_images(images, request, clock)
+
+
+def passed(sources: list[Any], backbone: Any, request: FeatureRequest, cache: FeatureFolder | None) -> Features:
+    """Features of images, as everybody gets them: opened for the backbone, and given to it together."""
+    around = CachingBackbone(backbone, cache)
+    return around.encode_images([image_input(source, around, request) for source in sources], request)
 
 
 def same(first: Features, second: Features) -> bool:
@@ -69,7 +76,7 @@ def same(first: Features, second: Features) -> bool:
 
 
 def test_names_of_a_request_are_those_of_its_features(backbone, images):
-    features = cached_features(images[:1], backbone, EVERYTHING, None)
+    features = passed(images[:1], backbone, EVERYTHING, None)
     assert set(EVERYTHING.names()) == set(features.tensors())
     assert EVERYTHING.without(EVERYTHING.names()) == FeatureRequest()
     left = EVERYTHING.without({"stages.1", "value_paths.1.2", "image_embedding"})
@@ -81,13 +88,13 @@ def test_names_of_a_request_are_those_of_its_features(backbone, images):
 
 @pytest.mark.parametrize("storage", ["half", "full"])
 def test_what_is_read_back_is_what_was_computed(backbone, images, tmp_path, storage):
-    cache = FeatureCache(tmp_path / "cache", storage=storage)
+    cache = FeatureFolder(tmp_path / "cache", storage=storage)
     counting = Counting(backbone)
-    first = cached_features(images, counting, EVERYTHING, cache)
-    again = cached_features(images, counting, EVERYTHING, FeatureCache(tmp_path / "cache", storage=storage))
+    first = passed(images, counting, EVERYTHING, cache)
+    again = passed(images, counting, EVERYTHING, FeatureFolder(tmp_path / "cache", storage=storage))
     assert same(first, again)
     assert len(counting.requests) == len(images)
-    exact = cached_features(images, backbone, EVERYTHING, None)
+    exact = concatenate_features([passed([image], backbone, EVERYTHING, None) for image in images])
     for name, tensor in exact.tensors().items():
         stored = first.tensors()[name]
         if storage == "full" or name.startswith("stages"):
@@ -101,31 +108,31 @@ def test_what_is_read_back_is_what_was_computed(backbone, images, tmp_path, stor
 
 
 def test_more_is_added_and_less_is_served(backbone, images, tmp_path):
-    cache, counting = FeatureCache(tmp_path / "cache"), Counting(backbone)
-    cached_features(images, counting, FeatureRequest(image_embedding=True, stages=frozenset({2})), cache)
-    everything = cached_features(images, counting, EVERYTHING, cache)
+    cache, counting = FeatureFolder(tmp_path / "cache"), Counting(backbone)
+    passed(images, counting, FeatureRequest(image_embedding=True, stages=frozenset({2})), cache)
+    everything = passed(images, counting, EVERYTHING, cache)
     assert counting.requests[-1] == EVERYTHING.without({"image_embedding", "stages.2"})
     count = len(counting.requests)
-    less = cached_features(images, counting, FeatureRequest(stages=frozenset({1, 2})), cache)
+    less = passed(images, counting, FeatureRequest(stages=frozenset({1, 2})), cache)
     assert set(less.tensors()) == {"stages.1", "stages.2"}
     assert len(counting.requests) == count
-    fresh = cached_features(images, backbone, EVERYTHING, FeatureCache(tmp_path / "other"))
+    fresh = passed(images, backbone, EVERYTHING, FeatureFolder(tmp_path / "other"))
     assert same(everything, fresh)  # the same bits, whatever was asked for first
 
 
 def test_the_content_of_an_image_counts_not_its_name(backbone, images, tmp_path):
-    cache, counting = FeatureCache(tmp_path / "cache"), Counting(backbone)
+    cache, counting = FeatureFolder(tmp_path / "cache"), Counting(backbone)
     request = FeatureRequest(image_embedding=True)
-    cached_features(images[:1], counting, request, cache)
+    passed(images[:1], counting, request, cache)
     copy = tmp_path / "copy.png"
     copy.write_bytes(images[0].read_bytes())
-    cached_features([copy, images[0].read_bytes()], counting, request, cache)
+    passed([copy, images[0].read_bytes()], counting, request, cache)
     assert len(counting.requests) == 1
     picture = Image.open(images[0])
-    cached_features([picture, picture.copy()], counting, request, cache)
+    passed([picture, picture.copy()], counting, request, cache)
     assert len(counting.requests) == 2
     copy.write_bytes(images[1].read_bytes())
-    cached_features([copy], counting, request, cache)
+    passed([copy], counting, request, cache)
     assert len(counting.requests) == 3
 
 
@@ -145,61 +152,61 @@ def test_everything_a_feature_depends_on_is_in_the_key(backbone, tiny_clip):
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty", "foreign"])
 def test_a_damaged_entry_is_computed_again_and_said(backbone, images, tmp_path, damage):
     said: list[str] = []
-    cache = FeatureCache(tmp_path / "cache", notice=said.append)
-    first = cached_features(images, backbone, EVERYTHING, cache)
+    cache = FeatureFolder(tmp_path / "cache", notice=said.append)
+    first = passed(images, backbone, EVERYTHING, cache)
     path = cache.path(backbone.info, content_key(images[2]))
     content = bytearray(path.read_bytes())
     content[-5] ^= 16
     path.write_bytes({"cut": content[:-9], "bit": content, "empty": b"", "foreign": b"not features"}[damage])
-    again = cached_features(images, backbone, EVERYTHING, cache)
+    again = passed(images, backbone, EVERYTHING, cache)
     assert same(first, again)
     assert len(said) == cache.damaged == 1
     assert path.name in said[0]
-    assert same(first, cached_features(images, backbone, EVERYTHING, cache))
+    assert same(first, passed(images, backbone, EVERYTHING, cache))
     assert cache.damaged == 1
 
 
 def test_the_least_recently_used_go_first(backbone, images, tmp_path):
     request = FeatureRequest(image_embedding=True, patch_tokens=True)
-    probe = FeatureCache(tmp_path / "probe")
-    cached_features(images[:1], backbone, request, probe)
+    probe = FeatureFolder(tmp_path / "probe")
+    passed(images[:1], backbone, request, probe)
     each = probe.filled_bytes()
-    cache = FeatureCache(tmp_path / "cache", limit_bytes=int(3.5 * each))
+    cache = FeatureFolder(tmp_path / "cache", limit_bytes=int(3.5 * each))
     for number, image in enumerate(images[:3]):
-        cached_features([image], backbone, request, cache)
+        passed([image], backbone, request, cache)
         os.utime(cache.path(backbone.info, content_key(image)), (number, number))
-    cached_features(images[:1], backbone, request, cache)  # used last, though written first
-    cached_features(images[3:], backbone, request, cache)
+    passed(images[:1], backbone, request, cache)  # used last, though written first
+    passed(images[3:], backbone, request, cache)
     assert cache.filled_bytes() <= cache.limit_bytes
     held = [cache.holds(backbone.info, content_key(image), request) for image in images]
     assert held == [True, False, True, True]
 
 
 def test_a_bound_below_one_entry_stores_nothing_and_changes_nothing(backbone, images, tmp_path):
-    plain = cached_features(images, backbone, EVERYTHING, FeatureCache(tmp_path / "plain"))
-    small = FeatureCache(tmp_path / "small", limit_bytes=100)
-    assert same(plain, cached_features(images, backbone, EVERYTHING, small))
+    plain = passed(images, backbone, EVERYTHING, FeatureFolder(tmp_path / "plain"))
+    small = FeatureFolder(tmp_path / "small", limit_bytes=100)
+    assert same(plain, passed(images, backbone, EVERYTHING, small))
     assert small.filled_bytes() == 0
 
 
 def test_a_folder_that_can_not_be_written_to_costs_only_time(backbone, images, tmp_path):
     said: list[str] = []
     (tmp_path / "file").write_text("in the way")
-    cache = FeatureCache(tmp_path / "file", notice=said.append)
-    plain = cached_features(images, backbone, EVERYTHING, FeatureCache(tmp_path / "plain"))
-    assert same(plain, cached_features(images, backbone, EVERYTHING, cache))
+    cache = FeatureFolder(tmp_path / "file", notice=said.append)
+    plain = passed(images, backbone, EVERYTHING, FeatureFolder(tmp_path / "plain"))
+    assert same(plain, passed(images, backbone, EVERYTHING, cache))
     assert len(said) == 1
     assert "goes on without" in said[0]
 
 
 def test_threads_share_a_folder(backbone, images, tmp_path):
-    expected = cached_features(images, backbone, EVERYTHING, FeatureCache(tmp_path / "plain"))
+    expected = passed(images, backbone, EVERYTHING, FeatureFolder(tmp_path / "plain"))
     found: list[Features] = []
 
-    def work(cache: FeatureCache) -> None:
-        found.append(cached_features(images, backbone, EVERYTHING, cache))
+    def work(cache: FeatureFolder) -> None:
+        found.append(passed(images, backbone, EVERYTHING, cache))
 
-    shared = FeatureCache(tmp_path / "cache")
+    shared = FeatureFolder(tmp_path / "cache")
     threads = [threading.Thread(target=work, args=(shared,)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -215,11 +222,13 @@ def test_two_processes_share_a_folder(backbone, images, tmp_path, tiny_clip):
     code = (
         "import sys; from pathlib import Path\n"
         "from vlmad_core.backbones import load_backbone, FeatureRequest\n"
-        "from vlmad_core.backbones.feature_cache import FeatureCache, cached_features\n"
-        "backbone, cache = load_backbone(sys.argv[1]), FeatureCache(Path(sys.argv[2]))\n"
+        "from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureFolder, image_input\n"
+        "cache = FeatureFolder(Path(sys.argv[2]))\n"
+        "backbone = CachingBackbone(load_backbone(sys.argv[1]), cache)\n"
         "for _ in range(3):\n"
         "    for request in (FeatureRequest(image_embedding=True), FeatureRequest(windows=frozenset({2}))):\n"
-        "        cached_features([Path(p) for p in sys.argv[3:]], backbone, request, cache)\n"
+        "        images = [image_input(Path(p), backbone, request) for p in sys.argv[3:]]\n"
+        "        backbone.encode_images(images, request)\n"
         "print(cache.damaged)\n"
     )
     command = [sys.executable, "-c", code, str(tiny_clip), str(tmp_path / "cache"), *map(str, images)]
@@ -227,9 +236,9 @@ def test_two_processes_share_a_folder(backbone, images, tmp_path, tiny_clip):
     assert [process.communicate()[0].strip() for process in running] == ["0", "0"]
     assert [process.returncode for process in running] == [0, 0]
     request = FeatureRequest(image_embedding=True, windows=frozenset({2}))
-    cache, counting = FeatureCache(tmp_path / "cache"), Counting(backbone)
-    features = cached_features(images, counting, request, cache)
-    assert same(features, cached_features(images, backbone, request, FeatureCache(tmp_path / "plain")))
+    cache, counting = FeatureFolder(tmp_path / "cache"), Counting(backbone)
+    features = passed(images, counting, request, cache)
+    assert same(features, passed(images, backbone, request, FeatureFolder(tmp_path / "plain")))
     assert not list((tmp_path / "cache").rglob(".tmp-*"))
 
 
@@ -256,14 +265,14 @@ def test_a_file_replaced_while_it_is_read_is_not_damaged(tmp_path):
 
 def test_leftovers_of_killed_processes_are_cleared(backbone, images, tmp_path):
     request = FeatureRequest(image_embedding=True)
-    cache = FeatureCache(tmp_path / "cache")
-    cached_features(images[:1], backbone, request, cache)
+    cache = FeatureFolder(tmp_path / "cache")
+    passed(images[:1], backbone, request, cache)
     path = cache.path(backbone.info, content_key(images[0]))
     old, new = (path.with_name(f".tmp-{path.name}-1-{name}") for name in ("old", "new"))
     for leftover in (old, new):
         leftover.write_bytes(b"half")
     os.utime(old, (0, 0))
-    cached_features(images[1:2], backbone, request, FeatureCache(tmp_path / "cache"))
+    passed(images[1:2], backbone, request, FeatureFolder(tmp_path / "cache"))
     assert not old.exists()
     assert new.exists()
 
@@ -273,7 +282,7 @@ def test_an_unreadable_image_is_named(backbone, tmp_path):
     broken.write_bytes(b"no image")
     for path in (broken, tmp_path / "missing.png"):
         with pytest.raises(DatasetError, match=path.name):
-            cached_features([path], backbone, EVERYTHING, FeatureCache(tmp_path / "cache"))
+            passed([path], backbone, EVERYTHING, FeatureFolder(tmp_path / "cache"))
 
 
 def test_where_the_default_folder_is(monkeypatch, tmp_path):
@@ -289,4 +298,4 @@ def test_where_the_default_folder_is(monkeypatch, tmp_path):
 
 def test_an_unknown_storage_is_refused(tmp_path):
     with pytest.raises(BackboneError, match="no storage 'double'"):
-        FeatureCache(tmp_path, storage="double")  # type: ignore[arg-type]
+        FeatureFolder(tmp_path, storage="double")  # type: ignore[arg-type]

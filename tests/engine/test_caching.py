@@ -28,9 +28,9 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def encode_images(self, pixel_values: Any, request: Any) -> Any:
-        self.passed += len(pixel_values)
-        return self.inner.encode_images(pixel_values, request)
+    def encode_images(self, images: Any, request: Any, clock: Any = None) -> Any:
+        self.passed += len(images)
+        return self.inner.encode_images(images, request, clock)
 
 
 @pytest.fixture

@@ -120,9 +120,9 @@ def test_one_pass_per_image_serves_all_runs(plan_for):
         def __getattr__(self, name: str) -> Any:
             return getattr(self.inner, name)
 
-        def encode_images(self, pixel_values: Any, request: Any) -> Any:
-            passed.append(len(pixel_values))
-            return self.inner.encode_images(pixel_values, request)
+        def encode_images(self, images: Any, request: Any, clock: Any = None) -> Any:
+            passed.append(len(images))
+            return self.inner.encode_images(images, request, clock)
 
     plan = plan_for(
         loader=lambda spec: Counting(spec.load()),

@@ -12,8 +12,8 @@ import torch
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, load_backbone
 from vlmad_core.engine.profiling import PeakSampler, Stopwatch
+from vlmad_core.engine.session import Entrant
 from vlmad_core.engine.speed import Subject, measure_speed
-from vlmad_core.engine.timing import timed_encode
 from vlmad_core.methods import create_method
 
 
@@ -28,19 +28,23 @@ def files(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Callable[..., 
     return sorted(data.glob("bolt/test/good/*.png"))
 
 
+def subject(name: str, backbone: ClipBackbone) -> Subject:
+    return Subject(Entrant(name, create_method(name), "bolt"), backbone)
+
+
 def test_the_tower_tells_windows_from_whole_images(backbone):
     pixels = torch.zeros(2, 3, 32, 32)
     watch = Stopwatch()
-    timed_encode(backbone, pixels, FeatureRequest(image_embedding=True, windows=frozenset({2})), watch)
+    backbone.encode_images(pixels, FeatureRequest(image_embedding=True, windows=frozenset({2})), watch.add)
     assert set(watch.seconds()) == {"vision", "windows"}
     assert all(seconds > 0 for seconds in watch.seconds().values())
     watch = Stopwatch()
-    timed_encode(backbone, pixels, FeatureRequest(image_embedding=True), watch)
+    backbone.encode_images(pixels, FeatureRequest(image_embedding=True), watch.add)
     assert set(watch.seconds()) == {"vision"}
 
 
 def test_a_method_alone(backbone, files):
-    facts = measure_speed(Subject(create_method("winclip"), 0, backbone, "bolt"), files, images=5, batch=3, warm_up=1)
+    facts = measure_speed(subject("winclip", backbone), files, images=5, batch=3, warm_up=1)
     one = facts["batch_1"]
     assert (one["images"], one["warm_up"]) == (5, 1)
     assert 0 < one["median_ms"] <= one["p95_ms"]
@@ -48,7 +52,7 @@ def test_a_method_alone(backbone, files):
     assert set(facts["stages_ms"]) == {"read", "preprocess", "vision", "windows", "scoring", "upsampling"}
     assert facts["batch_n"]["batch"] == 3
     assert facts["batch_n"]["images_per_second"] == pytest.approx(3 / facts["batch_n"]["seconds"], rel=1e-3)
-    plain = measure_speed(Subject(create_method("clip_ac"), 0, backbone, "bolt"), files, images=3, batch=2)
+    plain = measure_speed(subject("clip_ac", backbone), files, images=3, batch=2)
     assert facts["flops_per_image"] > plain["flops_per_image"] > 0
     assert facts["flops_text"] > plain["flops_text"] > 0  # hundreds of prompts against two
     assert "windows" not in plain["stages_ms"]
@@ -59,7 +63,7 @@ def test_a_method_alone(backbone, files):
 
 
 def test_a_transductive_method_has_no_single_image(backbone, files):
-    facts = measure_speed(Subject(create_method("musc"), 0, backbone, "bolt"), files, images=3, batch=4)
+    facts = measure_speed(subject("musc", backbone), files, images=3, batch=4)
     assert facts["batch_1"] is None
     assert "against one another" in facts["reason"]
     assert facts["batch_n"]["images_per_second"] > 0

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from vlmad_core.backbones import FeatureRequest
-from vlmad_core.live.engine import Engine, FeatureCache, SharedText, Turns
+from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory, image_input
+from vlmad_core.backbones.text import TextCache
+from vlmad_core.live.engine import Engine, Turns
 from vlmad_core.live.members import choose_members
 from vlmad_core.live.panel import Panel
 
@@ -117,27 +119,33 @@ def test_prompts_are_embedded_once(engine: Engine) -> None:
             self.calls += 1
             return engine.backbone.encode_text(prompts)
 
-    counted = Counted()
-    text = SharedText(counted)  # type: ignore[arg-type]
-    first, again = text.encode_text(["a", "b"]), text.encode_text(["a", "b"])
+    counted, texts = Counted(), TextCache(most=16)
+    text, other = (CachingBackbone(counted, texts=texts) for _ in range(2))  # type: ignore[arg-type]
+    first, again = text.encode_text(["a", "b"]), other.encode_text(["a", "b"])
     assert counted.calls == 1
     assert torch.equal(first, again)
     assert torch.equal(first, engine.backbone.encode_text(["a", "b"]))
+    again += 1.0  # what one method does to its copy is nobody else's affair
+    assert torch.equal(first, text.encode_text(["a", "b"]))
     for number in range(40):
         text.encode_text([str(number)])
-    assert len(text._known) == 16
+    assert len(texts) == 16
 
 
 def test_features_in_parts_are_those_of_one_pass(engine: Engine, picture) -> None:
     request = FeatureRequest(image_embedding=True, stages=frozenset({2}), windows=frozenset({2, 3}))
-    cache, one = FeatureCache(most=3), picture(0)
-    found, seconds = cache.get(engine, one, request)
-    whole = engine.backbone.encode_images(engine.backbone.preprocess_batch([one.image]), request)
+    memory = FeatureMemory(most=3)
+    remembering = CachingBackbone(engine.backbone, memory)
+    image = image_input(picture(0).image, remembering, request)
+    remembering.encode_images([image], request.soon())
+    found = remembering.encode_images([image], request)
+    whole = engine.backbone.encode_images(engine.backbone.preprocess_batch([picture(0).image]), request)
     assert found.tensors().keys() == whole.tensors().keys()
     for name, tensor in whole.tensors().items():
         assert torch.equal(found.tensors()[name], tensor), name
-    assert {"preprocess", "vision", "windows"} <= set(seconds)
-    assert cache.get(engine, one, request)[0].windows[2] is found.windows[2], "kept"
+    again = image_input(picture(0).image, remembering, request)
+    assert remembering.encode_images([again], request).windows[2] is found.windows[2], "kept"
+    assert not again.was_read
     for number in range(1, 4):
-        cache.get(engine, picture(number), request)
-    assert len(cache._known) == 3
+        remembering.encode_images([image_input(picture(number).image, remembering, request)], request)
+    assert len(memory) == 3

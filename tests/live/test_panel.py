@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from vlmad_core.backbones import FeatureRequest
+from vlmad_core.backbones.feature_cache import FeatureMemory
 from vlmad_core.datasets.images import DEFAULT_LIMITS
 from vlmad_core.errors import MethodError
-from vlmad_core.live.engine import Engine, FeatureCache
+from vlmad_core.live.engine import Engine
 from vlmad_core.live.members import choose_members
 from vlmad_core.live.panel import Panel
 from vlmad_core.live.prediction import MAP_SIZE
@@ -43,20 +44,20 @@ def test_methods_without_windows_come_first(engine: Engine, picture) -> None:
 
 
 def test_the_first_results_do_not_wait_for_the_windows(engine: Engine, picture) -> None:
-    class Watched(FeatureCache):
-        windows = 0
-
-        def _one(self, engine, picture, request):
-            self.windows += bool(request.windows)
-            return super()._one(engine, picture, request)
-
-    cache = Watched()
+    memory = FeatureMemory()
     members = choose_members(["winclip", "clip_cpe"], engine.info, 0)
-    results = Panel(engine, "nut", members, (), cache).judge(picture(0))
+    image = picture(0)
+    results = Panel(engine, "nut", members, (), memory).judge(image)
+
+    def known() -> frozenset[str]:
+        return memory.get(engine.info, f"pixels-{image.content}").names()
+
     assert next(results).method_id == "clip_cpe:canonical"
-    assert cache.windows == 0
-    assert next(results).method_id == "winclip:canonical"
-    assert cache.windows == 1
+    assert known() == {"image_embedding", "patch_embeddings"}
+    winclip = next(results)
+    assert winclip.method_id == "winclip:canonical"
+    assert {"windows.2", "windows.3"} < known()
+    assert {"preprocess", "vision", "windows"} <= set(winclip.seconds)
 
 
 def test_what_is_known_is_not_computed_again(engine: Engine, picture) -> None:

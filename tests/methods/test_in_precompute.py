@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,14 +78,15 @@ def test_calibration_images_are_normal_and_no_references(data, tiny_clip, backbo
     assert "8 of them are for calibration" in said
 
 
-def test_an_image_smaller_than_a_patch_is_named(data):
+def test_an_image_smaller_than_a_patch_is_named(data, backbone):
     small = Image.new("RGB", (40, 9))
     assert Preprocessing(32, patch_size=9)(small).shape == (3, 32, 32)
     with pytest.raises(DatasetError, match=r"40 x 9 pixels is smaller than a patch of 16 x 16.*full resolution"):
         Preprocessing(32, patch_size=16)(small)
     sample = load_dataset(data).samples[0]
-    loaded = ImageLoader(Preprocessing(64, patch_size=64), (64,), thumbnails=False, stopwatch=Stopwatch())(sample)
-    assert loaded.pixels is None
+    coarse = replace(backbone, preprocess=Preprocessing(64, patch_size=64))
+    loaded = ImageLoader(coarse, (64,), thumbnails=False, stopwatch=Stopwatch())(sample)
+    assert loaded.input is None
     assert "smaller than a patch of 64 x 64" in loaded.error
 
 

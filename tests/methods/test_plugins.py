@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlmad_core import cards
+from vlmad_core import cards, cli
+from vlmad_core.backbones import features
 from vlmad_core.errors import MethodError
+from vlmad_core.live.predict import load_engine, predict
 from vlmad_core.methods import create_method, list_methods, load_card, load_plugin, plugins, registry
+from vlmad_core.store.reader import open_store
 
 EXAMPLE = Path(__file__).parent / "example_method.py"
+NEW_FEATURE = Path(__file__).parent / "example_feature.py"
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +25,7 @@ def own_registry(monkeypatch):
     """What a test registers is forgotten after it."""
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
     monkeypatch.setattr(cards, "_ADDED", dict(cards._ADDED))
+    monkeypatch.setattr(features, "FEATURES", dict(features.FEATURES))
     monkeypatch.setattr(plugins.sys, "modules", plugins.sys.modules.copy())
     monkeypatch.delenv(plugins.PLUGIN_VARIABLE, raising=False)
 
@@ -102,3 +107,25 @@ def test_a_plugin_cannot_take_a_known_name(tmp_path):
     with pytest.raises(MethodError, match="Two methods are called 'winclip'"):
         load_plugin(path)
     assert create_method("winclip").title() == "WinCLIP"
+
+
+@pytest.mark.usefixtures("quick_disk")
+def test_one_file_brings_a_method_and_the_feature_it_reads(tiny_clip, tiny_dataset, tmp_path, content_of):
+    """From the images to a run, to a cache and back, and to the live demo; no other file is touched."""
+    data = tiny_dataset(tmp_path / "widgets", categories=("bolt",))
+    words = ["precompute", "--plugin", str(NEW_FEATURE), "--dataset", str(data), "--method", "turn", "clip_ac"]
+    words += ["--backbone", str(tiny_clip), "--threads", "1", "--latency", "2"]
+    cache = ["--cache", "--cache-dir", str(tmp_path / "cache"), "--cache-storage", "full"]
+    for name, more in (("plain", []), ("cold", cache), ("warm", cache)):
+        assert cli.main([*words, *more, "--store", str(tmp_path / name)]) == 0
+    runs = {name: open_store(tmp_path / name).runs[-1] for name in ("plain", "cold", "warm")}
+    assert {run.key.method for run in runs.values()} == {"turn"}
+    assert runs["plain"].units["bolt"].profile["speed"]["batch_1"]["images"] >= 2
+    assert [runs[name].units["bolt"].profile["cache"]["computed"] for name in ("cold", "warm")] == [10, 0]
+    scores = {name: open_store(tmp_path / name).images(run.id, "bolt")["score"] for name, run in runs.items()}
+    assert scores["warm"].tolist() == scores["cold"].tolist() == pytest.approx(scores["plain"].tolist(), abs=1e-6)
+    engine = load_engine(str(tiny_clip))
+    image = data / "bolt" / "test" / "good" / "000.png"
+    (judged,) = predict(image, "bolt", ["turn"], backbone=engine, stores=[]).images
+    found = open_store(tmp_path / "plain").images(runs["plain"].id, "bolt").set_index("image_id")["score"]
+    assert judged.opinions[0].prediction.image_score == pytest.approx(found["bolt/test/good/000.png"], abs=1e-6)

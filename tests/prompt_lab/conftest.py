@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vlmad_core.backbones import ClipBackbone, Features, load_backbone
 from vlmad_core.datasets import Dataset, load_dataset
+from vlmad_core.engine.session import Session
 from vlmad_core.prompt_lab import LabCategory, LabData, PromptBank, lab_request, load_lab_data
 
 DIMENSIONS = 24
@@ -31,7 +32,7 @@ def widgets(tiny_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def data(backbone: ClipBackbone, widgets: Dataset) -> LabData:
     request = lab_request(backbone.info, "clip_cpe") | lab_request(backbone.info, "winclip")
-    return load_lab_data(widgets, backbone, request, None)
+    return load_lab_data(widgets, Session(backbone), request)
 
 
 @pytest.fixture

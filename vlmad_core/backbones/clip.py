@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,9 @@ from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.preprocess import Preprocessing
 from vlmad_core.backbones.text import Tokenizer, embed_learned_prompts, embed_prompts
+from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, TowerPass
 from vlmad_core.errors import BackboneError
-
-Clock = Callable[[str, float], None]
-"""Told the name of a stage and the seconds it took."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +38,22 @@ class ClipBackbone:
     tokenize: Tokenizer
     token_budget: int = DEFAULT_TOKEN_BUDGET
 
+    @property
+    def device(self) -> torch.device:
+        """Where the vision tower stands, and with it features and embeddings of prompts."""
+        device: torch.device = self.model.visual_projection.weight.device
+        return device
+
     def preprocess_batch(self, images: Sequence[Image.Image]) -> Tensor:
         """Preprocess N images: [N, 3, S, S] float32."""
         return torch.stack([self.preprocess(image) for image in images])
 
-    def encode_images(self, pixel_values: Tensor, request: FeatureRequest, clock: Clock | None = None) -> Features:
-        """One pass over a batch for everything the request names; see ``extract_features``.
+    def recall(self, key: str, request: FeatureRequest) -> None:
+        """Nothing: it remembers no image."""
 
-        Args:
-            pixel_values: [N, 3, S, S] float32, preprocessed.
-            request: The union of what is wanted.
-            clock: Told the seconds that ``vision`` and each expensive feature took.
-        """
-        return extract_features(self.model, pixel_values, request, self.token_budget, clock)
+    def encode_images(self, images: Images, request: FeatureRequest, clock: Clock | None = None) -> Features:
+        """One pass over N images for everything the request names; see ``Backbone`` and ``extract_features``."""
+        return extract_features(self.model, stacked_pixels(images), request, self.token_budget, clock)
 
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Embed prompts: [n, e] float32, not normalised.
@@ -69,11 +70,11 @@ class ClipBackbone:
                     f"The prompt {shown!r} has {len(ids)} tokens; {self.info.title} reads at most {limit}.",
                     "Shorten the category name or the template.",
                 )
-        return embed_prompts(self.model, tokens)
+        return embed_prompts(self.model, tokens).to(self.device)
 
     def encode_learned_prompts(self, prompts: Sequence[str], context: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
         """Embed prompts behind learned context vectors: [n, e] float32; see ``embed_learned_prompts``."""
-        return embed_learned_prompts(self.model, self.tokenize(prompts), context, deep)
+        return embed_learned_prompts(self.model, self.tokenize(prompts), context, deep).to(self.device)
 
 
 def extract_features(
@@ -93,7 +94,7 @@ def extract_features(
         clock: Told the seconds that ``vision`` (whole images) and each expensive feature took, by its name.
 
     Returns:
-        The features asked for, float32 on the CPU.
+        The features asked for, float32, on the tower's device.
 
     Raises:
         BackboneError: If the image size, a stage or a window scale does not fit the tower.
@@ -118,7 +119,7 @@ def extract_features(
             vision += _seconds(device) - start
     if clock is not None:
         clock("vision", vision)
-    return Features.of_tensors(tower.grid, {name: tensors[name].cpu() for name in sorted(tensors)})
+    return Features.of_tensors(tower.grid, {name: tensors[name] for name in sorted(tensors)})
 
 
 def _seconds(device: torch.device) -> float:

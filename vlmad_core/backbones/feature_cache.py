@@ -1,9 +1,8 @@
-"""Features kept on disk: an image that was seen before need not pass the vision tower again.
+"""Features and prompts that are remembered: what was seen before need not pass a tower again.
 
-An entry belongs to the bytes of an image and to everything its features depend on: weights, activation, input
-size, position rule, precision, preprocessing, storage. Images pass the tower one by one here, so what is stored
-does not depend on which images, prompts or methods were asked for together; a request is served from whatever
-entry holds at least what it names, and the rest is added to the entry.
+A cache is a backbone around a backbone (``CachingBackbone``), so no caller asks whether there is one. On disk an entry
+belongs to the bytes of an image and to everything its features depend on: weights, activation, input size, position
+rule, precision, preprocessing, storage.
 
 Any number of threads and processes may use one folder: entries are written under another name and renamed, and
 nothing is changed in place. Files are not flushed to disk before renaming: an entry lost with the power fails its
@@ -20,9 +19,11 @@ import os
 import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from PIL import Image
@@ -41,6 +42,9 @@ from vlmad_core.backbones.feature_files import (
     to_bytes,
 )
 from vlmad_core.backbones.features import FeatureRequest, Features, concatenate_features
+from vlmad_core.backbones.info import BackboneInfo
+from vlmad_core.backbones.text import TextCache
+from vlmad_core.backbones.tower import Backbone, Clock, ImageInput, Images
 from vlmad_core.datasets.images import pixel_hash, read_image, reading_protocol
 from vlmad_core.errors import BackboneError
 from vlmad_core.io import TEMPORARY_PREFIX, write_atomically
@@ -51,6 +55,9 @@ DEFAULT_LIMIT = 10 * 2**30
 
 ROOM = 0.9
 """Share of the limit that is left filled when old entries are removed."""
+
+MOST_IN_MEMORY = 40
+"""Images of which features are held in memory."""
 
 LEFTOVER_SECONDS = 3600.0
 """Age after which a temporary file is taken for one that a killed process left."""
@@ -64,30 +71,137 @@ Source = Path | bytes | Image.Image
 """An image as a file, as the content of one, or decoded."""
 
 
-class Encoder(Protocol):
-    """What extracts features; a ``ClipBackbone`` is one."""
+class FeatureCache(Protocol):
+    """Where features are kept, image by image: a ``FeatureFolder`` or a ``FeatureMemory``."""
 
     @property
-    def info(self) -> Any:
-        """A dataclass with ``to_json``: all that features depend on."""
+    def storage(self) -> Storage:
+        """How features are stored."""
+
+    def get(self, info: BackboneInfo, key: str, names: frozenset[str] | None = None) -> StoredImage | None:
+        """What is held of an image, of the features of these flat names or of all; None if there is no entry."""
+
+    def put(self, info: BackboneInfo, key: str, stored: StoredImage) -> None:
+        """Keep an image's features in place of those kept before."""
+
+
+class CachingBackbone:
+    """A backbone around a backbone that remembers what the inner one computed.
+
+    With a cache of features, images pass the tower one by one, so what is stored does not depend on which images,
+    prompts or methods were asked for together, and what is given is always what would be read back. A request is
+    served from whatever entry holds at least what it names; the rest is added to the entry.
+
+    Attributes:
+        inner: The backbone that computes.
+        features: Where features are kept; None to pass images on as they come.
+        texts: Embeddings of prompts; None to embed them each time.
+    """
+
+    def __init__(self, inner: Backbone, features: FeatureCache | None = None, texts: TextCache | None = None) -> None:
+        self.inner, self.features, self.texts = inner, features, texts
+
+    @property
+    def info(self) -> BackboneInfo:
+        """The inner backbone's."""
+        return self.inner.info
+
+    @property
+    def device(self) -> torch.device:
+        """The inner backbone's."""
+        return self.inner.device
 
     @property
     def preprocess(self) -> Callable[[Image.Image], Tensor]:
-        """From a Pillow image to [3, S, S]."""
+        """The inner backbone's."""
+        return self.inner.preprocess
 
-    def encode_images(self, pixel_values: Tensor, request: FeatureRequest) -> Features:
-        """One pass for everything the request names."""
+    def recall(self, key: str, request: FeatureRequest) -> StoredImage | None:
+        """The entry of an image if it holds all that is asked for; only that is read."""
+        if self.features is None or not key:
+            return self.inner.recall(key, request)
+        stored = self.features.get(self.info, key, request.names())
+        return stored if stored is not None and request.names() <= stored.names() else None
+
+    def encode_images(self, images: Images, request: FeatureRequest, clock: Clock | None = None) -> Features:
+        """Features of N images: what is known, the rest computed and kept as well; see the class."""
+        if self.features is None:
+            return self.inner.encode_images(images, request, clock)
+        if isinstance(images, Tensor):
+            images = [ImageInput("", partial(_with_size, pixels)) for pixels in images]
+        return concatenate_features([self._one(self.features, image, request, clock) for image in images])
+
+    def _one(self, cache: FeatureCache, image: ImageInput, request: FeatureRequest, clock: Clock | None) -> Features:
+        names, stored = request.names(), image.known
+        if stored is None or not names <= stored.names():
+            stored = cache.get(self.info, image.key) if image.key else None
+            left = request.without(stored.names() if stored else ())
+            if left.names() or stored is None:
+                computed = self.inner.encode_images(image.pixels[None], left, clock)
+                assert image.size is not None
+                stored = merged(stored, pack(computed.to("cpu"), image.size, cache.storage))
+                if image.key:
+                    cache.put(self.info, image.key, stored)
+        return stored.features(names).to(self.device)
+
+    def encode_text(self, prompts: Sequence[str]) -> Tensor:
+        """Embed prompts: [n, e] float32; always a copy, so that no method can change another's."""
+        if self.texts is None:
+            return self.inner.encode_text(prompts)
+        return self.texts.embed(self.inner.encode_text, [tuple(prompts)])
+
+    def encode_learned_prompts(self, prompts: Sequence[str], context: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
+        """Embed prompts behind learned context vectors; never kept."""
+        return self.inner.encode_learned_prompts(prompts, context, deep)
 
 
-class FeatureCache:
+def _with_size(pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    return pixels, (pixels.shape[-2], pixels.shape[-1])
+
+
+class FeatureMemory:
+    """Features of the images that were looked at last, as they were computed; may be used from several threads."""
+
+    storage: Storage = "full"
+
+    def __init__(self, most: int = MOST_IN_MEMORY) -> None:
+        """Start empty.
+
+        Args:
+            most: Images held; beyond it those used longest ago go.
+        """
+        self._most = most
+        self._known: OrderedDict[tuple[BackboneInfo, str], StoredImage] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Number of images held."""
+        return len(self._known)
+
+    def get(self, info: BackboneInfo, key: str, names: frozenset[str] | None = None) -> StoredImage | None:
+        """All that is held of an image, whatever the names."""
+        with self._lock:
+            found = self._known.get((info, key))
+            if found is not None:
+                self._known.move_to_end((info, key))
+        return found
+
+    def put(self, info: BackboneInfo, key: str, stored: StoredImage) -> None:
+        """Keep an image's features."""
+        with self._lock:
+            self._known[info, key] = stored
+            self._known.move_to_end((info, key))
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
+
+
+class FeatureFolder:
     """A folder of features; see the module's text.
 
     Attributes:
         folder: Where entries lie.
         limit_bytes: Bytes they may take together; beyond it the least recently used ones are removed.
         storage: ``half`` or ``full``, see ``feature_files``.
-        hits: Images served whole from the folder so far.
-        misses: Images of which something had to be computed.
         damaged: Entries found damaged and computed again.
     """
 
@@ -114,61 +228,27 @@ class FeatureCache:
         self.folder = default_folder() if folder is None else folder
         self.limit_bytes = limit_bytes
         self.storage = storage
-        self.hits = self.misses = self.damaged = 0
+        self.damaged = 0
         self._notice = notice or logging.getLogger("vlmad_core.feature_cache").warning
         self._lock = threading.Lock()
         self._filled: int | None = None
         self._writable = limit_bytes > 0
 
-    def path(self, info: Any, content: str) -> Path:
-        """The file of an image's entry; ``content`` comes from ``content_key``."""
-        return self.folder / feature_key(info, self.storage) / content[:2] / f"{content}.safetensors"
+    def path(self, info: BackboneInfo, key: str) -> Path:
+        """The file of an image's entry; ``key`` comes from ``content_key``."""
+        return self.folder / feature_key(info, self.storage) / key[:2] / f"{key}.safetensors"
 
-    def read(self, info: Any, content: str, request: FeatureRequest) -> StoredImage | None:
-        """The entry of an image if it holds all that is asked for, else None; only that is read."""
-        wanted = request.names()
-        stored = self._read(self.path(info, content), wanted)
-        if stored is None or not wanted <= stored.names():
-            return None
-        with self._lock:
-            self.hits += 1
-        return stored
-
-    def encode(
-        self, backbone: Encoder, content: str, pixels: Tensor, size: tuple[int, int], request: FeatureRequest
-    ) -> Features:
-        """Features of one image: what is stored, the rest computed and stored as well.
-
-        Args:
-            backbone: Extracts what is missing.
-            content: The image's ``content_key``.
-            pixels: [3, S, S], preprocessed.
-            size: Height and width of the image as it was read.
-            request: What is wanted.
-
-        Returns:
-            N = 1; the same bits whether they were stored before or not.
-        """
-        path, wanted = self.path(backbone.info, content), request.names()
-        with self._lock:
-            self.misses += 1
-        known = self._read(path, None)
-        left = request.without(known.names() if known else ())
-        stored = known
-        if left.names() or stored is None:
-            stored = merged(known, pack(backbone.encode_images(pixels[None], left), size, self.storage))
-            self._write(backbone.info, path, stored)
-        return stored.features(wanted)
-
-    def holds(self, info: Any, content: str, request: FeatureRequest) -> bool:
+    def holds(self, info: BackboneInfo, key: str, request: FeatureRequest) -> bool:
         """Whether a request could be served, as far as can be told without reading the entry."""
-        return request.names() <= stored_names(self.path(info, content))
+        return request.names() <= stored_names(self.path(info, key))
 
     def filled_bytes(self) -> int:
         """Bytes that all entries take now."""
         return sum(size for _, size, _ in _entries(self.folder))
 
-    def _read(self, path: Path, names: frozenset[str] | None) -> StoredImage | None:
+    def get(self, info: BackboneInfo, key: str, names: frozenset[str] | None = None) -> StoredImage | None:
+        """What is held of an image; what is damaged is removed, and is no entry."""
+        path = self.path(info, key)
         try:
             stored = read_file(path, names)
         except FileNotFoundError:
@@ -184,11 +264,11 @@ class FeatureCache:
             os.utime(path)  # the time of the last use decides what goes first
         return stored
 
-    def _write(self, info: Any, path: Path, stored: StoredImage) -> None:
+    def put(self, info: BackboneInfo, key: str, stored: StoredImage) -> None:
         """Store an entry if that is possible; a cache that can't be written to only costs time."""
         if not self._writable:
             return
-        content = to_bytes(stored)
+        path, content = self.path(info, key), to_bytes(stored)
         if len(content) > ROOM * self.limit_bytes:
             return
         try:
@@ -245,64 +325,38 @@ def content_key(source: Source) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def feature_key(info: Any, storage: Storage) -> str:
+def feature_key(info: BackboneInfo, storage: Storage) -> str:
     """Sixteen hex digits over all that features depend on besides the image."""
     return hashlib.sha256(_conditions(info, storage).encode()).hexdigest()[:16]
 
 
-def cached_features(
-    sources: Sequence[Source],
-    backbone: Encoder,
-    request: FeatureRequest,
-    cache: FeatureCache | None,
-    advance: Callable[[int], None] = lambda count: None,
-) -> Features:
-    """Features of N images in order, from a cache or extracted one by one.
+def image_input(source: Source, backbone: Backbone, request: FeatureRequest) -> ImageInput:
+    """An image that a backbone is to be asked about; it is not decoded if the backbone knows all that is asked for.
 
     Args:
-        sources: Files, contents of files, or decoded images.
-        backbone: Extracts what is missing.
-        request: What is wanted.
-        cache: Where to look and to store; None to extract everything.
-        advance: Told 1 after each image.
-
-    Returns:
-        All that the request names, float32.
-
-    Raises:
-        DatasetError: If an image can't be read; names it.
-        ValueError: If there are no images.
+        source: A file, the content of one, or a decoded image.
+        backbone: The backbone.
+        request: What will be asked for.
     """
-    parts = []
-    for source in sources:
-        parts.append(_one(source, backbone, request, cache))
-        advance(1)
-    return concatenate_features(parts)
+    key = ""
+    with contextlib.suppress(OSError):  # reading the image says more clearly what is wrong with it
+        key = content_key(source)
+
+    def read() -> tuple[Tensor, tuple[int, int]]:
+        image = source if isinstance(source, Image.Image) else read_image(source)
+        return backbone.preprocess(image), (image.height, image.width)
+
+    return ImageInput(key, read, backbone.recall(key, request) if key else None)
 
 
-def _one(source: Source, backbone: Encoder, request: FeatureRequest, cache: FeatureCache | None) -> Features:
-    content = None
-    if cache is not None:
-        with contextlib.suppress(OSError):  # reading the image says more clearly what is wrong with it
-            content = content_key(source)
-            stored = cache.read(backbone.info, content, request)
-            if stored is not None:
-                return stored.features(request.names())
-    image = source if isinstance(source, Image.Image) else read_image(source)
-    pixels = backbone.preprocess(image)
-    if cache is None or content is None:
-        return backbone.encode_images(pixels[None], request)
-    return cache.encode(backbone, content, pixels, (image.height, image.width), request)
-
-
-def _conditions(info: Any, storage: Storage) -> str:
+def _conditions(info: BackboneInfo, storage: Storage) -> str:
     facts = {name: value for name, value in info.to_json().items() if name not in NO_FEATURE_DEPENDS_ON}
     # Other releases of torch may round otherwise; one machine's cache then holds both apart.
     more = {"format": FORMAT, "storage": storage, "reading": reading_protocol(), "torch": torch.__version__}
     return json.dumps({**more, "backbone": facts}, sort_keys=True, indent=1)
 
 
-def _describe(folder: Path, info: Any, storage: Storage) -> None:
+def _describe(folder: Path, info: BackboneInfo, storage: Storage) -> None:
     """Say in a file to what the entries of a folder belong, for people who look."""
     path = folder / "about.json"
     if not path.exists():

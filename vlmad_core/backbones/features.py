@@ -272,6 +272,13 @@ class Features:
         """The part that a request names; all of it must be there."""
         return Features.of_tensors(self.grid, {name: self._tensors[name] for name in sorted(request.names())})
 
+    def to(self, device: torch.device | str) -> Features:
+        """The same features on a device; these, if they are there already."""
+        place = torch.device(device)
+        if all(tensor.device == place for tensor in self._tensors.values()):
+            return self
+        return Features.of_tensors(self.grid, {name: tensor.to(place) for name, tensor in self._tensors.items()})
+
     def __len__(self) -> int:
         """Number of images N."""
         return next((len(tensor) for tensor in self._tensors.values()), 0)
@@ -292,6 +299,8 @@ def concatenate_features(parts: Iterable[Features]) -> Features:
     if not parts:
         raise ValueError("no features to concatenate")
     first, *others = parts
+    if not others:
+        return first
     if any(part.grid != first.grid or part.tensors().keys() != first.tensors().keys() for part in others):
         raise ValueError("the parts hold different features or grids")
     names = first.tensors()

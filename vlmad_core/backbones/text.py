@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +15,62 @@ from vlmad_core.errors import BackboneError
 Tokenizer = Callable[[Sequence[str]], list[list[int]]]
 """Prompts to token ids, start and end token included, not padded."""
 
+Encode = Callable[[Sequence[str]], Tensor]
+"""From n prompts to [n, e] float32."""
+
 PROMPT_BATCH = 256
+MOST_STRINGS = 60_000
+"""Prompts whose embeddings a cache holds; with 512 dimensions 120 MB."""
+
+
+class TextCache:
+    """Embeddings of prompts by groups that were embedded together; may be used from several threads.
+
+    In the last bits an embedding depends on the prompts that pass the tower with it. So what must be the same however
+    it came about asks for whole ensembles, and what must be quick after an edit for each prompt by itself.
+    """
+
+    def __init__(self, most: int = MOST_STRINGS) -> None:
+        """Start empty.
+
+        Args:
+            most: Prompts held; if more are asked for, the groups asked for longest ago go.
+        """
+        self._most = most
+        self._held = 0
+        self._rows: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Number of prompts held."""
+        return self._held
+
+    def missing(self, groups: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Which of the groups are not known yet, each once, in order."""
+        return [group for group in dict.fromkeys(groups) if group not in self._rows]
+
+    def embed(self, encode: Encode, groups: Sequence[tuple[str, ...]]) -> Tensor:
+        """Embeddings of groups of prompts, one after the other: [n, e] float32, always a copy.
+
+        Args:
+            encode: Embeds the prompts of all unknown groups, in one call; always the same one for a cache.
+            groups: The groups, n prompts in all; at least one.
+
+        Raises:
+            BackboneError: From ``encode``; nothing of the call is kept then.
+        """
+        with self._lock:
+            new = self.missing(groups)
+            if new:
+                rows = encode([prompt for group in new for prompt in group]).split([len(group) for group in new])
+                self._rows.update(zip(new, rows, strict=True))
+                self._held += sum(map(len, new))
+            found = torch.cat([self._rows[group] for group in groups])
+            for group in groups:
+                self._rows.move_to_end(group)
+            while self._held > self._most and len(self._rows) > len(set(groups)):
+                self._held -= len(self._rows.popitem(last=False)[0])
+        return found
 
 
 def embed_prompts(model: Any, tokens: Sequence[Sequence[int]]) -> Tensor:
@@ -74,7 +131,7 @@ def embed_learned_prompts(
     rows = []
     for ids, vectors in zip(tokens, context, strict=True):
         words = table(torch.tensor(ids))
-        row = torch.cat([words[:1], vectors.to(words.dtype), words[1:]])
+        row = torch.cat([words[:1], vectors.to(words), words[1:]])
         rows.append(torch.cat([row, row.new_zeros(int(lengths.max()) - len(row), row.shape[1])]))
     return run_text_blocks(model, torch.stack(rows), lengths - 1, deep)
 
@@ -99,7 +156,7 @@ def run_text_blocks(model: Any, embeddings: Tensor, last: Tensor, deep: Sequence
     mask = torch.full((length, length), float("-inf"), dtype=hidden.dtype).triu(1)[None, None]
     for number, layer in enumerate(layers):
         if 1 <= number <= len(deep):
-            vectors = deep[number - 1].to(hidden.dtype).expand(len(hidden), -1, -1)
+            vectors = deep[number - 1].to(hidden).expand(len(hidden), -1, -1)
             hidden = torch.cat([hidden[:, :1], vectors, hidden[:, 1 + vectors.shape[1] :]], dim=1)
         hidden = layer(hidden, attention_mask=mask)
     pooled = text.final_layer_norm(hidden[torch.arange(len(hidden)), last].float())

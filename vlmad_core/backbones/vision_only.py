@@ -6,6 +6,7 @@ language adds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.preprocess import Preprocessing
 from vlmad_core.backbones.teacher import TEACHER_SIZE, TEACHER_STRIDES, Teacher, load_teacher
+from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
 from vlmad_core.errors import BackboneError
 
 TEACHER_ID = "teacher"
@@ -39,6 +41,11 @@ class VisionBackbone:
     info: BackboneInfo
 
     @property
+    def device(self) -> torch.device:
+        """The CPU."""
+        return torch.device("cpu")
+
+    @property
     def preprocess(self) -> Preprocessing:
         """From a Pillow image to [3, S, S] float32."""
         return self.teacher.preprocessing
@@ -47,12 +54,16 @@ class VisionBackbone:
         """Preprocess N images: [N, 3, S, S] float32."""
         return torch.stack([self.preprocess(image) for image in images])
 
-    def encode_images(self, pixel_values: Tensor, request: FeatureRequest) -> Features:
+    def recall(self, key: str, request: FeatureRequest) -> None:
+        """Nothing: it remembers no image."""
+
+    def encode_images(self, images: Images, request: FeatureRequest, clock: Clock | None = None) -> Features:
         """One pass over a batch.
 
         Args:
-            pixel_values: [N, 3, S, S] float32, preprocessed.
+            images: The images.
             request: ``stages`` only: the network's blocks, counted from 1.
+            clock: Told the seconds that ``vision`` took.
 
         Returns:
             For each stage [N, 1 + P, C]: patch tokens of unit length (means of 3 x 3 places) behind their mean, which
@@ -66,7 +77,8 @@ class VisionBackbone:
                 f"{self.info.title} knows images only: it has no embeddings in a space shared with text.",
                 "Use a CLIP model for methods that read text.",
             )
-        side = self.info.image_size
+        pixel_values, side = stacked_pixels(images), self.info.image_size
+        start = time.perf_counter()
         if pixel_values.ndim != 4 or pixel_values.shape[-2:] != (side, side):
             raise BackboneError(
                 f"The backbone takes images of {side} x {side} pixels, not {tuple(pixel_values.shape)}.",
@@ -79,6 +91,8 @@ class VisionBackbone:
             block + 1: torch.cat([patches.mean(dim=1, keepdim=True), patches], dim=1)
             for block, patches in tokens.items()
         }
+        if clock is not None:
+            clock("vision", time.perf_counter() - start)
         return Features(grid=self.info.grid, stages=stages)
 
     def encode_text(self, prompts: Sequence[str]) -> Tensor:

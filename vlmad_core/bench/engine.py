@@ -20,11 +20,13 @@ import torch
 from PIL import Image
 
 from vlmad_core.backbones import load_backbone
-from vlmad_core.backbones.feature_cache import FeatureCache
+from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureFolder
+from vlmad_core.backbones.text import TextCache
+from vlmad_core.backbones.tower import Backbone
 from vlmad_core.bench.architectures import PREFIX, random_backbone
-from vlmad_core.engine.backbone import Backbone, BackboneSpec
+from vlmad_core.engine.backbone import BackboneSpec
 from vlmad_core.engine.extraction import CategoryScores, RunScores, score_category
-from vlmad_core.engine.jobs import jobs_of
+from vlmad_core.engine.jobs import CategoryJob, jobs_of
 from vlmad_core.engine.options import PlanOptions, make_options
 from vlmad_core.engine.plan import build_plan
 from vlmad_core.engine.profiling import Stopwatch
@@ -117,10 +119,10 @@ def sharing(options: PlanOptions, loader: Callable[[BackboneSpec], Backbone]) ->
 
 def caching(options: PlanOptions, loader: Callable[[BackboneSpec], Backbone]) -> dict[str, Any]:
     """A first run that fills the cache, and one with other prompts that reads it."""
-    cache = FeatureCache(options.store / "features")
+    cache = FeatureFolder(options.store / "features")
     first = _cost(_with(options, ["winclip"]), loader, cache)
     filled = cache.filled_bytes()
-    second = _cost(_with(options, [OTHER_PROMPTS]), loader, FeatureCache(options.store / "features"))
+    second = _cost(_with(options, [OTHER_PROMPTS]), loader, FeatureFolder(options.store / "features"))
     share = second.processor / first.processor
     return {
         "first": dataclasses.asdict(first),
@@ -138,7 +140,7 @@ def storage(options: PlanOptions, loader: Callable[[BackboneSpec], Backbone]) ->
     methods = ["winclip", *FURTHER, "patch_memory", "musc"]
     chosen = dataclasses.replace(_with(options, methods), shots=(0, 1, 4))
     exact = list(_scores(chosen, loader, None))
-    kept = list(_scores(chosen, loader, FeatureCache(options.store / "half")))
+    kept = list(_scores(chosen, loader, FeatureFolder(options.store / "half")))
     rows = []
     for (job, before), (_, after) in zip(exact, kept, strict=True):
         labels = {sample.id: sample.label for sample in job.samples}
@@ -245,31 +247,31 @@ def _with(options: PlanOptions, methods: Sequence[Any]) -> PlanOptions:
     return dataclasses.replace(options, methods=make_options({"datasets": ["any"], "methods": list(methods)}).methods)
 
 
-def _cost(options: PlanOptions, loader: Callable[[BackboneSpec], Backbone], cache: FeatureCache | None = None) -> Cost:
+def _cost(options: PlanOptions, loader: Callable[[BackboneSpec], Backbone], cache: FeatureFolder | None = None) -> Cost:
     """Time of all that comes before metrics: reading, passes, text, scoring."""
     spent: list[Cost] = []
-    for job, watch, runs in _jobs(options, loader):
-        images = ImageLoader(runs[0].backbone.preprocess, (), False, watch)
-        with _timed(watch) as cost:
-            score_category(job.category, job.samples, runs, images, runs[0].record.plan["batch_size"], cache=cache)
+    for job, images in _jobs(options, loader, cache):
+        with _timed(images.stopwatch) as cost:
+            score_category(job.category, job.samples, job.runs, images, job.runs[0].record.plan["batch_size"])
         spent.append(cost())
     stages = {name: sum(cost.stages.get(name, 0.0) for cost in spent) for name in spent[0].stages}
     return Cost(sum(cost.wall for cost in spent), sum(cost.processor for cost in spent), stages)
 
 
 def _scores(
-    options: PlanOptions, loader: Callable[[BackboneSpec], Backbone], cache: FeatureCache | None
+    options: PlanOptions, loader: Callable[[BackboneSpec], Backbone], cache: FeatureFolder | None
 ) -> Iterator[tuple[Any, CategoryScores]]:
-    for job, watch, runs in _jobs(options, loader):
-        images = ImageLoader(runs[0].backbone.preprocess, (), False, watch)
-        batch_size = int(runs[0].record.plan["batch_size"])
-        yield job, score_category(job.category, job.samples, runs, images, batch_size, cache=cache)
+    for job, images in _jobs(options, loader, cache):
+        batch_size = int(job.runs[0].record.plan["batch_size"])
+        yield job, score_category(job.category, job.samples, job.runs, images, batch_size)
 
 
-def _jobs(options: PlanOptions, loader: Callable[[BackboneSpec], Backbone]) -> Iterator[tuple[Any, Stopwatch, Any]]:
-    plan = build_plan(options, loader=loader)
-    for job in jobs_of(plan):
-        yield job, Stopwatch(), job.runs
+def _jobs(
+    options: PlanOptions, loader: Callable[[BackboneSpec], Backbone], cache: FeatureFolder | None
+) -> Iterator[tuple[CategoryJob, ImageLoader]]:
+    for job in jobs_of(build_plan(options, loader=loader)):
+        backbone = CachingBackbone(job.runs[0].backbone, cache, TextCache())
+        yield job, ImageLoader(backbone, (), False, Stopwatch())
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,15 +13,16 @@ from torch import Tensor
 
 from vlmad_core.backbones import Features, concatenate_features
 from vlmad_core.backbones.arithmetic import BFLOAT_GAIN, bfloat16_gain, product_speed
+from vlmad_core.backbones.feature_cache import image_input
 from vlmad_core.backbones.info import PRECISIONS, Precision
 from vlmad_core.bench.architectures import ARCHITECTURES, PREFIX, bench_backbone, random_parameters
 from vlmad_core.datasets import Dataset, load_dataset
 from vlmad_core.datasets.catalogue import category_noun
-from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.splits import draw_references
 from vlmad_core.engine.backbone import Backbone, BackboneSpec, default_batch_size
 from vlmad_core.engine.profiling import load_average
 from vlmad_core.engine.provenance import hardware, package_versions
+from vlmad_core.engine.session import Entrant, Session
 from vlmad_core.engine.speed import Subject, measure_speed, stages_alone
 from vlmad_core.errors import VlmadError
 from vlmad_core.methods import Method, create_method, list_methods
@@ -256,20 +256,11 @@ def _subject(method: Method, shots: int, backbone: Backbone, dataset: Dataset, c
     if shots:
         chosen = draw_references(dataset.select(category, "train"), shots + further, seed=0)
         request = method.needs(backbone.info, shots)
-        drawn = concatenate_features(_features(backbone, sample.image_path, request) for sample in chosen)
-    return Subject(
-        method=method,
-        shots=shots,
-        backbone=backbone,
-        category=category_noun(category, method.settings.name_table),
-        references=drawn.select(slice(shots)) if drawn is not None else None,
-        parameters=_parameters(method, backbone, dataset),
-        calibration=drawn.select(slice(shots, None)) if drawn is not None and further else None,
-    )
-
-
-def _features(backbone: Backbone, file: Path, request: Any) -> Features:
-    return backbone.encode_images(backbone.preprocess(read_image(file))[None], request)
+        images = (image_input(sample.image_path, backbone, request) for sample in chosen)
+        drawn = concatenate_features(Session(backbone).encode(images, request))
+    noun = category_noun(category, method.settings.name_table)
+    entrant = Entrant(method.id, method, noun, shots, _parameters(method, backbone, dataset))
+    return Subject(entrant, backbone, drawn)
 
 
 def _parameters(method: Method, backbone: Backbone, dataset: Dataset) -> dict[str, Tensor] | None:

@@ -21,6 +21,7 @@ from vlmad_core.backbones import ClipBackbone, Features, load_backbone
 from vlmad_core.backbones.text_tree import encode_text_shared
 from vlmad_core.datasets import load_dataset
 from vlmad_core.engine.profiling import load_average
+from vlmad_core.engine.session import Session
 from vlmad_core.metrics.prepared import prepare_masks
 from vlmad_core.prompt_lab import (
     EVAL_SIZE,
@@ -224,7 +225,7 @@ def run(args: argparse.Namespace) -> int:
     del everything, first
     if full:
         request = lab_request(bundled.info, "clip_cpe")
-        data = load_lab_data(load_dataset("bundled_a"), bundled, request, None)
+        data = load_lab_data(load_dataset("bundled_a"), Session(bundled), request)
         own = PromptBank(partial(encode_text_shared, bundled))
         timings += time_edits(
             "bundled_a, bundled backbone", data, own, base, "clip_cpe", args.repetitions, None, report

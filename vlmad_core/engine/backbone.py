@@ -1,35 +1,21 @@
-"""What the benchmark asks of a backbone, how one is to be loaded, and how much of it fits into memory."""
+"""How a backbone is to be loaded, and how much of it fits into memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from PIL import Image
-from torch import Tensor
-
-from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, load_backbone
+from vlmad_core.backbones import BackboneInfo, load_backbone
 from vlmad_core.backbones.info import PositionRule, Precision
 from vlmad_core.backbones.loading import VISION_ONLY_NAMES
-from vlmad_core.backbones.tower import TextTower
+from vlmad_core.backbones.tower import Backbone
 from vlmad_core.backbones.vision_only import load_vision_only
 
 ACTIVATION_BUDGET = 192 * 2**20
 """Bytes of activations of one block that a batch may take; decides the batch size."""
 
 MAX_BATCH = 32
-
-
-class Backbone(TextTower, Protocol):
-    """What the benchmark asks of a backbone; a ``ClipBackbone`` is one."""
-
-    @property
-    def preprocess(self) -> Callable[[Image.Image], Tensor]:
-        """From a Pillow image to [3, S, S]."""
-
-    def encode_images(self, pixel_values: Tensor, request: FeatureRequest) -> Features:
-        """One pass for everything the request names."""
 
 
 @dataclass(frozen=True)

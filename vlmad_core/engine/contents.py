@@ -10,11 +10,12 @@ from typing import Any
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.engine.evaluation import evaluate, explain_rows, image_rows, thumbnail_rows
-from vlmad_core.engine.extraction import CategoryScores, RunScores, parted
+from vlmad_core.engine.extraction import CategoryScores, RunScores
 from vlmad_core.engine.jobs import CategoryJob
 from vlmad_core.engine.plan import PlannedRun
 from vlmad_core.engine.profiling import Stopwatch, peak_memory, percentile
 from vlmad_core.engine.reading import contents_hash, samples_hash
+from vlmad_core.engine.session import Entrant
 from vlmad_core.engine.speed import LARGEST_BATCH, Subject, measure_speed
 from vlmad_core.store.layout import UNIT_FILE, folder_name, thumbnail_file
 from vlmad_core.store.writer import UnitContents, write_thumbnails
@@ -55,9 +56,9 @@ def unit_contents(
     }
     if speed is not None:
         profile["speed"] = speed
-    if job.cache is not None:
+    if "features" in scores.run.record.plan:
         known = len(scored.scored) - scored.computed
-        profile["cache"] = {"storage": job.cache.storage, "hits": known, "computed": scored.computed}
+        profile["cache"] = {"storage": scores.run.record.plan["features"], "hits": known, "computed": scored.computed}
     return UnitContents(
         images=image_rows(scored, scores),
         metrics=evaluation.metrics,
@@ -80,16 +81,9 @@ def _speed(job: CategoryJob, scored: CategoryScores, scores: RunScores) -> dict[
     run = scores.run
     if not job.latency_images or run.record.key.seed or _was_timed(run):
         return None
-    references, calibration = parted(scored.references.get(run.record.id), run.record.key.shots)
-    subject = Subject(
-        method=run.method,
-        shots=run.record.key.shots,
-        backbone=run.backbone,
-        category=category_noun(job.category, run.method.settings.name_table),
-        references=references,
-        parameters=run.parameters,
-        calibration=calibration,
-    )
+    noun = category_noun(job.category, run.method.settings.name_table)
+    entrant = Entrant(run.record.id, run.method, noun, run.record.key.shots, run.parameters)
+    subject = Subject(entrant, run.backbone, scored.references.get(run.record.id))
     files = [sample.image_path for sample in job.samples if sample.id in scores.scores]
     try:
         batch = min(LARGEST_BATCH, int(run.record.plan["batch_size"]))

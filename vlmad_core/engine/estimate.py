@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from vlmad_core.backbones import Features
+from vlmad_core.backbones import FeatureRequest, Features
 from vlmad_core.backbones.feature_files import Storage, pack
 from vlmad_core.backbones.features import passing_stages
+from vlmad_core.backbones.tower import Backbone
 from vlmad_core.engine.extraction import own_needs
 from vlmad_core.engine.jobs import CategoryJob, jobs_of
 from vlmad_core.engine.plan import Plan, PlannedRun
@@ -126,9 +127,10 @@ def estimate(plan: Plan) -> Estimate:
         key = tuple(run.record.id for run in pending)
         each = _seconds_per_image(plan, job)
         sources.add("earlier units" if each is not None else "one pass")
-        if each is None or job.cache is not None:
+        storage = pending[0].record.plan.get("features")
+        if each is None or storage is not None:
             if key not in passes:
-                passes[key] = _one_pass(pending, job.cache.storage if job.cache is not None else None)
+                passes[key] = _one_pass(pending, storage)
             cached += passes[key][1] * len(job.samples)
             each = passes[key][0] + OWN_SECONDS * len(pending) if each is None else each
         seconds += each * len(job.samples)
@@ -158,11 +160,11 @@ def _one_pass(runs: Sequence[PlannedRun], storage: Storage | None) -> tuple[floa
             seconds, features = _timed_pass(backbone, torch.zeros(1, 3, side, side), request)
     finally:
         torch.set_num_threads(before)
-    stored = pack(features, (side, side), storage).tensors if storage is not None else {}
+    stored = pack(features.to("cpu"), (side, side), storage).tensors if storage is not None else {}
     return seconds, sum(tensor.nbytes for tensor in stored.values())
 
 
-def _timed_pass(backbone: Any, pixels: torch.Tensor, request: Any) -> tuple[float, Features]:
+def _timed_pass(backbone: Backbone, pixels: torch.Tensor, request: FeatureRequest) -> tuple[float, Features]:
     start = time.perf_counter()
     features = backbone.encode_images(pixels, request)
     return time.perf_counter() - start, features

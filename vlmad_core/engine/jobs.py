@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from vlmad_core.backbones.feature_cache import FeatureCache
+from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureFolder
+from vlmad_core.backbones.text import TextCache
+from vlmad_core.backbones.tower import Backbone
 from vlmad_core.datasets import Sample
 from vlmad_core.engine.options import PlanOptions
 from vlmad_core.engine.plan import Plan, PlannedRun, planned_images
 from vlmad_core.engine.units import UnitState, unit_state
 
+MOST_STRINGS = 8_000
+"""Prompts that are remembered while a category is done; an ensemble of one has a few hundred."""
+
 
 @dataclass(frozen=True)
 class CategoryJob:
-    """Runs to be done on one category in shared passes."""
+    """Runs to be done on one category in shared passes.
+
+    Attributes:
+        store: The results folder.
+        category: The category.
+        samples: Its test images.
+        runs: The runs.
+        thumbnails: Whether they may be stored.
+        latency_images: See ``PlanOptions``.
+        backbone: The runs' backbone, with what it remembers.
+    """
 
     store: Path
     category: str
@@ -24,7 +38,7 @@ class CategoryJob:
     runs: tuple[PlannedRun, ...]
     thumbnails: bool
     latency_images: int
-    cache: FeatureCache | None = None
+    backbone: Backbone
 
     @property
     def lock_name(self) -> str:
@@ -44,7 +58,7 @@ def jobs_of(plan: Plan, say: Callable[[str], None] | None = None) -> list[Catego
         say: Told by feature caches what is wrong with them.
     """
     jobs = []
-    caches: dict[str, FeatureCache] = {}
+    folders: dict[str, FeatureFolder] = {}
     for category, runs in plan.groups():
         samples = planned_images(runs[0].dataset, category, plan.options.size)
         if samples:
@@ -56,22 +70,23 @@ def jobs_of(plan: Plan, say: Callable[[str], None] | None = None) -> list[Catego
                 runs,
                 thumbnails,
                 plan.options.latency_images,
-                _cache_for(runs[0].record.plan.get("features"), plan.options, caches, say),
+                _remembering(runs[0], plan.options, folders, say),
             )
             jobs.append(job)
     return jobs
 
 
-def _cache_for(
-    storage: Any, options: PlanOptions, caches: dict[str, FeatureCache], say: Callable[[str], None] | None
-) -> FeatureCache | None:
-    """The cache for runs that keep features in a form; without room, where none is wanted now.
+def _remembering(
+    run: PlannedRun, options: PlanOptions, folders: dict[str, FeatureFolder], say: Callable[[str], None] | None
+) -> Backbone:
+    """A run's backbone, with memory for prompts and, if the run keeps features, for those.
 
-    Runs that were started with a cache go on with the numbers it gives, though nothing is kept.
+    Runs that were started with a cache go on with the numbers it gives, though nothing is kept where none is wanted
+    now.
     """
-    if storage is None:
-        return None
-    if storage not in caches:
+    storage = run.record.plan.get("features")
+    if storage is not None and storage not in folders:
         limit = int(options.cache_gb * 2**30) if options.cache else 0
-        caches[storage] = FeatureCache(options.cache_dir, limit, storage, say)
-    return caches[storage]
+        folders[storage] = FeatureFolder(options.cache_dir, limit, storage, say)
+    folder = None if storage is None else folders[storage]
+    return CachingBackbone(run.backbone, folder, TextCache(MOST_STRINGS))

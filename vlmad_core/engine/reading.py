@@ -8,15 +8,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from vlmad_core.backbones.feature_files import StoredImage
-from vlmad_core.backbones.features import Features
+from vlmad_core.backbones import FeatureRequest
+from vlmad_core.backbones.tower import Backbone, ImageInput
 from vlmad_core.datasets import Sample
 from vlmad_core.datasets.fingerprint import UNREADABLE, file_hash
 from vlmad_core.datasets.images import read_image
@@ -42,36 +42,23 @@ class LoadedImage:
 
     Attributes:
         sample: What it is.
-        pixels: [3, S, S] float32; None if the image can't be read, once it was used, or where its features are known.
-        features: What was known of it before, N = 1; None if nothing was, or once it was used.
-        size: Height and width as read, in pixels; None if it can't be read.
+        input: What goes into the backbone; None if the image can't be read, or there is no backbone.
         masks: Truth by map size, boolean [size, size]; None where it is unknown.
         defect_area: Share of the image that is defective; None where it is unknown.
         error: Why image or mask can't be used; None if both can.
         content: Hash over the files of image and mask.
-        image_hash: Hash over the image's file.
         thumbnail: WebP bytes, or None.
         mask_picture: The truth at the thumbnail's size as PNG, or None.
-        seconds: Time for reading and preprocessing.
     """
 
     sample: Sample
-    pixels: Tensor | None
+    input: ImageInput | None
     masks: Mapping[int, np.ndarray | None]
     defect_area: float | None
     error: str | None
     content: str
     thumbnail: bytes | None
     mask_picture: bytes | None
-    seconds: float
-    features: Features | None = None
-    size: tuple[int, int] | None = None
-    image_hash: str = ""
-
-    @property
-    def usable(self) -> bool:
-        """Whether there is an image to score."""
-        return self.pixels is not None or self.features is not None
 
 
 @dataclass(frozen=True)
@@ -79,45 +66,45 @@ class ImageLoader:
     """Loads one image after the other; may be used from several threads.
 
     Attributes:
-        preprocess: The backbone's.
+        backbone: What the images are for; one of which it knows all that is wanted is not decoded. None where nothing
+            but the truth is wanted.
         sizes: Map sizes at which the truth is wanted.
         thumbnails: Whether to make thumbnails.
         stopwatch: Where the time is noted.
-        lookup: Gives what is known of an image by the hash of its file, if all that is wanted is; it is then not
-            decoded.
-        wanted: Flat names of the features that are wanted of it.
+        request: The features that are wanted of the images.
     """
 
-    preprocess: Callable[[Image.Image], Tensor]
+    backbone: Backbone | None
     sizes: Sequence[int]
     thumbnails: bool
     stopwatch: Stopwatch
-    lookup: Callable[[str], StoredImage | None] | None = None
-    wanted: frozenset[str] = frozenset()
+    request: FeatureRequest = field(default_factory=FeatureRequest)
 
     def __call__(self, sample: Sample) -> LoadedImage:
         """Load an image and its mask; what is wrong with them is said in ``error``."""
         start = time.perf_counter()
         image_hash, content = _content_hashes(sample)
         nothing: dict[int, np.ndarray | None] = dict.fromkeys(self.sizes)
-        known = self.lookup(image_hash) if self.lookup is not None else None
+        given = None if self.backbone is None else _input(self.backbone, sample, image_hash, self.request)
+        known = given is not None and given.known is not None
         image: Image.Image | None = None
-        if known is None or self.thumbnails:
+        if not known or self.thumbnails:
             try:
                 image = read_image(sample.image_path)
-                if self.lookup is not None and image_hash == UNREADABLE:  # it can be read again just now
-                    raise OSError(f"{sample.image_path} could not be read for a moment.")
             except (VlmadError, OSError) as error:
                 self.stopwatch.add("read", time.perf_counter() - start)
-                return LoadedImage(sample, None, nothing, None, str(error), content, None, None, 0.0)
+                return LoadedImage(sample, None, nothing, None, str(error), content, None, None)
         read = time.perf_counter()
         try:
-            pixels = self.preprocess(image) if known is None and image is not None else None
+            if self.backbone is not None and given is not None and image is not None and not known:
+                given.take(self.backbone.preprocess(image), (image.height, image.width))
         except VlmadError as error:
             reason = f"{sample.image_path.name}: {error}"
-            return LoadedImage(sample, None, nothing, None, reason, content, None, None, 0.0)
+            return LoadedImage(sample, None, nothing, None, reason, content, None, None)
         ready = time.perf_counter()
-        size = known.size if known is not None else None if image is None else (image.height, image.width)
+        size = None if image is None else (image.height, image.width)
+        if given is not None:
+            size, given.seconds = given.size, ready - start if given.was_read else 0.0
         mask, problem = _truth(sample, size)
         masks = {size: None if mask is None else resize_mask(mask, (size, size)) for size in self.sizes}
         thumbnail = mask_picture = None
@@ -133,18 +120,25 @@ class ImageLoader:
         self.stopwatch.add("truth", time.perf_counter() - ready)
         return LoadedImage(
             sample=sample,
-            pixels=pixels,
+            input=given,
             masks=masks,
             defect_area=None if mask is None else float(mask.mean()),
             error=problem,
             content=content,
             thumbnail=thumbnail,
             mask_picture=mask_picture,
-            seconds=ready - start,
-            features=known.features(self.wanted) if known is not None else None,
-            size=size,
-            image_hash=image_hash,
         )
+
+
+def _input(backbone: Backbone, sample: Sample, image_hash: str, request: FeatureRequest) -> ImageInput:
+    """An image for a backbone, with what that knows of it, if it knows all that is wanted."""
+
+    def read() -> tuple[Tensor, tuple[int, int]]:
+        image = read_image(sample.image_path)
+        return backbone.preprocess(image), (image.height, image.width)
+
+    key = "" if image_hash == UNREADABLE else image_hash
+    return ImageInput(key, read, backbone.recall(key, request) if key else None)
 
 
 def ahead(items: Iterable[In], work: Callable[[In], Out], depth: int, threads: int = READERS) -> Iterator[Out]:
@@ -169,7 +163,7 @@ def batches(items: Iterable[LoadedImage], size: int) -> Iterator[tuple[list[Load
     batch: list[LoadedImage] = []
     for item in items:
         met.append(item)
-        if item.usable:
+        if item.input is not None:
             batch.append(item)
         if len(batch) == size:
             yield batch, met

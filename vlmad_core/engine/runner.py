@@ -143,17 +143,17 @@ def _compute(
     reporter.stage(f"{dataset}/{job.category} ({len(pending)} runs)")
     watch = Stopwatch()
     sizes = evaluation_sizes(first.backbone.info)
-    loader = ImageLoader(first.backbone.preprocess, sizes, thumbnails_wanted(job), watch)
+    loader = ImageLoader(job.backbone, sizes, thumbnails_wanted(job), watch)
     batch_size = int(first.record.plan["batch_size"])
     try:
         torch.set_num_threads(int(first.record.plan["threads"]))
-        scored = score_category(job.category, job.samples, pending, loader, batch_size, reporter.advance, job.cache)
+        scored = score_category(job.category, job.samples, pending, loader, batch_size, reporter.advance)
         thumbnails = keep_thumbnails(job, scored, loader.thumbnails)
     except Exception as error:  # a category that can't be done must not stop the others
         for run in pending:
             _fail(job, run.record.id, Failure.of(error), summary, reporter)
         return
-    summary.images += scored.passes
+    summary.images += scored.computed + scored.references_passed
     for run_id, scores in scored.runs.items():
         if scores.failure is not None:
             _fail(job, run_id, scores.failure, summary, reporter)

@@ -6,7 +6,7 @@ Scores of a run come from shared passes; this is measured apart from them and ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -18,12 +18,12 @@ from torch import Tensor
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
 from vlmad_core.backbones.arithmetic import count_flops, product_speed
 from vlmad_core.backbones.features import passing_stages
+from vlmad_core.backbones.tower import Backbone
 from vlmad_core.datasets.images import read_image
-from vlmad_core.engine.backbone import Backbone
 from vlmad_core.engine.profiling import PeakSampler, Stopwatch, load_average, percentile
 from vlmad_core.engine.protocol import MAP_SIZE
-from vlmad_core.engine.timing import timed_encode
-from vlmad_core.methods import Method, Predictions, Scorer, anomaly_maps
+from vlmad_core.engine.session import Entrant, judge
+from vlmad_core.methods import Scorer, anomaly_maps
 
 WARM_UP = 1
 """Images passed before the first that counts."""
@@ -39,39 +39,31 @@ LEAST_IMAGES = 3
 
 @dataclass(frozen=True)
 class Subject:
-    """A method made ready for one category, and what it takes to make it ready again.
+    """A method to be measured by itself.
 
     Attributes:
-        method: The method.
-        shots: Number of references.
-        backbone: The backbone.
-        category: In words, as prompts name it.
-        references: Features of the references; None for zero-shot.
-        parameters: Trained tensors, for methods that train.
-        calibration: Features of further normal images, where the method's settings ask for them.
+        entrant: The method for one category.
+        backbone: The backbone; one that remembers nothing, or there is nothing to measure.
+        drawn: Features of the references and, behind them, of images for calibration; None for zero-shot.
     """
 
-    method: Method
-    shots: int
+    entrant: Entrant
     backbone: Backbone
-    category: str
-    references: Features | None = None
-    parameters: Mapping[str, Tensor] | None = None
-    calibration: Features | None = None
+    drawn: Features | None = None
 
     @property
     def request(self) -> FeatureRequest:
         """The features its scorer reads."""
-        return self.method.needs(self.backbone.info, self.shots)
+        return self.entrant.needs(self.backbone.info)
 
     @property
     def transductive(self) -> bool:
         """Whether it needs all test images at once."""
-        return self.method.is_transductive(self.shots)
+        return self.entrant.transductive
 
     def prepare(self) -> Scorer:
         """Make it ready; embeds its prompts."""
-        return self.method.prepare(self.category, self.backbone, self.references, self.parameters, self.calibration)
+        return self.entrant.prepare(self.backbone, self.drawn)
 
 
 def stages_alone() -> tuple[str, ...]:
@@ -98,7 +90,7 @@ def measure_speed(
     facts: dict[str, Any] = {"precision": info.precision, "threads": threads, "load_average": load_average()}
     start = time.perf_counter()
     scorer = subject.prepare()
-    text_ms = 1000 * (time.perf_counter() - start) if subject.method.capabilities.uses_text else None
+    text_ms = 1000 * (time.perf_counter() - start) if subject.entrant.method.capabilities.uses_text else None
     with PeakSampler() as memory:
         facts |= _one_by_one(subject, scorer, files, images, warm_up)
         pixels = torch.stack([_read(subject.backbone, file) for file in islice(cycle(files), batch)])
@@ -131,9 +123,9 @@ def _one_by_one(subject: Subject, scorer: Scorer, files: Sequence[Path], images:
             image = read_image(file)
         with watch.measure("preprocess"):
             pixels = subject.backbone.preprocess(image)[None]
-        features = timed_encode(subject.backbone, pixels, subject.request, watch)
+        features = subject.backbone.encode_images(pixels, subject.request, watch.add)
         if not subject.transductive:
-            _score(scorer.score, features, watch)
+            _score(subject, scorer, features, watch)
         if number < warm_up:
             continue
         spent = watch.seconds()
@@ -162,14 +154,14 @@ def _together(subject: Subject, scorer: Scorer, pixels: Tensor) -> dict[str, Any
     """Images per second of a whole batch, from pixels to maps."""
     start = time.perf_counter()
     features = subject.backbone.encode_images(pixels, subject.request)
-    _score(scorer.score_set if subject.transductive else scorer.score, features, Stopwatch())
+    _score(subject, scorer, features, Stopwatch())
     seconds = time.perf_counter() - start
     return {"batch": len(pixels), "seconds": round(seconds, 6), "images_per_second": round(len(pixels) / seconds, 4)}
 
 
-def _score(score: Callable[[Features], Predictions], features: Features, watch: Stopwatch) -> None:
+def _score(subject: Subject, scorer: Scorer, features: Features, watch: Stopwatch) -> None:
     with watch.measure("scoring"):
-        predictions = score(features)
+        predictions = judge(scorer, features, together=subject.transductive)
     if predictions.grids is not None and predictions.map_rule is not None:
         with watch.measure("upsampling"):
             anomaly_maps(predictions.grids, predictions.map_rule, (MAP_SIZE, MAP_SIZE))
@@ -178,9 +170,10 @@ def _score(score: Callable[[Features], Predictions], features: Features, watch: 
 def _arithmetic(subject: Subject, scorer: Scorer, pixels: Tensor) -> dict[str, Any]:
     """Operations per image, and of the prompts once per category."""
     chosen = pixels if subject.transductive else pixels[:1]
-    score = scorer.score_set if subject.transductive else scorer.score
-    total = count_flops(lambda: score(subject.backbone.encode_images(chosen, subject.request)))
-    text = count_flops(subject.prepare) if subject.method.capabilities.uses_text else None
+    total = count_flops(
+        lambda: judge(scorer, subject.backbone.encode_images(chosen, subject.request), together=subject.transductive)
+    )
+    text = count_flops(subject.prepare) if subject.entrant.method.capabilities.uses_text else None
     return {"flops_per_image": total // len(chosen), "flops_text": text}
 
 

@@ -144,7 +144,7 @@ def _contents(
     sizes: Sequence[int],
 ) -> UnitContents:
     watch = Stopwatch()
-    loader = ImageLoader(lambda image: torch.empty(0), sizes, dataset.redistributable, watch)
+    loader = ImageLoader(None, sizes, dataset.redistributable, watch)
     scored = CategoryScores(images=list(ahead(read.samples, loader, depth=4)))
     # Evaluating asks the run for its title only; neither method nor backbone are known here.
     run = cast(PlannedRun, _ImportedRun(record))

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vlmad_core.backbones import FeatureRequest, Features, concatenate_features
+from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory
+from vlmad_core.backbones.tower import ImageInput
+from vlmad_core.engine.session import Entrant, Scored, Session, judge
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.scale import Map
-from vlmad_core.live.engine import Engine, FeatureCache
+from vlmad_core.live.engine import Engine
 from vlmad_core.live.inputs import Picture
 from vlmad_core.live.members import Member
 from vlmad_core.live.prediction import MAP_SIZE, NORMAL_MAP_SIZE, LivePrediction, Nearest, Normals
 from vlmad_core.live.words import category_words
 from vlmad_core.methods import Predictions, Scorer, anomaly_maps
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A member's scorer, its opinion of the references, and what making both took, in seconds by stage."""
-
-    scorer: Scorer
-    normals: Normals
-    seconds: Mapping[str, float]
 
 
 class Panel:
@@ -39,7 +31,7 @@ class Panel:
         category: The part in words; see ``category_words``.
         members: As ``choose_members`` gives them.
         references: Images of normal parts.
-        features: The visitor's feature cache; a new one by default.
+        features: The visitor's memory of features; a new one by default.
 
     Raises:
         DatasetError: If the words can't be used.
@@ -51,149 +43,132 @@ class Panel:
         category: str,
         members: Sequence[Member],
         references: Sequence[Picture] = (),
-        features: FeatureCache | None = None,
+        features: FeatureMemory | None = None,
     ) -> None:
         self.engine = engine
         self.category = category_words(category)
         self.members = tuple(members)
         self.references = tuple(references)
-        self._cache = features or FeatureCache()
-        self._known: dict[FeatureRequest, Features] = {}
-        self._reference_seconds: dict[FeatureRequest, float] = {}
-        self._ready: dict[str, _Ready] = {}
+        backbone = CachingBackbone(engine.backbone, FeatureMemory() if features is None else features, engine.texts)
+        self._session = Session(backbone, turn=engine.turns.take)
+        self._entrants = [
+            Entrant(member.method_id, member.method, self.category, member.shots, member.parameters, explains=True)
+            for member in self.members
+            if member.method is not None and member.error is None
+        ]
+        self._known: dict[FeatureRequest, tuple[Features, float]] = {}
+        self._given: dict[str, tuple[Features, float]] = {}
+        self._normals: dict[str, tuple[Normals, float]] = {}
 
     def judge(self, picture: Picture, skip: Collection[str] = ()) -> Iterator[LivePrediction]:
         """Judge an image; each method's result is yielded as soon as it is there, the quick ones first.
 
-        Methods that read no windows come before those that do: running the tower over all windows takes several
-        times as long as one pass over the image. A method that fails yields its error, and the others go on.
+        Methods that read no expensive feature, such as windows, come before those that do: running the tower over all
+        windows takes several times as long as one pass over the image. A method that fails yields its error, and the
+        others go on.
 
         Args:
             picture: The image.
             skip: Ids of methods whose results are known already.
         """
-        members = [member for member in self.members if member.method_id not in skip]
-        able = [member for member in members if member.error is None]
-        for member in members:
+        members = {member.method_id: member for member in self.members if member.method_id not in skip}
+        for member in members.values():
             if member.error is not None:
                 yield _failed(member, member.error)
-        needs = {member.method_id: self._needs(member) for member in able}
-        quick = [member for member in able if needs[member.method_id] == needs[member.method_id].soon()]
-        slow = [member for member in able if member not in quick]
-        full = reduce(or_, needs.values(), FeatureRequest())
-        if quick:
-            yield from self._together(quick, full.soon(), picture)
-        if slow:
-            yield from self._together(slow, full, picture)
+        entrants = [entrant for entrant in self._entrants if entrant.id in members]
+        spent: dict[str, float] = {}
+        for scored in self._session.score([[self._input(picture)]], entrants, self._references_of, soon=True):
+            spent.update(scored.shared)
+            yield self._prediction(members[scored.entrant.id], scored, spent)
 
-    def _together(
-        self, members: Sequence[Member], request: FeatureRequest, picture: Picture
-    ) -> Iterator[LivePrediction]:
-        """Methods that share a pass; if what they ask for can't be had together, each is tried by itself."""
+    def _input(self, picture: Picture) -> ImageInput:
+        def read() -> tuple[Tensor, tuple[int, int]]:
+            return self.engine.backbone.preprocess(picture.image), (picture.image.height, picture.image.width)
+
+        return ImageInput(f"pixels-{picture.content}", read)
+
+    def _references_of(self, entrant: Entrant, request: FeatureRequest) -> Features | None:
+        """Features of the references, for a memory if the method has one; all of a pass share them."""
+        if not self.references:
+            return None
+        if request not in self._known:
+            start = time.perf_counter()
+            parts = self._session.encode(map(self._input, self.references), request)
+            self._known[request] = concatenate_features(parts), time.perf_counter() - start
+        self._given[entrant.id] = self._known[request]
+        return self._given[entrant.id][0] if entrant.shots else None
+
+    def _prediction(self, member: Member, scored: Scored, shared: Mapping[str, float]) -> LivePrediction:
         try:
-            features, seconds = self._cache.get(self.engine, picture, request)
-        except VlmadError as error:
-            if len(members) == 1:
-                yield _failed(members[0], str(error))
-            else:
-                for member in members:
-                    yield from self._together([member], self._needs(member), picture)
-            return
-        for member in members:
-            yield self._judge(member, request, features, seconds)
-
-    def _needs(self, member: Member) -> FeatureRequest:
-        assert member.method is not None
-        return member.method.needs(self.engine.info, member.shots)
-
-    def _judge(
-        self, member: Member, request: FeatureRequest, features: Features, seconds: Mapping[str, float]
-    ) -> LivePrediction:
-        try:
-            return self._prediction(member, request, features, seconds)
+            if scored.error is not None:
+                raise scored.error
+            return self._made(member, scored, shared)
         except VlmadError as error:
             reason = str(error)
         except Exception as error:  # a method of someone else's may fail in any way; the others go on
             reason = f"{member.title} failed: {type(error).__name__}: {error}"
         return _failed(member, reason)
 
-    def _prediction(
-        self, member: Member, request: FeatureRequest, features: Features, shared: Mapping[str, float]
-    ) -> LivePrediction:
-        ready = self._prepared(member, request)
-        spent = dict(shared)
-        if request in self._reference_seconds:
-            spent["references"] = self._reference_seconds[request]
+    def _made(self, member: Member, scored: Scored, shared: Mapping[str, float]) -> LivePrediction:
+        predictions, features, scorer = scored.predictions, scored.features, scored.scorer
+        assert predictions is not None
+        assert features is not None
+        assert scorer is not None
+        seconds = {**shared}
+        if member.method_id in self._given:
+            seconds["references"] = self._given[member.method_id][1]
+        seconds["text and memory"] = scored.seconds["preparing"]
+        normals = self._normals_of(member, scored.entrant, scorer)
+        if self.references:
+            seconds["threshold"] = self._normals[member.method_id][1]
         with self.engine.turns.take():
             begun = time.perf_counter()
-            predictions = ready.scorer.score(features)
-            scored = time.perf_counter()
             anomaly_map = _map(predictions, MAP_SIZE)
-            enlarged = time.perf_counter()
-            reasons = ready.scorer.explain(features)[0]
-            near = ready.scorer.nearest_patches(features)
+            enlarged = time.perf_counter() - begun
+            near = scorer.nearest_patches(features)
         nearest = None
         if near is not None:
-            nearest = Nearest(features.grid, near[0][0].float().numpy(), near[1][0].numpy())
+            nearest = Nearest(features.grid, near[0][0].float().cpu().numpy(), near[1][0].cpu().numpy())
         return LivePrediction(
             method_id=member.method_id,
             title=member.title,
             shots=member.shots,
             image_score=float(predictions.image_score[0]),
             anomaly_map=None if anomaly_map is None else anomaly_map[0],
-            seconds={**spent, **ready.seconds, "scoring": scored - begun, "map": enlarged - scored},
-            reasons=reasons,
+            seconds={**seconds, "scoring": scored.seconds["scoring"], "map": enlarged},
+            reasons=scored.reasons[0],
             nearest=nearest,
-            normals=ready.normals,
+            normals=normals,
             trained_on=member.trained_on,
         )
 
-    def _prepared(self, member: Member, request: FeatureRequest) -> _Ready:
-        """The member's scorer and its opinion of the references; made once for all images."""
-        if member.method_id not in self._ready:
-            known = self._reference_features(request)
-            with self.engine.turns.take():
-                start = time.perf_counter()
-                scorer = self._scorer(member, known if member.shots else None)
-                seconds = {"text and memory": time.perf_counter() - start}
+    def _normals_of(self, member: Member, entrant: Entrant, scorer: Scorer) -> Normals:
+        """What a method says of the references; asked once for all images."""
+        if member.method_id not in self._normals:
             start = time.perf_counter()
-            normals = self._normals(member, scorer, known)
-            if known is not None:
-                seconds["threshold"] = time.perf_counter() - start
-            self._ready[member.method_id] = _Ready(scorer, normals, seconds)
-        return self._ready[member.method_id]
+            made = self._judge_references(entrant, scorer)
+            self._normals[member.method_id] = made, time.perf_counter() - start
+        return self._normals[member.method_id][0]
 
-    def _scorer(self, member: Member, references: Features | None) -> Scorer:
-        assert member.method is not None
-        return member.method.prepare(self.category, self.engine.text, references, member.parameters)
-
-    def _reference_features(self, request: FeatureRequest) -> Features | None:
-        """Features of all references; each passes the tower by itself, so that nobody waits for all of them."""
-        if self.references and request not in self._known:
-            start = time.perf_counter()
-            parts = [self._cache.get(self.engine, one, request)[0] for one in self.references]
-            self._known[request] = concatenate_features(parts)
-            self._reference_seconds[request] = time.perf_counter() - start
-        return self._known.get(request)
-
-    def _normals(self, member: Member, scorer: Scorer, known: Features | None) -> Normals:
+    def _judge_references(self, entrant: Entrant, scorer: Scorer) -> Normals:
         """Judge each reference as if it were not one: a memory that held it would find it far too familiar."""
-        if known is None:
+        if not self.references:
             return Normals(reason="There are no normal references.")
-        count = len(self.references)
-        if member.shots and count < 2:
+        count, (known, _) = len(self.references), self._given[entrant.id]
+        if entrant.shots and count < 2:
             return Normals(reason="A single reference can't be judged by a memory of itself; give at least two.")
         scores: list[float] = []
         maps: list[Map] = []
         for number in range(count):
             with self.engine.turns.take():
-                judge = scorer
-                if member.shots:
-                    judge = self._scorer(member, known.select([i for i in range(count) if i != number]))
-                predictions = judge.score(known.select(slice(number, number + 1)))
-                own = _map(predictions, NORMAL_MAP_SIZE)
+                own = scorer
+                if entrant.shots:
+                    others = known.select([i for i in range(count) if i != number])
+                    own = entrant.prepare(self._session.backbone, others)
+                predictions = judge(own, known.select(slice(number, number + 1)))
+                made = _map(predictions, NORMAL_MAP_SIZE)
             scores.append(float(predictions.image_score[0]))
-            maps += [] if own is None else [own[0]]
+            maps += [] if made is None else [made[0]]
         return Normals(tuple(scores), tuple(maps))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -79,6 +79,12 @@ class Predictions:
             raise MethodError("Grids and the rule that makes a map of them go together.", "Give both or neither.")
         if self.grids is not None and not torch.isfinite(self.grids).all():
             raise MethodError("A method returned an anomaly map that is not finite.", "This is a defect; report it.")
+
+    def on_cpu(self) -> Predictions:
+        """The same on the CPU; these, if they are there already."""
+        if self.image_score.device.type == "cpu":
+            return self
+        return replace(self, image_score=self.image_score.cpu(), grids=None if self.grids is None else self.grids.cpu())
 
 
 def anomaly_maps(grids: Tensor, rule: MapRule, size: tuple[int, int]) -> Tensor:

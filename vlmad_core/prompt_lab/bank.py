@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vlmad_core.backbones.text import MOST_STRINGS, Encode, TextCache
 from vlmad_core.prompts.ensemble import PromptEnsemble
 from vlmad_core.prompts.prototypes import AverageRule, TextClasses, average_embeddings
-
-MOST_STRINGS = 60_000
-"""Strings held; with 512 dimensions 120 MB."""
-
-Encode = Callable[[Sequence[str]], Tensor]
-"""From n prompts to [n, e] float32."""
 
 
 class PromptBank:
@@ -30,17 +24,15 @@ class PromptBank:
             most: Strings held; if more are asked for, those asked for longest ago go.
         """
         self._encode = encode
-        self._most = most
-        self._rows: dict[str, Tensor] = {}
-        self._lock = threading.Lock()
+        self._texts = TextCache(most)
 
     def __len__(self) -> int:
         """Number of strings held."""
-        return len(self._rows)
+        return len(self._texts)
 
     def missing(self, prompts: Iterable[str]) -> tuple[str, ...]:
         """Which of the prompts are not known yet, each once, in order."""
-        return tuple(prompt for prompt in dict.fromkeys(prompts) if prompt not in self._rows)
+        return tuple(prompt for (prompt,) in self._texts.missing((prompt,) for prompt in prompts))
 
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """Embed prompts: [n, e] float32, not normalised; only unknown ones pass the tower.
@@ -48,16 +40,7 @@ class PromptBank:
         Raises:
             BackboneError: If a prompt is longer than the text tower takes; nothing of the call is kept then.
         """
-        with self._lock:
-            new = self.missing(prompts)
-            if new:
-                self._rows |= dict(zip(new, self._encode(new).unbind(), strict=True))
-            found = torch.stack([self._rows[prompt] for prompt in prompts])
-            for prompt in prompts:
-                self._rows[prompt] = self._rows.pop(prompt)
-            while len(self._rows) > max(self._most, len(set(prompts))):
-                del self._rows[next(iter(self._rows))]
-        return found
+        return self._texts.embed(self._encode, [(prompt,) for prompt in prompts])
 
     def classes(self, ensemble: PromptEnsemble, noun: str, rule: AverageRule) -> TextClasses:
         """An ensemble's prompts and prototypes for a category in words; as ``embed_ensemble`` but from the bank."""

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, concatenate_features
-from vlmad_core.backbones.feature_cache import Encoder, FeatureCache, content_key
+from vlmad_core.backbones.feature_cache import FeatureFolder, content_key, image_input
 from vlmad_core.datasets import Dataset, Sample
 from vlmad_core.datasets.catalogue import category_noun
-from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
+from vlmad_core.engine.session import Session
 from vlmad_core.errors import VlmadError
 from vlmad_core.metrics.prepared import PreparedMasks, prepare_masks
 
@@ -82,7 +82,7 @@ def lab_samples(dataset: Dataset) -> tuple[Sample, ...]:
     return tuple(sample for category in dataset.categories for sample in dataset.select(category, "test"))
 
 
-def count_cached(dataset: Dataset, info: BackboneInfo, request: FeatureRequest, cache: FeatureCache) -> int:
+def count_cached(dataset: Dataset, info: BackboneInfo, request: FeatureRequest, cache: FeatureFolder) -> int:
     """How many of the test images need not pass the vision tower; their files are read once for it."""
     held = 0
     for sample in lab_samples(dataset):
@@ -100,21 +100,19 @@ def lab_bytes(dataset: Dataset, info: BackboneInfo, request: FeatureRequest) -> 
 
 def load_lab_data(
     dataset: Dataset,
-    backbone: Encoder,
+    session: Session,
     request: FeatureRequest,
-    cache: FeatureCache | None,
     advance: Callable[[int], None] = lambda count: None,
     most_bytes: int = MOST_BYTES,
 ) -> LabData:
-    """Bring the test images of a data set into memory; features come from the cache or are extracted now.
+    """Bring the test images of a data set into memory; features are remembered by the backbone or extracted now.
 
     An image or mask that can't be read costs that image only and is named among the problems.
 
     Args:
         dataset: The data set.
-        backbone: Extracts what is not in the cache.
+        session: On the backbone; what that remembers is not extracted.
         request: The features the methods need.
-        cache: Where to look and to store; None to extract everything.
         advance: Told 1 after each image.
         most_bytes: If all features would take more, patches and windows are left out, and with them pixel metrics.
 
@@ -123,13 +121,13 @@ def load_lab_data(
     """
     problems: list[str] = []
     why_not = None
-    if lab_bytes(dataset, backbone.info, request) > most_bytes:
+    if lab_bytes(dataset, session.backbone.info, request) > most_bytes:
         why_not = f"The patches of all images take more than the {most_bytes / 2**30:.1f} GB of memory set aside."
         problems.append(f"{why_not} Image metrics only.")
         request = FeatureRequest(image_embedding=request.image_embedding)
     categories = []
     for name in dataset.categories:
-        found = _load_category(name, dataset.select(name, "test"), backbone, request, cache, advance, problems, why_not)
+        found = _load_category(name, dataset.select(name, "test"), session, request, advance, problems, why_not)
         categories += [found] if found is not None else []
     if not categories:
         first = problems[0] if problems else "It has no test images."
@@ -141,9 +139,8 @@ def load_lab_data(
 def _load_category(
     name: str,
     samples: Sequence[Sample],
-    backbone: Encoder,
+    session: Session,
     request: FeatureRequest,
-    cache: FeatureCache | None,
     advance: Callable[[int], None],
     problems: list[str],
     why_not: str | None,
@@ -155,14 +152,15 @@ def _load_category(
     for sample in samples:
         advance(1)
         try:
-            features, size = _features_of(sample, backbone, request, cache)
+            image = image_input(sample.image_path, session.backbone, request)
+            features = next(session.encode([image], request))
         except (VlmadError, OSError) as error:
             problems.append(f"{sample.id} is left out: {error}")
             continue
         mask = None
         if why_not is None:
             try:
-                mask = sample_mask(sample, size)
+                mask = sample_mask(sample, image.size) if image.size is not None else None
             except (VlmadError, OSError) as error:
                 problems.append(f"{sample.id} counts for image metrics only: {error}")
         if mask is not None:
@@ -185,19 +183,3 @@ def _load_category(
         masked=np.array(masked, np.int64),
         why_no_pixels=why_not,
     )
-
-
-def _features_of(
-    sample: Sample, backbone: Encoder, request: FeatureRequest, cache: FeatureCache | None
-) -> tuple[Features, tuple[int, int]]:
-    """Features of one image, and its height and width."""
-    content = content_key(sample.image_path) if cache is not None else ""
-    if cache is not None:
-        stored = cache.read(backbone.info, content, request)
-        if stored is not None:
-            return stored.features(request.names()), stored.size
-    image = read_image(sample.image_path)
-    pixels, size = backbone.preprocess(image), (image.height, image.width)
-    if cache is None:
-        return backbone.encode_images(pixels[None], request), size
-    return cache.encode(backbone, content, pixels, size, request), size

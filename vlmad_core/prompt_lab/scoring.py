@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from vlmad_core.backbones import BackboneInfo, FeatureRequest
+from vlmad_core.engine.session import judge
 from vlmad_core.errors import MethodError
 from vlmad_core.methods import MapRule, Method, anomaly_maps, create_method
 from vlmad_core.methods.clip_text import ClipCpe
@@ -156,7 +157,7 @@ def score_category(
         pixel_draws: Whether to draw resamples for pixel metrics as well.
     """
     scorer = method.scorer(text) if category.masks is not None else lab_method("clip_cpe", patch_map=False).scorer(text)
-    predictions = scorer.score(category.features)
+    predictions = judge(scorer, category.features)
     scores = predictions.image_score.numpy()
     values = image_metrics(category.labels, scores)
     replicates = image_replicates(category.labels, scores, resamples=RESAMPLES)
