@@ -9,8 +9,10 @@ PORT ?= 8501
 app: $(VENV)/.app  ## install what is needed and open the dashboard
 	$(BIN)/streamlit run app.py --server.address localhost --server.port $(PORT)
 
+# One worker a core, but no more than four: each holds torch, and some a browser. A file's tests stay together, since
+# they share what is costly to make; in the order of collection, the short examples in docstrings fill the end.
 test: lint  ## check style, types and imports, and run all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest

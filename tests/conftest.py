@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+# Before torch is loaded. Several workers run side by side, and on tiny models threads cost more than they bring.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np

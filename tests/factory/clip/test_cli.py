@@ -76,6 +76,8 @@ def test_the_command_trains_measures_and_writes_a_model(
     assert wanted <= set(stored["gates"]["trained"])
     CLIPModel.from_pretrained(out)
 
+    # Measured once: what follows is about training.
+    monkeypatch.setattr(bundled_cli, "measure_gates", lambda *models: stored["gates"])
     # Another training goes on from this one.
     refined = tmp_path / "refined"
     given_again = [str(refined) if part == str(out) else part for part in given]
