@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass
-class Session:
+class TrainingSession:
     """One training, from its data sets to its files.
 
     Attributes:
@@ -169,7 +169,7 @@ class Session:
 @contextmanager
 def prepare(
     args: argparse.Namespace, method: str, short_sets: tuple[str, ...] = (), short_epochs: int = LONG_EPOCHS
-) -> Iterator[Session]:
+) -> Iterator[TrainingSession]:
     """Load data and backbone, and show progress while the context lasts.
 
     Args:
@@ -198,7 +198,7 @@ def prepare(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        yield Session(method, backbone, data, images, plan, args, bars)
+        yield TrainingSession(method, backbone, data, images, plan, args, bars)
 
 
 def _load_backbone(args: argparse.Namespace, method: str) -> ClipBackbone:
