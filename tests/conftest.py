@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# Before torch is loaded. Several workers run side by side, and on tiny models threads cost more than they bring.
+# Before torch is loaded: on tiny models threads cost more than they bring.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -19,7 +19,6 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 MakeStore = Callable[..., Path]
-
 DEFECTS = ("scratch", "stain")
 GRID = 8
 

@@ -285,7 +285,7 @@ def test_a_failed_unit_is_exit_code_2(words, tmp_path, capsys):
         (["--backbone", "./nowhere"], "There is no backbone folder"),
         (["--dataset", "./nowhere"], "no such file or folder"),
         (["--categories", "nail"], "has no category 'nail'"),
-        (["--parameters", "april_gan"], "Write METHOD=FILE"),
+        (["--parameters", "april_gan"], "where METHOD=FILE, e.g. april_gan=my.safetensors, belongs"),
     ],
 )
 def test_wrong_use_writes_nothing(words, tmp_path, capsys, more, said):
