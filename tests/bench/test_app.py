@@ -76,7 +76,7 @@ def test_too_little_is_refused(changes: dict[str, int]) -> None:
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "precious.txt").write_text("mine")
-    monkeypatch.setattr(app, "_browser", lambda: None)
+    monkeypatch.setattr(app, "chromium", lambda: None)
     with pytest.raises(VlmadError, match="something else"):
         app.run(arguments(store=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from vlmad_core.bench.made_up import DATASET, write_made_up_store
-from vlmad_core.bench.serving import FLAGS, cpu_seconds_of, find_browser, start_server, stop_server
+from vlmad_core.bench.serving import LONGEST, chromium, cpu_seconds_of, new_tab, start_server, stop_server
 from vlmad_core.engine.profiling import PeakSampler, load_average, percentile
 from vlmad_core.errors import VlmadError
 
@@ -30,8 +30,6 @@ FIRST_VIEW, INTERACTION, MEMORY = 2.0, 0.7, 10**9
 QUIET = 300
 """Milliseconds without a change after which a page counts as settled; not part of any time."""
 
-LONGEST = 120.0
-"""Seconds after which an interaction is given up."""
 MOST_FAILED = 5
 
 WATCH = """
@@ -85,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the store, serve it, click through it, print the figures; 1 if a target is missed."""
     if args.runs < 1 or args.images < 100 or args.interactions < 1:
         raise VlmadError("There is too little to measure.", "Use at least 1 run, 100 images and 1 interaction.")
-    launch = _browser()
+    launch = chromium()
     store, temporary = _store(args)
     try:
         figures = measure(store, launch, args.interactions)
@@ -116,7 +114,7 @@ def measure(store: Path, launch: Callable[[], Any], interactions: int = INTERACT
         with PeakSampler(0.05, process.pid) as memory, launch() as browser:
             cold = _first_view(browser, address)
             first = _first_view(browser, address)
-            tab = _tab(browser)
+            tab = new_tab(browser, WATCH)
             tab.goto(address)
             _settle(tab)
             steps: list[Interaction] = []
@@ -162,30 +160,6 @@ def measure(store: Path, launch: Callable[[], Any], interactions: int = INTERACT
     }
 
 
-def _browser() -> Callable[[], Any]:
-    """Something that opens Chromium, or an error that says what is missing."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise VlmadError(
-            "This measurement drives a browser with the package playwright, which is not installed.",
-            "Install what development needs: pip install -r requirements-dev.txt.",
-        ) from error
-    path = find_browser()
-    if path is None:
-        raise VlmadError("No Chromium was found.", "Install it, on Debian: apt install chromium.")
-    from contextlib import contextmanager
-
-    @contextmanager
-    def launch() -> Iterator[Any]:
-        with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=str(path), args=list(FLAGS))
-            yield browser
-            browser.close()
-
-    return launch
-
-
 def _store(args: argparse.Namespace) -> tuple[Path, bool]:
     """The store to show, and whether it is to be removed afterwards."""
     if args.store is None:
@@ -198,21 +172,13 @@ def _store(args: argparse.Namespace) -> tuple[Path, bool]:
     return write_made_up_store(args.store.resolve(), args.runs, args.images), False
 
 
-def _tab(browser: Any) -> Any:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.add_init_script(WATCH)
-    tab = context.new_page()
-    tab.set_default_timeout(1000 * LONGEST)
-    return tab
-
-
 def _settle(tab: Any) -> None:
     tab.wait_for_function("quiet => window.watch && window.watch.settled(quiet)", arg=QUIET)
 
 
 def _first_view(browser: Any, address: str) -> float:
     """Seconds from opening the address in a fresh session to the last change of the page."""
-    tab = _tab(browser)
+    tab = new_tab(browser, WATCH)
     tab.goto(address, wait_until="commit")
     _settle(tab)
     seconds = float(tab.evaluate("window.watch.changed")) / 1000  # the browser's clock starts with the visit

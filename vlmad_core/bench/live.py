@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.bench.serving import FLAGS, cpu_seconds_of, find_browser, start_server, stop_server
+from vlmad_core.bench.serving import chromium, cpu_seconds_of, new_tab, start_server, stop_server
 from vlmad_core.engine.profiling import load_average, percentile
 from vlmad_core.errors import VlmadError
 
@@ -23,8 +23,6 @@ METHODS = ("clip_ac", "clip_cpe", "winclip", "april_gan")
 FIRST, ALL = 1.0, 3.0
 """Targets in seconds: the first method's score, and those of all four."""
 REPEATS = 5
-LONGEST = 120_000
-"""Milliseconds after which a page is given up."""
 
 WATCH = """
 (() => {
@@ -78,26 +76,16 @@ def measure(images: Sequence[Path], backbone: str | None = None) -> dict[str, An
     Raises:
         VlmadError: If there is no browser, or a page does not come.
     """
-    try:
-        from playwright.sync_api import Error as BrowserError
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise VlmadError(
-            "This measurement drives a browser with the package playwright, which is not installed.",
-            "Install what development needs: pip install -r requirements-dev.txt.",
-        ) from error
-    path = find_browser()
-    if path is None:
-        raise VlmadError("No Chromium was found.", "Install it, on Debian: apt install chromium.")
+    launch = chromium()
+    from playwright.sync_api import Error as BrowserError
+
     before = load_average()
     threads = str(os.cpu_count() or 1)
     extra = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
     process, address = start_server(None, extra | ({"VLMAD_BACKBONE": backbone} if backbone else {}))
     try:
-        with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=str(path), args=list(FLAGS))
+        with launch() as browser:
             measured = [_visitor(browser, address, image, process.pid) for image in images]
-            browser.close()
     except BrowserError as error:
         raise VlmadError(
             f"The live demo did not answer: {str(error).splitlines()[0]}", "Look at it: make app."
@@ -144,10 +132,7 @@ def text(figures: dict[str, Any]) -> str:
 
 def _visitor(browser: Any, address: str, image: Path, server: int) -> tuple[list[float], float | None]:
     """A new visitor's seconds from the upload to each of the four scores, and the server's processor time for it."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.add_init_script(WATCH)
-    tab = context.new_page()
-    tab.set_default_timeout(LONGEST)
+    tab = new_tab(browser, WATCH)
     tab.goto(f"{address}/live_demo")
     _settle(tab)
     tab.get_by_role("radio", name="Upload").first.click()
@@ -164,7 +149,7 @@ def _visitor(browser: Any, address: str, image: Path, server: int) -> tuple[list
     tab.wait_for_function("count => window.watch.scores.length >= count", arg=len(METHODS))
     scores = [float(seconds) for seconds in tab.evaluate("window.watch.scores")]
     after = cpu_seconds_of(server)
-    context.close()
+    tab.context.close()
     return scores[: len(METHODS)], None if before is None or after is None else after - before
 
 

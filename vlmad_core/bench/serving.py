@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -24,12 +26,50 @@ FLAGS = (
 )  # fmt: skip
 PATIENCE = 120.0
 """Seconds; a machine that trains a model beside it is slow."""
+LONGEST = 120.0
+"""Seconds after which a page is given up."""
 
 
 def find_browser() -> Path | None:
     """Where Chromium is installed, or None."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     return Path(found) if found else None
+
+
+def chromium() -> Callable[[], AbstractContextManager[Any]]:
+    """Something that opens Chromium and closes it again.
+
+    Raises:
+        VlmadError: If the browser, or the package that drives it, is missing; says how to get it.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise VlmadError(
+            "This measurement drives a browser with the package playwright, which is not installed.",
+            "Install what development needs: pip install -r requirements-dev.txt.",
+        ) from error
+    path = find_browser()
+    if path is None:
+        raise VlmadError("No Chromium was found.", "Install it, on Debian: apt install chromium.")
+
+    @contextmanager
+    def launch() -> Iterator[Any]:
+        with sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=str(path), args=list(FLAGS))
+            yield browser
+            browser.close()
+
+    return launch
+
+
+def new_tab(browser: Any, script: str) -> Any:
+    """A tab of a new visitor, in which a script runs before the page's own."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.add_init_script(script)
+    tab = context.new_page()
+    tab.set_default_timeout(1000 * LONGEST)
+    return tab
 
 
 def start_server(store: Path | None, extra: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[bytes], str]:
