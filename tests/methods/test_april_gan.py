@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from vlmad_core.errors import MethodError
 from vlmad_core.methods import anomaly_maps, create_method
-from vlmad_core.methods.stages import quarter_stages
+from vlmad_core.methods.patches import quarter_stages
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from vlmad_core.errors import MethodError
 from vlmad_core.methods import create_method
-from vlmad_core.methods.mutual import mutual_scores, neighbourhood_tokens, rescore_by_neighbours
+from vlmad_core.methods.musc import mutual_scores, neighbourhood_tokens, rescore_by_neighbours
 
 
 def literal_neighbourhoods(tokens, grid, side):

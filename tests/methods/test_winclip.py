@@ -6,7 +6,7 @@ import torch
 from vlmad_core.backbones import Features
 from vlmad_core.errors import BackboneError
 from vlmad_core.methods import create_method
-from vlmad_core.methods.memory import cosine_distance
+from vlmad_core.methods.patches import cosine_distance
 
 
 def test_identical_reference_has_no_association(backbone, pixels):

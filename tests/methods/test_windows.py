@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from vlmad_core.backbones.vision import window_indices
 from vlmad_core.errors import MethodError
-from vlmad_core.methods.winclip import text_map
-from vlmad_core.methods.windows import harmonic_window_mean, window_mean
+from vlmad_core.methods.winclip import harmonic_window_mean, text_map, window_mean
 
 
 def covering(grid, scale):

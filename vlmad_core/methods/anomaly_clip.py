@@ -18,11 +18,10 @@ from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Method, MethodSettings, Reason, Scorer
-from vlmad_core.methods.places import top_patches
+from vlmad_core.methods.patches import check_stages, top_patches
 from vlmad_core.methods.predictions import MapRule, Predictions
+from vlmad_core.methods.prompted import check_temperature, two_class_logits
 from vlmad_core.methods.registry import register_method
-from vlmad_core.methods.similarity import check_temperature, two_class_logits
-from vlmad_core.methods.stages import check_stages
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
 
@@ -21,15 +20,25 @@ from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
-from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Method, MethodSettings, Reason, Scorer
-from vlmad_core.methods.memory import cosine_distance, nearest_cosine
-from vlmad_core.methods.places import least_familiar, top_patches
+from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Reason, Scorer
+from vlmad_core.methods.patches import (
+    check_stages,
+    cosine_distance,
+    least_familiar,
+    nearest_cosine,
+    quarter_stages,
+    top_patches,
+)
 from vlmad_core.methods.predictions import Activation, MapRule, Predictions, map_maximum
+from vlmad_core.methods.prompted import (
+    PromptedMethod,
+    PromptedSettings,
+    check_temperature,
+    nearest_prompts,
+    two_class_logits,
+)
 from vlmad_core.methods.registry import register_method
-from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
-from vlmad_core.methods.stages import check_stages, quarter_stages
-from vlmad_core.prompts.ensemble import PromptEnsemble, load_ensemble
-from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
+from vlmad_core.prompts.prototypes import TextClasses
 
 ImageFusion = Literal["bounded", "calibrated", "transductive"]
 """How the maximum q of the few-shot map is brought to the range of the text score before both are averaged.
@@ -48,12 +57,10 @@ CALIBRATION_IMAGES = 8
 
 
 @dataclass(frozen=True)
-class AprilGanSettings(MethodSettings):
-    """Settings of APRIL-GAN.
+class AprilGanSettings(PromptedSettings):
+    """Settings of APRIL-GAN, beside the prompts.
 
     Attributes:
-        ensemble: Name of a prompt ensemble, or the path of a yaml file.
-        text_average: How prompt embeddings become one prototype; see ``AverageRule``.
         temperature: Divides the difference of cosines; None: what the parameters were trained with, or where they
             don't say ``AUTHORS_TEMPERATURE``.
         stages: Blocks whose tokens are projected and compared with text; None: the ends of the tower's quarters.
@@ -62,16 +69,15 @@ class AprilGanSettings(MethodSettings):
     """
 
     ensemble: str = "april_gan"
-    text_average: AverageRule = "each"
     temperature: float | None = None
     stages: tuple[int, ...] | None = None
     memory_stages: tuple[int, ...] | None = None
     image_fusion: ImageFusion = "bounded"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.temperature is not None:
             check_temperature("APRIL-GAN", self.temperature)
-        load_ensemble(self.ensemble)
         for name in ("stages", "memory_stages"):
             object.__setattr__(self, name, check_stages("APRIL-GAN", name, getattr(self, name)))
         if self.image_fusion not in get_args(ImageFusion):
@@ -170,7 +176,7 @@ class AprilGanScorer(Scorer):
 
 
 @register_method
-class AprilGan(Method):
+class AprilGan(PromptedMethod):
     """APRIL-GAN, zero-shot and few-shot."""
 
     name = "april_gan"
@@ -204,15 +210,6 @@ class AprilGan(Method):
         """Some, for the fusion ``calibrated``."""
         return CALIBRATION_IMAGES if shots and self.settings.image_fusion == "calibrated" else 0
 
-    @cached_property
-    def ensemble(self) -> PromptEnsemble:
-        """The ensemble, read once: what a run records is what it is scored with, even if the file changes."""
-        return load_ensemble(self.settings.ensemble)
-
-    def prompt_record(self) -> Mapping[str, Any]:
-        """Name and content hash of the ensemble."""
-        return {"ensemble": self.ensemble.name, "content_hash": self.ensemble.content_hash}
-
     def stages(self, backbone: BackboneInfo) -> tuple[int, ...]:
         """The blocks whose tokens are projected, in the order of the linear layers."""
         return self.settings.stages or quarter_stages(backbone.depth)
@@ -239,7 +236,7 @@ class AprilGan(Method):
         If the parameters hold ``stages``, the blocks they were trained for, these must be the method's; if they
         hold ``temperature``, it is used unless a setting says otherwise.
         """
-        classes = embed_ensemble(text, self.ensemble, category, self.settings.text_average)
+        classes = self.text_classes(text, category)
         return self.scorer(classes, text.info, references, parameters, calibration)
 
     def scorer(

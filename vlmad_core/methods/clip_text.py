@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -17,36 +16,35 @@ from torch import Tensor
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
-from vlmad_core.errors import MethodError
-from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Method, MethodSettings, Reason, Scorer
+from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Reason, Scorer
 from vlmad_core.methods.predictions import MapRule, Predictions
+from vlmad_core.methods.prompted import (
+    PromptedMethod,
+    PromptedSettings,
+    check_temperature,
+    nearest_prompts,
+    two_class_logits,
+)
 from vlmad_core.methods.registry import register_method
-from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
-from vlmad_core.prompts.ensemble import PromptEnsemble, load_ensemble
-from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
+from vlmad_core.prompts.prototypes import TextClasses
 
 
 @dataclass(frozen=True)
-class TextSettings(MethodSettings):
-    """Settings of the methods that compare with prompts only.
+class TextSettings(PromptedSettings):
+    """Settings of the methods that compare with prompts only, beside the prompts.
 
     Attributes:
-        ensemble: Name of a prompt ensemble, or the path of a yaml file.
-        text_average: How prompt embeddings become one prototype; see ``AverageRule``.
         temperature: Divides the difference of cosines. Image rankings don't depend on it.
         patch_map: Whether patches are compared with the prompts too, for a map.
     """
 
     ensemble: str = "single"
-    text_average: AverageRule = "each"
     temperature: float = 0.07
     patch_map: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_temperature("CLIP-AC and CPE", self.temperature)
-        load_ensemble(self.ensemble)
-        if self.text_average not in ("each", "mean"):
-            raise MethodError(f"The setting 'text_average' is {self.text_average!r}.", "Choose 'each' or 'mean'.")
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class TextScorer(Scorer):
         return nearest_prompts(features.image_embedding, self.text)
 
 
-class _TextMethod(Method):
+class _TextMethod(PromptedMethod):
     """What CLIP-AC and CPE share."""
 
     settings: TextSettings
@@ -96,15 +94,6 @@ class _TextMethod(Method):
     def capabilities(self) -> Capabilities:
         """Classifies; segments only if the patch map is on."""
         return Capabilities(segments=self.settings.patch_map)
-
-    @cached_property
-    def ensemble(self) -> PromptEnsemble:
-        """The ensemble, read once: what a run records is what it is scored with, even if the file changes."""
-        return load_ensemble(self.settings.ensemble)
-
-    def prompt_record(self) -> Mapping[str, Any]:
-        """Name and content hash of the ensemble."""
-        return {"ensemble": self.ensemble.name, "content_hash": self.ensemble.content_hash}
 
     def needs(self, backbone: BackboneInfo, shots: int) -> FeatureRequest:
         """The image embedding, and the patches' for the map."""
@@ -119,7 +108,7 @@ class _TextMethod(Method):
         calibration: Features | None = None,
     ) -> TextScorer:
         """Embed the prompts for a category."""
-        return self.scorer(embed_ensemble(text, self.ensemble, category, self.settings.text_average))
+        return self.scorer(self.text_classes(text, category))
 
     def scorer(self, text: TextClasses) -> TextScorer:
         """A scorer from prompts that are already embedded."""

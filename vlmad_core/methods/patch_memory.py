@@ -18,11 +18,9 @@ from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Reason, Scorer
-from vlmad_core.methods.memory import cosine_distance, nearest_cosine
-from vlmad_core.methods.places import least_familiar
+from vlmad_core.methods.patches import check_stages, cosine_distance, least_familiar, middle_stages, nearest_cosine
 from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.registry import register_method
-from vlmad_core.methods.stages import check_stages, middle_stages
 
 
 @dataclass(frozen=True)

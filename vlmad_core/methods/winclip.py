@@ -10,34 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
-from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Method, MethodSettings, Reason, Scorer
-from vlmad_core.methods.memory import cosine_distance, nearest_cosine
-from vlmad_core.methods.places import least_familiar, patch_box
+from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Reason, Scorer
+from vlmad_core.methods.patches import cosine_distance, least_familiar, nearest_cosine, patch_box
 from vlmad_core.methods.predictions import MapRule, Predictions
+from vlmad_core.methods.prompted import (
+    PromptedMethod,
+    PromptedSettings,
+    check_temperature,
+    nearest_prompts,
+    two_class_logits,
+)
 from vlmad_core.methods.registry import register_method
-from vlmad_core.methods.similarity import check_temperature, nearest_prompts, two_class_logits
-from vlmad_core.methods.windows import harmonic_window_mean, window_mean
-from vlmad_core.prompts.ensemble import PromptEnsemble, load_ensemble
-from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
+from vlmad_core.prompts.prototypes import TextClasses
 
 
 @dataclass(frozen=True)
-class WinClipSettings(MethodSettings):
-    """Settings of WinCLIP.
+class WinClipSettings(PromptedSettings):
+    """Settings of WinCLIP, beside the prompts.
 
     Attributes:
-        ensemble: Name of a prompt ensemble, or the path of a yaml file.
-        text_average: How prompt embeddings become one prototype; see ``AverageRule``.
         temperature: Divides the difference of cosines; decides how sharply the harmonic mean selects.
         scales: Sides of the windows, in patches.
         image_scale: Whether the whole image is a further scale of the zero-shot map.
@@ -45,8 +46,6 @@ class WinClipSettings(MethodSettings):
         association: Mean over the windows that cover a patch in the comparison with references.
     """
 
-    ensemble: str = "winclip"
-    text_average: AverageRule = "each"
     temperature: float = 0.07
     scales: tuple[int, ...] = (2, 3)
     image_scale: bool = True
@@ -54,8 +53,8 @@ class WinClipSettings(MethodSettings):
     association: Literal["harmonic", "arithmetic"] = "harmonic"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_temperature("WinCLIP", self.temperature)
-        load_ensemble(self.ensemble)
         object.__setattr__(self, "scales", tuple(self.scales))
         if not self.scales or any(not isinstance(k, int) or k < 1 for k in self.scales):
             raise MethodError(
@@ -154,6 +153,49 @@ def text_map(
     return (1.0 / (1.0 + torch.stack(odds).mean(dim=0))).float()
 
 
+def window_mean(values: Tensor, grid: tuple[int, int], scale: int) -> Tensor:
+    """For each patch the mean over all windows that cover it (section 3.2, harmonic averaging, for any mean).
+
+    Args:
+        values: [N, W], one value per k x k window, row by row; may hold infinities.
+        grid: Patch grid (rows, columns).
+        scale: Side k of the windows.
+
+    Returns:
+        [N, rows, columns], the dtype of ``values``.
+
+    Raises:
+        MethodError: If W is not the number of such windows.
+    """
+    rows, columns = grid
+    lattice = (rows - scale + 1, columns - scale + 1)
+    if values.ndim != 2 or values.shape[1] != lattice[0] * lattice[1]:
+        raise MethodError(
+            f"{tuple(values.shape)} values don't fit the {lattice[0]} x {lattice[1]} windows of scale {scale}.",
+            "Give one value per window and image.",
+        )
+    windows = values.reshape(-1, 1, *lattice)
+    covering = F.pad(windows.new_ones(1, 1, *lattice), (scale - 1,) * 4)
+    # Average pooling over the padded lattice sums the windows that cover a patch, times a constant that the
+    # same pooling over ones cancels. Pooling only adds, so an infinity stays one and never becomes NaN.
+    total = F.avg_pool2d(F.pad(windows, (scale - 1,) * 4), scale, stride=1)
+    return (total / F.avg_pool2d(covering, scale, stride=1))[:, 0]
+
+
+def harmonic_window_mean(values: Tensor, grid: tuple[int, int], scale: int) -> Tensor:
+    """For each patch the harmonic mean over the windows that cover it; 0 if any of them is 0.
+
+    Args:
+        values: [N, W], not negative.
+        grid: Patch grid (rows, columns).
+        scale: Side k of the windows.
+
+    Returns:
+        [N, rows, columns], float64: the reciprocals of small distances need the range.
+    """
+    return window_mean(values.double().reciprocal(), grid, scale).reciprocal()
+
+
 def patch_tokens(features: Features, settings: WinClipSettings) -> Tensor:
     """Patch tokens [N, P, d] compared with references: raw last block, or after LayerNorm, as set."""
     if settings.patch_layer_norm:
@@ -181,7 +223,7 @@ def _top_windows(
 
 
 @register_method
-class WinClip(Method):
+class WinClip(PromptedMethod):
     """WinCLIP; WinCLIP+ with references."""
 
     name = "winclip"
@@ -203,15 +245,6 @@ class WinClip(Method):
     def capabilities(self) -> Capabilities:
         """Classifies and segments, with or without references."""
         return Capabilities(segments=True, few_shot=True, any_prompts=True)
-
-    @cached_property
-    def ensemble(self) -> PromptEnsemble:
-        """The ensemble, read once: what a run records is what it is scored with, even if the file changes."""
-        return load_ensemble(self.settings.ensemble)
-
-    def prompt_record(self) -> Mapping[str, Any]:
-        """Name and content hash of the ensemble."""
-        return {"ensemble": self.ensemble.name, "content_hash": self.ensemble.content_hash}
 
     def needs(self, backbone: BackboneInfo, shots: int) -> FeatureRequest:
         """Image and window embeddings; with references the last patch tokens too."""
@@ -235,7 +268,7 @@ class WinClip(Method):
         calibration: Features | None = None,
     ) -> WinClipScorer:
         """Embed the prompts, and keep the references' windows and patches as memories."""
-        return self.scorer(embed_ensemble(text, self.ensemble, category, self.settings.text_average), references)
+        return self.scorer(self.text_classes(text, category), references)
 
     def scorer(self, text: TextClasses, references: Features | None = None) -> WinClipScorer:
         """A scorer from prompts that are already embedded."""

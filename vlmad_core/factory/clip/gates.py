@@ -17,8 +17,8 @@ from vlmad_core.backbones.features import Features, concatenate_features
 from vlmad_core.factory.clip.model import IMAGE_SIZE, PATCH_SIZE
 from vlmad_core.factory.clip.pair_bank import PairBank
 from vlmad_core.methods import anomaly_maps, create_method
-from vlmad_core.methods.memory import cosine_distance
 from vlmad_core.methods.patch_memory import PatchMemory, PatchMemorySettings
+from vlmad_core.methods.patches import cosine_distance
 from vlmad_core.metrics import image_auroc, pixel_metrics
 
 SHOTS = 4

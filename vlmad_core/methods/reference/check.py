@@ -12,17 +12,15 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from vlmad_core.methods.reference.anomaly_clip import anomaly_clip_outputs
-from vlmad_core.methods.reference.april_gan import april_gan_outputs
 from vlmad_core.methods.reference.folder import ReferenceFolder, read_reference
-from vlmad_core.methods.reference.winclip import winclip_outputs
+from vlmad_core.methods.reference.outputs import Output, anomaly_clip_outputs, april_gan_outputs, winclip_outputs
 
 TOLERANCE = 1e-4
 """Largest absolute difference on scores, maps and tokens."""
 EMBEDDING_TOLERANCE = 1e-5
 """Largest absolute difference on unit-normalised embeddings."""
 
-CHECKS: Mapping[str, Callable[[ReferenceFolder], Iterator[tuple[str, Tensor, Tensor]]]] = MappingProxyType(
+CHECKS: Mapping[str, Callable[[ReferenceFolder], Iterator[Output]]] = MappingProxyType(
     {"winclip": winclip_outputs, "april_gan": april_gan_outputs, "anomaly_clip": anomaly_clip_outputs}
 )
 """For each method a function that yields (name, ours, theirs)."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from vlmad_core.methods.similarity import nearest_prompts, two_class_logits
+from vlmad_core.methods.prompted import nearest_prompts, two_class_logits
 from vlmad_core.prompts.prototypes import TextClasses
 
 

@@ -1,4 +1,4 @@
-"""Scores from the similarity of an embedding to two text prototypes.
+"""What methods share that compare with prompts: the ensemble they read, and scores from two text prototypes.
 
 All methods here have exactly two classes, so every softmax is a logistic function of one difference: exact,
 and safe from saturation in rankings, which go by the logit.
@@ -6,13 +6,57 @@ and safe from saturation in rankings, which go by the logit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
-from vlmad_core.methods.base import Reason
-from vlmad_core.prompts.prototypes import TextClasses
+from vlmad_core.methods.base import Method, MethodSettings, Reason
+from vlmad_core.prompts.ensemble import PromptEnsemble, load_ensemble
+from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
+
+
+@dataclass(frozen=True)
+class PromptedSettings(MethodSettings):
+    """What can be set of every method that reads a prompt ensemble.
+
+    Attributes:
+        ensemble: Name of a prompt ensemble, or the path of a yaml file.
+        text_average: How prompt embeddings become one prototype; see ``AverageRule``.
+    """
+
+    ensemble: str = "winclip"
+    text_average: AverageRule = "each"
+
+    def __post_init__(self) -> None:
+        load_ensemble(self.ensemble)
+        if self.text_average not in ("each", "mean"):
+            raise MethodError(f"The setting 'text_average' is {self.text_average!r}.", "Choose 'each' or 'mean'.")
+
+
+class PromptedMethod(Method):
+    """A method that reads a prompt ensemble."""
+
+    settings: PromptedSettings
+
+    @cached_property
+    def ensemble(self) -> PromptEnsemble:
+        """The ensemble, read once: what a run records is what it is scored with, even if the file changes."""
+        return load_ensemble(self.settings.ensemble)
+
+    def prompt_record(self) -> Mapping[str, Any]:
+        """Name and content hash of the ensemble."""
+        return {"ensemble": self.ensemble.name, "content_hash": self.ensemble.content_hash}
+
+    def text_classes(self, text: TextTower, category: str) -> TextClasses:
+        """The ensemble's prompts for a category, embedded, and the prototypes of the two classes."""
+        return embed_ensemble(text, self.ensemble, category, self.settings.text_average)
 
 
 def two_class_logits(embeddings: Tensor, prototypes: Tensor, temperature: float) -> Tensor:

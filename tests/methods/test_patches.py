@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import torch
 
-from vlmad_core.methods import memory
-from vlmad_core.methods.memory import cosine_distance, nearest_cosine
+from vlmad_core.methods import patches
+from vlmad_core.methods.patches import cosine_distance, nearest_cosine
 
 
 def test_nearest_is_the_brute_force_one(monkeypatch):
-    monkeypatch.setattr(memory, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(patches, "ROWS_AT_ONCE", 7)
     generator = torch.Generator().manual_seed(0)
     queries, rows = torch.randn(2, 10, 6, generator=generator), torch.randn(9, 6, generator=generator)
     similarities, indices = nearest_cosine(queries, rows)
