@@ -147,6 +147,7 @@ def _ids(category: str, images: int) -> list[tuple[str, int, str]]:
 
 
 def _thumbnails(path: Path, dataset: str, category: str, images: int) -> str:
+    from vlmad_core.store import layout
     from vlmad_core.store.writer import write_thumbnails
 
     rows = []
@@ -163,7 +164,7 @@ def _thumbnails(path: Path, dataset: str, category: str, images: int) -> str:
             "reason": "no defect",
         }
         rows.append(row | ({"mask": _encode(mask, "PNG"), "reason": None} if label else {}))
-    name = f"{category}-{images:08x}.parquet"
+    name = f"{layout.folder_name(category)}-{images:08x}.parquet"
     write_thumbnails(path, dataset, name, rows)
     return name
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_help_loads_no_heavy_module():
     code = "import sys; from vlmad_core.cli import main; code = main(['--help'])\n"
-    code += "heavy = {'torch', 'pandas', 'transformers', 'numpy'} & set(sys.modules)\n"
+    code += "heavy = {'torch', 'pandas', 'transformers', 'numpy', 'pydantic'} & set(sys.modules)\n"
     code += "sys.exit(str(heavy) if heavy else code)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -11,12 +11,14 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic_core import from_json
 
 from vlmad_core.errors import StoreError
 
@@ -26,20 +28,48 @@ TEMPORARY_PREFIX = ".tmp-"
 LOCK_FOLDER = ".locks"
 """Folder of a store that holds the files of its locks."""
 
+RECOMPUTE = "Compute it again."
+"""What to do about a damaged file of what can be computed."""
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a json object.
+LARGEST_JSON = 8 * 2**20
+"""Bytes of a json file that is read as a record; the largest that the program writes has some thousands."""
+
+
+def read_json(path: Path, fix: str = RECOMPUTE) -> dict[str, Any]:
+    """Read a json object of bounded size and depth, with finite numbers only.
+
+    Args:
+        path: The file.
+        fix: What to do about a file that can't be read.
 
     Raises:
-        StoreError: If it can't be read or is none.
+        StoreError: If it can't be read, or is no json object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} can't be read: {error}.", "Compute it again.") from error
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_JSON:
+            raise StoreError(f"{path} can't be read: it is no file of at most {LARGEST_JSON:,} bytes.", fix)
+        with path.open("rb") as file:
+            value = from_json(file.read(status.st_size), allow_inf_nan=False)
+    except (OSError, ValueError) as problem:
+        raise StoreError(f"{path} can't be read: {problem}.", fix) from problem
     if not isinstance(value, dict):
-        raise StoreError(f"{path} is damaged: it holds no json object.", "Compute it again.")
+        raise StoreError(f"{path} is damaged: it holds no json object.", fix)
+    if not _within_floats(value):
+        raise StoreError(f"{path} is damaged: it holds a number beyond what can be computed with.", fix)
     return value
+
+
+def _within_floats(value: Any) -> bool:
+    """Whether all numbers in a json value are finite, and its whole numbers are of 64 bits at most."""
+    kind = value.__class__
+    if kind is dict:
+        return all(map(_within_floats, value.values()))
+    if kind is list:
+        return all(map(_within_floats, value))
+    if kind is float:
+        return value - value == 0
+    return kind is not int or -(2**63) <= value < 2**63
 
 
 def json_bytes(value: object) -> bytes:

@@ -16,7 +16,7 @@ from vlmad_core.engine.plan import Plan, build_plan
 from vlmad_core.engine.progress import Reporter
 from vlmad_core.engine.runner import Summary, run_plan
 from vlmad_core.methods.winclip import WinClipScorer
-from vlmad_core.store import writer
+from vlmad_core.store import layout, writer
 from vlmad_core.store.reader import open_store
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -175,7 +175,7 @@ def test_an_unreadable_image_costs_only_itself_and_is_tried_again(plan_for, data
     assert store.failed == ()  # the unit is there, without that image
     for run in store.runs:
         assert run.units["bolt"].status == "partial"
-        noted = writer.read_failures(run.path)["bolt"]["reason"]
+        noted = layout.read_failures(run.path, run.id)["bolt"].reason
         assert noted.startswith("1 of 10 images could not be used; the first: ")
         assert "001.png" in noted
         images = store.images(run.id, "bolt").set_index("image_id")

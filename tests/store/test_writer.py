@@ -10,9 +10,10 @@ import pytest
 
 from vlmad_core.errors import StoreError
 from vlmad_core.methods import MapRule
-from vlmad_core.store import layout, schema
+from vlmad_core.store import layout, schema, tables
 from vlmad_core.store.reader import open_store
-from vlmad_core.store.writer import UnitContents, grid_bytes, start_run, table_bytes, write_unit
+from vlmad_core.store.tables import grid_bytes, table_bytes
+from vlmad_core.store.writer import UnitContents, start_run, write_unit
 
 CRASHES = """
 import os, sys
@@ -134,7 +135,7 @@ def test_any_category_has_a_safe_folder(tmp_path, made_up_store, name):
 
 def test_equal_content_gives_equal_bytes():
     rows = [{"image_id": "a", "label": 1, "score": 0.25}, {"image_id": "b", "error": "broken"}]
-    assert table_bytes(rows, schema.IMAGES) == table_bytes(rows, schema.IMAGES)
+    assert table_bytes(rows, tables.IMAGES) == table_bytes(rows, tables.IMAGES)
     grids = np.ones((2, 1, 3, 4), dtype=np.float32)
     assert grid_bytes(["a", "b"], grids, MapRule()) == grid_bytes(["a", "b"], grids, MapRule())
     with pytest.raises(StoreError, match="float32"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from vlmad_core.datasets import Dataset, Sample, load_dataset
 from vlmad_core.engine.backbone import BackboneSpec, Loader
 from vlmad_core.engine.options import SIZES, MethodChoice, PlanError, PlanOptions, own_options
 from vlmad_core.engine.protocol import make_record
-from vlmad_core.errors import MethodError
+from vlmad_core.errors import MethodError, StoreError
 from vlmad_core.io import TEMPORARY_PREFIX
 from vlmad_core.methods import Method, create_method
 from vlmad_core.methods.trained import find_parameters, load_parameters
@@ -276,8 +275,8 @@ def _frozen(options: PlanOptions, record: RunRecord) -> tuple[RunRecord, str | N
     if not file.is_file():
         return record, None
     try:
-        plan = RunRecord.from_json(json.loads(file.read_text(encoding="utf-8")), record.path).plan
-    except ValueError:
+        plan = layout.read_run(record.path).plan
+    except StoreError:
         return record, None  # start_run says what is wrong with it, at that run
     asked: dict[str, Any] = {name: getattr(options, name) for name in ("batch_size", "threads", "window_tokens")}
     kept = {"window_tokens": DEFAULT_TOKEN_BUDGET, **plan}

@@ -10,11 +10,9 @@ from vlmad_core.datasets import Sample
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import sample_mask
 from vlmad_core.engine.plan import PlannedRun
-from vlmad_core.errors import VlmadError
-from vlmad_core.store import layout, schema
-from vlmad_core.store.files import READ_ERRORS, read_table, read_unit
+from vlmad_core.errors import StoreError, VlmadError
+from vlmad_core.store import layout, tables
 from vlmad_core.store.schema import UnitRecord
-from vlmad_core.store.writer import read_failures
 
 State = Literal["done", "partial", "repaired", "failed", "damaged", "missing"]
 
@@ -58,14 +56,17 @@ def unit_state(run: PlannedRun, category: str, samples: Sequence[Sample]) -> Uni
     """
     folder = run.record.path / layout.folder_name(category)
     if not folder.exists():
-        failure = read_failures(run.record.path).get(category)
-        return UnitState("failed", str(failure.get("reason"))) if failure else UnitState("missing")
+        try:
+            failure = layout.read_failures(run.record.path, run.record.id).get(category)
+        except StoreError:
+            failure = None  # a damaged note says nothing
+        return UnitState("failed", failure.reason) if failure else UnitState("missing")
     try:
-        record = read_unit(folder)
+        record = layout.read_unit(folder)
         if record.status == "complete":
             return UnitState("done", record=record)
-        images = read_table(folder / "images.parquet", schema.IMAGES)
-    except (VlmadError, *READ_ERRORS) as error:
+        images = tables.read_table(folder / "images.parquet", tables.IMAGES)
+    except (VlmadError, *tables.READ_ERRORS) as error:
         return UnitState("damaged", str(error))
     broken = set(images.loc[images["error"].notna(), "image_id"])
     if any(_readable(sample) for sample in samples if sample.id in broken):

@@ -20,9 +20,11 @@ import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from vlmad_core.errors import StoreError
 from vlmad_core.io import (
@@ -35,8 +37,9 @@ from vlmad_core.io import (
     write_atomically,
     write_synced,
 )
+from vlmad_core.records import Count, Number
 from vlmad_core.store import layout
-from vlmad_core.store.schema import SCHEMA_VERSION, StoreProblem, canonical_json
+from vlmad_core.store.schema import SCHEMA_VERSION, StoreProblem, canonical_json, read_record
 from vlmad_core.store.writer import now
 
 LONGEST_NOTE, LONGEST_TAG, MOST_TAGS = 4000, 40, 20
@@ -73,12 +76,12 @@ class Annotation:
     category: str
     image_id: str
     method: str
-    shots: int = 0
+    shots: Count = 0
     note: str = ""
     tags: tuple[str, ...] = ()
     verdict: str = ""
-    score: float | None = None
-    threshold: float | None = None
+    score: Number | None = None
+    threshold: Number | None = None
     run_id: str = ""
     changed_at: str = ""
 
@@ -105,7 +108,7 @@ class Demo:
     title: str
     saved_at: str
     content: Mapping[str, Any]
-    files: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[Annotated[str, Field(pattern=f"^{_FILE_NAME.pattern}$")], Count]
     path: Path = Path()
 
     def read(self, name: str) -> bytes:
@@ -297,17 +300,9 @@ def _annotation_file(store: Path, one: Annotation) -> Path:
 
 
 def _read_annotation(path: Path) -> Annotation:
-    raw = _versioned(path)
-    names = {f.name for f in dataclasses.fields(Annotation)}
-    texts = ("dataset", "category", "image_id", "method", "note", "verdict", "run_id", "changed_at")
-    tags = raw.get("tags", [])
-    sound = all(isinstance(raw.get(name, ""), str) for name in texts) and isinstance(tags, list)
-    if not sound or not all(name in raw for name in ("dataset", "category", "image_id", "method")):
-        raise StoreError(f"{path} is no annotation.", "Remove the file.")
-    try:
-        return Annotation(**{**{k: v for k, v in raw.items() if k in names}, "tags": _tags(map(str, tags))})
-    except TypeError as error:
-        raise StoreError(f"{path} is no annotation: {error}.", "Remove the file.") from error
+    fix = "Remove the file."
+    one = read_record(Annotation, read_json(path, fix), path, fix)
+    return dataclasses.replace(one, tags=_tags(one.tags))
 
 
 def _demo_record(demo: Demo) -> dict[str, Any]:
@@ -317,21 +312,10 @@ def _demo_record(demo: Demo) -> dict[str, Any]:
 
 
 def _read_demo(folder: Path) -> Demo:
-    raw = _versioned(folder / DEMO_FILE)
-    content, files = raw.get("content"), raw.get("files")
-    if not isinstance(content, dict) or not isinstance(files, dict):
-        raise StoreError(f"{folder} is no saved demo.", "Remove the folder.")
-    known = {name: size for name, size in files.items() if _FILE_NAME.fullmatch(name) and isinstance(size, int)}
-    title, saved_at = clean(str(raw.get("title", "")), 200), clean(str(raw.get("saved_at", "")), 40)
-    return Demo(folder.name, title, saved_at, content, known, folder)
-
-
-def _versioned(path: Path) -> dict[str, Any]:
-    raw = read_json(path)
-    version = raw.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise StoreError(f"{path} was written by a newer version of this program.", "Update the program to read it.")
-    return raw
+    fix = "Remove the folder."
+    raw = read_json(folder / DEMO_FILE, fix)
+    demo = read_record(Demo, {**raw, "id": folder.name, "path": folder}, folder, fix)
+    return dataclasses.replace(demo, title=clean(demo.title, 200), saved_at=clean(demo.saved_at, 40))
 
 
 @contextmanager

@@ -1,13 +1,15 @@
-"""Names of folders and files in a results store."""
+"""Names of folders and files in a results store, and the reading of the records among them."""
 
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 from urllib.parse import quote
 
 from vlmad_core.errors import StoreError
-from vlmad_core.store.schema import RunKey
+from vlmad_core.io import read_json
+from vlmad_core.store.schema import FailedUnit, FailedUnits, RunKey, RunRecord, UnitRecord, read_record
 
 RUN_FILE = "run.json"
 UNIT_FILE = "unit.json"
@@ -73,3 +75,62 @@ def unit_folder(store: Path, identifier: str, category: str) -> Path:
 def thumbnail_file(store: Path, dataset: str, name: str) -> Path:
     """The file of a category's thumbnails, shared by all runs of the data set."""
     return store / folder_name(dataset) / THUMBNAIL_FOLDER / name
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a run's record, without its units.
+
+    Raises:
+        StoreError: If it can't be read, or is damaged or of a newer version.
+    """
+    file, fix = folder / RUN_FILE, f"Remove the folder {folder} and compute it again."
+    return read_record(RunRecord, {**read_json(file, fix), "path": folder, "units": {}}, file, fix)
+
+
+def read_unit(folder: Path) -> UnitRecord:
+    """Read a unit's mark and see that its files are there in full (their hashes are for ``verify``).
+
+    Raises:
+        StoreError: If the unit is not whole, or of a newer version.
+    """
+    mark = folder / UNIT_FILE
+    if not mark.is_file():
+        raise StoreError(f"{folder} is not a finished unit: it has no {UNIT_FILE}.", "Remove it.")
+    unit = read_record(UnitRecord, read_json(mark), mark)
+    for name, noted in unit.files.items():
+        if _size(folder / name) != noted["bytes"]:
+            raise StoreError(
+                f"The unit {folder} is damaged: {name} is missing or cut short.",
+                "Start the run again to compute it anew.",
+            )
+    return unit
+
+
+def read_failures(folder: Path, identifier: str) -> dict[str, FailedUnit]:
+    """The units of a run that could not be finished, by category.
+
+    Args:
+        folder: The run's folder.
+        identifier: The run.
+
+    Raises:
+        StoreError: If the file is there, but can't be read, or is damaged or of a newer version.
+    """
+    file = folder / FAILED_FILE
+    if not file.exists():
+        return {}
+    raw = read_json(file)
+    units = raw.get("units")
+    for category, noted in units.items() if isinstance(units, dict) else ():
+        if isinstance(noted, dict):
+            noted.update(run_id=identifier, category=category)
+    return dict(read_record(FailedUnits, raw, file).units)
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file; -1 if there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1

@@ -13,19 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from vlmad_core.errors import StoreError, VlmadError
-from vlmad_core.io import read_json
-from vlmad_core.store import layout, schema
-from vlmad_core.store.files import (
-    READ_ERRORS,
-    Grids,
-    empty_table,
-    read_grids,
-    read_table,
-    read_unit,
-)
-from vlmad_core.store.schema import FailedUnit, NewerSchemaError, RunRecord, StoreProblem
-from vlmad_core.store.writer import read_failures
+from vlmad_core.errors import StoreError
+from vlmad_core.store import layout, tables
+from vlmad_core.store.schema import FailedUnit, NewerSchemaError, RunKey, RunRecord, StoreProblem, short_hash
+from vlmad_core.store.tables import READ_ERRORS, Grids, empty_table, read_grids, read_table
 
 T = TypeVar("T")
 
@@ -90,12 +81,12 @@ class Store:
         return self._by_id[run_id]
 
     def metrics(self, run_ids: Iterable[str] | None = None) -> pd.DataFrame:
-        """Metrics of all finished units: ``run_id`` and the columns of ``schema.METRICS``."""
+        """Metrics of all finished units: ``run_id`` and the columns of ``tables.METRICS``."""
         wanted = self.runs if run_ids is None else [self.run(run_id) for run_id in run_ids]
         frames = [frame for run in wanted if len(frame := self._metrics_of(run))]
-        columns = ["run_id", *schema.METRICS.names]
+        columns = ["run_id", *tables.METRICS.names]
         if not frames:
-            return empty_table(schema.METRICS).assign(run_id=pd.Series(dtype="str"))[columns]
+            return empty_table(tables.METRICS).assign(run_id=pd.Series(dtype="str"))[columns]
         return pd.concat(frames, ignore_index=True)[columns]
 
     def remember(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
@@ -109,27 +100,27 @@ class Store:
         """All metrics of a run, put together once."""
 
         def put_together() -> pd.DataFrame:
-            tables = [self._table(run, category, "metrics.parquet", schema.METRICS) for category in run.units]
-            filled = [table for table in tables if len(table)]
+            parts = [self._table(run, category, "metrics.parquet", tables.METRICS) for category in run.units]
+            filled = [table for table in parts if len(table)]
             return pd.concat(filled, ignore_index=True).assign(run_id=run.id) if filled else pd.DataFrame()
 
         return self.remember(("metrics of a run", run.path, run.id), put_together)
 
     def images(self, run_id: str, category: str | None = None) -> pd.DataFrame:
-        """Scores and labels of a run's images: ``category`` and the columns of ``schema.IMAGES``."""
-        return self._over_categories(run_id, category, "images.parquet", schema.IMAGES)
+        """Scores and labels of a run's images: ``category`` and the columns of ``tables.IMAGES``."""
+        return self._over_categories(run_id, category, "images.parquet", tables.IMAGES)
 
     def curves(self, run_id: str, category: str) -> pd.DataFrame:
         """Points of a unit's curves; empty if none were kept."""
-        return self._table(self.run(run_id), category, "curves.parquet", schema.CURVES)
+        return self._table(self.run(run_id), category, "curves.parquet", tables.CURVES)
 
     def regions(self, run_id: str, category: str | None = None) -> pd.DataFrame:
         """Defect regions with their recall at the stored thresholds; empty if there are no masks."""
-        return self._over_categories(run_id, category, "regions.parquet", schema.REGIONS)
+        return self._over_categories(run_id, category, "regions.parquet", tables.REGIONS)
 
     def explain(self, run_id: str, category: str) -> pd.DataFrame:
         """What the method said about why; empty if it says nothing."""
-        return self._table(self.run(run_id), category, "explain.parquet", schema.EXPLAIN)
+        return self._table(self.run(run_id), category, "explain.parquet", tables.EXPLAIN)
 
     def grids(self, run_id: str, category: str) -> Grids | Missing:
         """The native grids of a unit, or why there are none."""
@@ -196,7 +187,7 @@ class Store:
     def _shots_with_maps(self, run: RunRecord, category: str) -> tuple[int, ...]:
         """Other numbers of references with which the same method's maps of a category were kept, sorted."""
 
-        def but_for_shots(one: RunRecord) -> schema.RunKey:
+        def but_for_shots(one: RunRecord) -> RunKey:
             return dataclasses.replace(one.key, shots=0, seed=0)
 
         same = [other for other in self.runs if but_for_shots(other) == but_for_shots(run)]
@@ -230,7 +221,7 @@ class Store:
         if unit.thumbnails is None:
             return Missing(unit.thumbnails_reason or "No thumbnails were stored.")
         path = run.path.parent / layout.THUMBNAIL_FOLDER / unit.thumbnails
-        frame = self._read(path, lambda p: read_table(p, schema.THUMBNAILS).set_index("image_id"))
+        frame = self._read(path, lambda p: read_table(p, tables.THUMBNAILS).set_index("image_id"))
         if frame is None:
             return Missing(f"{path} is missing or damaged.")
         if image_id not in frame.index:
@@ -286,18 +277,7 @@ def open_store(path: str | Path) -> Store:
             run = _open_run(folder, problems)
             if run is not None:
                 runs.append(run)
-                failed += [
-                    FailedUnit(
-                        run.id,
-                        category,
-                        str(f.get("reason", "")),
-                        str(f.get("traceback", "")),
-                        str(f.get("at", "")),
-                        int(f.get("attempts", 1)),
-                    )
-                    for category, f in read_failures(folder).items()
-                    if category not in run.units
-                ]
+                failed += _open_failures(run, problems)
     return Store([root], runs, problems, failed)
 
 
@@ -345,7 +325,7 @@ def store_signature(path: str | Path) -> str:
     marks = []
     for pattern in (f"*/*/{layout.RUN_FILE}", f"*/*/*/{layout.UNIT_FILE}", f"*/*/{layout.FAILED_FILE}"):
         marks += [(str(p.relative_to(root)), p.stat().st_mtime_ns) for p in root.glob(pattern)]
-    return schema.short_hash(sorted(marks), 16)
+    return short_hash(sorted(marks), 16)
 
 
 def _open_run(folder: Path, problems: list[StoreProblem]) -> RunRecord | None:
@@ -355,26 +335,34 @@ def _open_run(folder: Path, problems: list[StoreProblem]) -> RunRecord | None:
             problems.append(_foreign(folder))
         return None  # an empty folder: a process was killed, or is about to start the run
     try:
-        run = RunRecord.from_json(read_json(file), folder)
-    except NewerSchemaError as error:
-        problems.append(StoreProblem("newer_schema", file, str(error)))
-        return None
-    except VlmadError as error:
-        problems.append(StoreProblem("damaged_run", file, str(error)))
+        run = layout.read_run(folder)
+    except StoreError as error:
+        problems.append(_problem("damaged_run", file, error))
         return None
     units = {}
     for place in sorted(folder.iterdir()):
         if place.name.startswith(".") or place.name in (layout.RUN_FILE, layout.FAILED_FILE):
             continue
         try:
-            unit = read_unit(place)
+            unit = layout.read_unit(place)
             units[unit.category] = unit
-        except NewerSchemaError as error:
-            problems.append(StoreProblem("newer_schema", place, str(error)))
-        except VlmadError as error:
-            kind = "damaged_unit" if place.is_dir() else "foreign"
-            problems.append(StoreProblem(kind, place, str(error)))
+        except StoreError as error:
+            problems.append(_problem("damaged_unit" if place.is_dir() else "foreign", place, error))
     return dataclasses.replace(run, units=dict(sorted(units.items())))
+
+
+def _open_failures(run: RunRecord, problems: list[StoreProblem]) -> list[FailedUnit]:
+    """Units of a run that could not be finished, and have not been since."""
+    try:
+        noted = layout.read_failures(run.path, run.id)
+    except StoreError as error:
+        problems.append(_problem("damaged_file", run.path / layout.FAILED_FILE, error))
+        return []
+    return [failure for category, failure in noted.items() if category not in run.units]
+
+
+def _problem(kind: str, path: Path, error: StoreError) -> StoreProblem:
+    return StoreProblem("newer_schema" if isinstance(error, NewerSchemaError) else kind, path, str(error))
 
 
 def _why_no_grids(run: RunRecord, elsewhere: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""What the results store holds, as data: records of runs and units, and the columns of each table.
+"""What the results store holds, as data: records of runs, of their units, and of what failed.
 
 The schema has a version. A reader refuses what a newer version wrote, run by run, and reads the rest.
 """
@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import pyarrow as pa
+from pydantic import ConfigDict, Field, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from vlmad_core.errors import StoreError
+from vlmad_core.io import RECOMPUTE
+from vlmad_core.records import Count, Flag, Holds, Number, Whole, in_words, read_as
 
 SCHEMA_VERSION = 1
 
@@ -23,6 +26,114 @@ DESCRIPTIVE = frozenset({"id", "title", "source", "parameters", "training_data",
 """What is recorded of a backbone for the reader's sake and moves no number."""
 
 UnitStatus = Literal["complete", "partial"]
+
+Small = Annotated[Whole, Field(ge=0, le=2**31 - 1)]
+"""A number of shots or a seed, as the tables hold it."""
+
+Name = Annotated[str, Field(min_length=1)]
+FileName = Annotated[str, Field(pattern=r"^[^/\\\x00.][^/\\\x00]*$")]
+"""The name of a file in the folder of its record, and nowhere else."""
+
+T = TypeVar("T")
+
+
+_known_only = with_config(ConfigDict(extra="forbid"))
+"""For what moves numbers: an unknown entry could be a choice that this version would pass over."""
+
+_others_too = with_config(ConfigDict(extra="ignore"))
+
+
+@_others_too
+class BackboneEntries(TypedDict, total=False):
+    """What is read of ``Protocol.backbone``."""
+
+    title: str | None
+    weights_hash: str
+    precision: str
+    text_depth: Whole | None
+    training_data: list[str] | None
+
+
+@_others_too
+class EvaluationEntries(TypedDict, total=False):
+    """What is read of ``Protocol.evaluation``."""
+
+    native_size: Count
+    metrics: dict[str, str]
+
+
+class Trained(TypedDict, total=False):
+    """What is known of trained parameters."""
+
+    file: str
+    hash: str
+    training_data: list[str] | None
+
+
+class Origin(TypedDict, total=False):
+    """Where the images of a run came from, and the run itself if it was imported: ``Provenance.data``."""
+
+    source: str | None
+    official: str | None
+    licence: str | None
+    redistributable: Flag
+    synthetic: Flag
+    notes: list[str]
+    category_kinds: dict[str, str]
+    trained: Trained | None
+    imported: dict[str, Any] | None
+
+
+class PlanEntries(TypedDict, total=False):
+    """What is read of ``RunRecord.plan``."""
+
+    batch_size: Count
+    threads: Count
+    window_tokens: Count
+    precision: str
+    grids: str
+    features: str
+
+
+class Latency(TypedDict, total=False):
+    """Milliseconds of one image."""
+
+    median: Number | None
+    p95: Number | None
+
+
+class Speed(TypedDict, total=False):
+    """What the method alone costs; entries are numbers where they could be measured."""
+
+    batch_1: dict[str, Any] | None
+    batch_n: dict[str, Any] | None
+    stages: dict[str, Any] | None
+
+
+class Profile(TypedDict, total=False):
+    """What is read of ``UnitRecord.profile``."""
+
+    seconds: dict[str, Number] | None
+    latency_ms: Latency | None
+    latency_alone_ms: Latency | None
+    peak_rss_bytes: Count | None
+    speed: Speed | None
+
+
+class Threshold(TypedDict, total=False):
+    """A stored threshold."""
+
+    value: Number | None
+    level: str
+    source: str
+    oracle: Flag
+
+
+class NotedFile(TypedDict):
+    """A file as it was written."""
+
+    bytes: Count
+    sha256: str
 
 
 def canonical_json(value: object) -> str:
@@ -35,6 +146,7 @@ def short_hash(value: object, digits: int = 8) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]
 
 
+@_known_only
 @dataclass(frozen=True, slots=True)
 class RunKey:
     """What a run is of.
@@ -48,14 +160,15 @@ class RunKey:
         backbone: Identifier of the backbone, e.g. ``bundled``.
     """
 
-    dataset: str
-    method: str
-    preset: str
-    shots: int
-    seed: int
-    backbone: str
+    dataset: Name
+    method: Name
+    preset: Name
+    shots: Small
+    seed: Small
+    backbone: Name
 
 
+@_known_only
 @dataclass(frozen=True)
 class Protocol:
     """Every choice that moves a number, as plain json values.
@@ -70,11 +183,11 @@ class Protocol:
     """
 
     mode: str
-    backbone: Mapping[str, Any]
+    backbone: Annotated[Mapping[str, Any], Holds(BackboneEntries)]
     method: Mapping[str, Any]
     data: Mapping[str, Any]
     reading: Mapping[str, Any]
-    evaluation: Mapping[str, Any]
+    evaluation: Annotated[Mapping[str, Any], Holds(EvaluationEntries)]
 
     @cached_property
     def hash(self) -> str:
@@ -108,8 +221,8 @@ class Provenance:
     code_version: str
     packages: Mapping[str, str]
     hardware: Mapping[str, Any]
-    parameters: int | None
-    data: Mapping[str, Any]
+    parameters: Count | None
+    data: Annotated[Mapping[str, Any], Holds(Origin)]
     command: str
     started_at: str
 
@@ -134,30 +247,21 @@ class UnitRecord:
     """
 
     run_id: str
-    category: str
+    category: Name
     status: UnitStatus
-    images: int
-    errors: int
+    images: Count
+    errors: Count
     data_hash: str
-    profile: Mapping[str, Any]
-    thresholds: Mapping[str, Mapping[str, Any]]
-    files: Mapping[str, Mapping[str, Any]]
-    thumbnails: str | None
+    profile: Annotated[Mapping[str, Any], Holds(Profile)]
+    thresholds: Annotated[Mapping[str, Mapping[str, Any]], Holds(dict[str, Threshold])]
+    files: Annotated[Mapping[str, Mapping[str, Any]], Holds(dict[FileName, NotedFile])]
+    thumbnails: FileName | None
     thumbnails_reason: str | None
     finished_at: str
 
     def to_json(self) -> dict[str, Any]:
         """As plain json values, with the schema version."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any], place: Path) -> UnitRecord:
-        """Read what ``to_json`` wrote.
-
-        Raises:
-            StoreError: If the version is newer, or something is missing; names ``place``.
-        """
-        return cls(**_checked(value, place, set(cls.__dataclass_fields__)))
 
 
 @dataclass(frozen=True)
@@ -180,7 +284,7 @@ class RunRecord:
     title: str
     protocol: Protocol
     provenance: Provenance
-    plan: Mapping[str, Any]
+    plan: Annotated[Mapping[str, Any], Holds(PlanEntries)]
     path: Path
     units: Mapping[str, UnitRecord] = field(default_factory=dict)
 
@@ -206,31 +310,6 @@ class RunRecord:
             "plan": dict(self.plan),
         }
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any], place: Path) -> RunRecord:
-        """Read what ``to_json`` wrote.
-
-        Args:
-            value: The parsed json.
-            place: The run's folder; named in errors.
-
-        Raises:
-            StoreError: If the version is newer, or something is missing or of the wrong kind.
-        """
-        raw = _checked(value, place, {"id", "key", "title", "protocol", "provenance", "plan"})
-        try:
-            return cls(
-                id=raw["id"],
-                key=RunKey(**raw["key"]),
-                title=raw["title"],
-                protocol=Protocol(**raw["protocol"]),
-                provenance=Provenance(**raw["provenance"]),
-                plan=raw["plan"],
-                path=place,
-            )
-        except TypeError as error:
-            raise StoreError(f"The run at {place} is damaged: {error}.", "Compute it again.") from error
-
 
 @dataclass(frozen=True, slots=True)
 class FailedUnit:
@@ -250,7 +329,22 @@ class FailedUnit:
     reason: str
     traceback: str
     at: str
-    attempts: int
+    attempts: Count
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``failed.json`` says under the category."""
+        return {"reason": self.reason, "traceback": self.traceback, "at": self.at, "attempts": self.attempts}
+
+
+@dataclass(frozen=True, slots=True)
+class FailedUnits:
+    """What ``failed.json`` holds.
+
+    Attributes:
+        units: By category.
+    """
+
+    units: Mapping[str, FailedUnit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,104 +362,41 @@ class StoreProblem:
     message: str
 
 
-def _checked(value: Mapping[str, Any], place: Path, names: set[str]) -> dict[str, Any]:
-    """The named entries of a json object, after a look at its version."""
+def check_version(value: Mapping[str, Any], place: Path, fix: str = RECOMPUTE) -> None:
+    """See that a json object was written by this version of the program or an older one.
+
+    Raises:
+        StoreError: If its version is newer (then a ``NewerSchemaError``) or is none.
+    """
     version = value.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise StoreError(f"{place} is damaged: its json has no 'schema_version'.", fix)
+    if version > SCHEMA_VERSION:
         raise NewerSchemaError(
             f"{place} was written by a newer version of this program (schema {version}; "
             f"this one reads up to {SCHEMA_VERSION}).",
             "Update the program to read it.",
         )
-    missing = sorted(names - value.keys())
-    if version is None or missing:
-        what = "schema_version" if version is None else missing[0]
-        raise StoreError(f"{place} is damaged: its json has no {what!r}.", "Compute it again.")
-    return {name: value[name] for name in names}
+
+
+def read_record(kind: type[T], value: Mapping[str, Any], place: Path, fix: str = RECOMPUTE) -> T:
+    """A record from a json object, all of it checked; what the record does not know is passed over.
+
+    Args:
+        kind: The record.
+        value: The object, with its schema version.
+        place: Where it comes from; named in errors.
+        fix: What to do about a damaged one.
+
+    Raises:
+        StoreError: If the version is newer, or anything is missing or of the wrong kind.
+    """
+    check_version(value, place, fix)
+    try:
+        return read_as(kind, value)
+    except ValidationError as error:
+        raise StoreError(f"{place} is damaged: {in_words(error)}.", fix) from error
 
 
 class NewerSchemaError(StoreError):
     """A run or unit was written by a newer version of this program."""
-
-
-IMAGES = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("split", pa.string()),
-        ("label", pa.int8()),
-        ("defect_type", pa.string()),
-        ("defect_area", pa.float64()),
-        ("score", pa.float64()),
-        ("latency_ms", pa.float64()),
-        ("error", pa.string()),
-    ]
-)
-"""One row per image; ``defect_area`` is the share of the image, null where there is no mask."""
-
-METRICS = pa.schema(
-    [
-        ("dataset", pa.string()),
-        ("category", pa.string()),
-        ("method", pa.string()),
-        ("preset", pa.string()),
-        ("backbone", pa.string()),
-        ("mode", pa.string()),
-        ("shots", pa.int32()),
-        ("seed", pa.int32()),
-        ("level", pa.string()),
-        ("metric", pa.string()),
-        ("eval_size", pa.int32()),
-        ("value", pa.float64()),
-        ("low", pa.float64()),
-        ("high", pa.float64()),
-        ("n", pa.int32()),
-        ("reason", pa.string()),
-    ]
-)
-"""One row per metric; values are fractions; ``n`` counts images; a null value has a reason."""
-
-CURVES = pa.schema(
-    [
-        ("curve", pa.string()),
-        ("eval_size", pa.int32()),
-        ("x", pa.float32()),
-        ("y", pa.float32()),
-        ("threshold", pa.float32()),
-    ]
-)
-"""Points of the curves ``image_roc``, ``image_pr``, ``pixel_roc``, ``pixel_pr`` and ``pixel_pro``."""
-
-REGIONS = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("region", pa.int32()),
-        ("defect_type", pa.string()),
-        ("area", pa.float64()),
-        ("x0", pa.float32()),
-        ("y0", pa.float32()),
-        ("x1", pa.float32()),
-        ("y1", pa.float32()),
-    ]
-)
-"""One row per defect region (box and area as shares of the image); ``recall_<threshold>`` columns follow."""
-
-EXPLAIN = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("kind", pa.string()),
-        ("rank", pa.int32()),
-        ("text", pa.string()),
-        ("value", pa.float64()),
-        ("towards", pa.string()),
-        ("x0", pa.float32()),
-        ("y0", pa.float32()),
-        ("x1", pa.float32()),
-        ("y1", pa.float32()),
-    ]
-)
-"""What a method says about why, strongest first; the box, where there is one, as shares of the image."""
-
-THUMBNAILS = pa.schema(
-    [("image_id", pa.string()), ("thumbnail", pa.binary()), ("mask", pa.binary()), ("reason", pa.string())]
-)
-"""WebP and PNG bytes, shared by all runs of a data set; ``reason`` says why one is missing."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vlmad_core.errors import StoreError
 from vlmad_core.io import (
@@ -27,13 +24,12 @@ from vlmad_core.io import (
     write_atomically,
     write_synced,
 )
-from vlmad_core.store import layout, schema
-from vlmad_core.store.schema import RunRecord, UnitRecord
+from vlmad_core.store import layout, tables
+from vlmad_core.store.schema import SCHEMA_VERSION, FailedUnit, RunRecord, UnitRecord
+from vlmad_core.store.tables import Row, grid_bytes, table_bytes
 
 if TYPE_CHECKING:
     from vlmad_core.methods.predictions import MapRule
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -89,10 +85,7 @@ def start_run(store: Path, record: RunRecord) -> RunRecord:
         if not file.exists():
             write_atomically(file, json_bytes(record.to_json()))
             return dataclasses.replace(record, path=path)
-    try:
-        existing = RunRecord.from_json(json.loads(file.read_text(encoding="utf-8")), path)
-    except ValueError as error:
-        raise StoreError(f"{file} can't be read: {error}.", f"Remove the folder {path} to start anew.") from error
+    existing = layout.read_run(path)
     if existing.key != record.key or existing.protocol.hash != record.protocol.hash:
         raise StoreError(f"{path} holds another run than its name says.", "Remove the folder to start anew.")
     return existing
@@ -155,9 +148,9 @@ def write_unit(
 def record_failure(store: Path, identifier: str, category: str, reason: str, traceback: str = "") -> None:
     """Note in the run's ``failed.json`` that a unit could not be finished."""
     with lock(store, f"failed {identifier}", wait=True):
-        failed = read_failures(layout.run_folder(store, identifier))
-        attempts = int(failed.get(category, {}).get("attempts", 0)) + 1
-        failed[category] = {"reason": reason, "traceback": traceback, "at": now(), "attempts": attempts}
+        failed = _failures(store, identifier)
+        attempts = failed[category].attempts + 1 if category in failed else 1
+        failed[category] = FailedUnit(identifier, category, reason, traceback, now(), attempts)
         _write_failures(store, identifier, failed)
 
 
@@ -166,85 +159,48 @@ def clear_failure(store: Path, identifier: str, category: str) -> None:
     if not (layout.run_folder(store, identifier) / layout.FAILED_FILE).exists():
         return
     with lock(store, f"failed {identifier}", wait=True):
-        failed = read_failures(layout.run_folder(store, identifier))
+        failed = _failures(store, identifier)
         if failed.pop(category, None) is not None:
             _write_failures(store, identifier, failed)
-
-
-def read_failures(run: Path) -> dict[str, dict[str, Any]]:
-    """The failures of a run by category; empty if there are none or the file is damaged."""
-    try:
-        value = json.loads((run / layout.FAILED_FILE).read_text(encoding="utf-8"))
-        return {str(k): dict(v) for k, v in value["units"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
 
 
 def write_thumbnails(store: Path, dataset: str, name: str, rows: Iterable[Row]) -> None:
     """Write a category's thumbnails, unless the file is there; its name says what it holds."""
     path = layout.thumbnail_file(store, dataset, name)
     if not path.exists():
-        write_atomically(path, table_bytes(list(rows), schema.THUMBNAILS))
-
-
-def table_bytes(rows: Sequence[Row] | Mapping[str, Any], columns: pa.Schema) -> bytes:
-    """Rows, or whole columns, as a parquet file in memory; the same bytes for the same values."""
-    if isinstance(rows, Mapping):
-        arrays = [pa.array(rows[f.name], type=f.type, from_pandas=True) for f in columns]
-    else:
-        arrays = [pa.array([row.get(f.name) for row in rows], type=f.type, from_pandas=True) for f in columns]
-    buffer = io.BytesIO()
-    table = pa.Table.from_arrays(arrays, schema=columns)
-    # Floats whose bytes are split by place compress to about half; statistics are larger than these tables.
-    floats = [f.name for f in columns if pa.types.is_floating(f.type)]
-    pq.write_table(
-        table,
-        buffer,
-        compression="zstd",
-        compression_level=9,
-        use_byte_stream_split=floats,
-        use_dictionary=[f.name for f in columns if f.name not in floats],
-        write_statistics=False,
-        store_schema=False,
-    )
-    return buffer.getvalue()
-
-
-def grid_bytes(ids: Sequence[str], grids: np.ndarray, rule: MapRule) -> bytes:
-    """Native grids as a compressed npz in memory; nothing in it needs unpickling."""
-    if grids.dtype != np.float32 or grids.ndim != 4 or len(ids) != len(grids):
-        raise StoreError(
-            f"Grids must be float32 [{len(ids)}, S, rows, columns], not {grids.dtype} {grids.shape}.",
-            "This is a defect; report it.",
-        )
-    buffer = io.BytesIO()
-    text = json.dumps(rule.to_json(), sort_keys=True)
-    np.savez_compressed(buffer, grids=grids, image_ids=np.array(ids, dtype=np.str_), rule=np.array(text))
-    return buffer.getvalue()
+        write_atomically(path, table_bytes(list(rows), tables.THUMBNAILS))
 
 
 def _unit_files(run: RunRecord, category: str, contents: UnitContents) -> Iterable[tuple[str, bytes]]:
     """Each file of a unit but ``unit.json``, by name."""
     fixed = {**dataclasses.asdict(run.key), "mode": run.mode, "category": category}
-    yield "images.parquet", table_bytes(contents.images, schema.IMAGES)
-    yield "metrics.parquet", table_bytes([{**row, **fixed} for row in contents.metrics], schema.METRICS)
+    yield "images.parquet", table_bytes(contents.images, tables.IMAGES)
+    yield "metrics.parquet", table_bytes([{**row, **fixed} for row in contents.metrics], tables.METRICS)
     if contents.grids is not None and contents.rule is not None:
         yield "grids.npz", grid_bytes(contents.grid_ids, contents.grids, contents.rule)
     if contents.curves is not None:
-        yield "curves.parquet", table_bytes(contents.curves, schema.CURVES)
+        yield "curves.parquet", table_bytes(contents.curves, tables.CURVES)
     if contents.regions:
         recalls = [name for name in contents.regions[0] if name.startswith("recall_")]
-        columns = pa.schema([*schema.REGIONS, *((name, pa.float64()) for name in recalls)])
+        columns = pa.schema([*tables.REGIONS, *((name, pa.float64()) for name in recalls)])
         yield "regions.parquet", table_bytes(contents.regions, columns)
     if contents.explain:
-        yield "explain.parquet", table_bytes(contents.explain, schema.EXPLAIN)
+        yield "explain.parquet", table_bytes(contents.explain, tables.EXPLAIN)
 
 
-def _write_failures(store: Path, identifier: str, failed: Mapping[str, Mapping[str, Any]]) -> None:
+def _failures(store: Path, identifier: str) -> dict[str, FailedUnit]:
+    """What is noted of a run's failures; a damaged note is written anew."""
+    try:
+        return layout.read_failures(layout.run_folder(store, identifier), identifier)
+    except StoreError:
+        return {}
+
+
+def _write_failures(store: Path, identifier: str, failed: Mapping[str, FailedUnit]) -> None:
     path = layout.run_folder(store, identifier) / layout.FAILED_FILE
     remove_leftovers(path)
     if failed:
-        content = {"schema_version": schema.SCHEMA_VERSION, "units": dict(sorted(failed.items()))}
-        write_atomically(path, json_bytes(content))
+        units = {category: failed[category].to_json() for category in sorted(failed)}
+        write_atomically(path, json_bytes({"schema_version": SCHEMA_VERSION, "units": units}))
     else:
         path.unlink(missing_ok=True)
