@@ -1,0 +1,111 @@
+"""What the parts of records hold that are kept as plain json: only what is read of them is declared and checked.
+
+Everything else in them is let through, so that a run may say more than this version reads.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+from vlmad_core.records import Count, Flag, Number, Whole
+
+FileName = Annotated[str, Field(pattern=r"^[^/\\\x00.][^/\\\x00]*$")]
+"""The name of a file in the folder of its record, and nowhere else."""
+
+_others_too = with_config(ConfigDict(extra="ignore"))
+
+
+@_others_too
+class BackboneEntries(TypedDict, total=False):
+    """What is read of ``Protocol.backbone``."""
+
+    title: str | None
+    weights_hash: str
+    precision: str
+    text_depth: Whole | None
+    training_data: list[str] | None
+
+
+@_others_too
+class EvaluationEntries(TypedDict, total=False):
+    """What is read of ``Protocol.evaluation``."""
+
+    native_size: Count
+    metrics: dict[str, str]
+
+
+class Trained(TypedDict, total=False):
+    """What is known of trained parameters."""
+
+    file: str
+    hash: str
+    training_data: list[str] | None
+
+
+class Origin(TypedDict, total=False):
+    """Where the images of a run came from, and the run itself if it was imported: ``Provenance.data``."""
+
+    source: str | None
+    official: str | None
+    licence: str | None
+    redistributable: Flag
+    synthetic: Flag
+    notes: list[str]
+    category_kinds: dict[str, str]
+    trained: Trained | None
+    imported: dict[str, Any] | None
+
+
+class PlanEntries(TypedDict, total=False):
+    """What is read of ``RunRecord.plan``."""
+
+    batch_size: Count
+    threads: Count
+    window_tokens: Count
+    precision: str
+    grids: str
+    features: str
+
+
+class Latency(TypedDict, total=False):
+    """Milliseconds of one image."""
+
+    median: Number | None
+    p95: Number | None
+
+
+class Speed(TypedDict, total=False):
+    """What the method alone costs; entries are numbers where they could be measured."""
+
+    batch_1: dict[str, Any] | None
+    batch_n: dict[str, Any] | None
+    stages: dict[str, Any] | None
+
+
+class Profile(TypedDict, total=False):
+    """What is read of ``UnitRecord.profile``."""
+
+    seconds: dict[str, Number] | None
+    latency_ms: Latency | None
+    latency_alone_ms: Latency | None
+    peak_rss_bytes: Count | None
+    speed: Speed | None
+
+
+class Threshold(TypedDict, total=False):
+    """A stored threshold."""
+
+    value: Number | None
+    level: str
+    source: str
+    oracle: Flag
+
+
+class NotedFile(TypedDict):
+    """A file as it was written."""
+
+    bytes: Count
+    sha256: str
