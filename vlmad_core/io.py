@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic_core import from_json
 
-from vlmad_core.errors import StoreError
+from vlmad_core.errors import StoreError, VlmadError
 
 TEMPORARY_PREFIX = ".tmp-"
 """How names begin of what is being written, or left by a killed process."""
@@ -30,6 +30,9 @@ LOCK_FOLDER = ".locks"
 
 RECOMPUTE = "Compute it again."
 """What to do about a damaged file of what can be computed."""
+
+LARGEST_YAML, DEEPEST_YAML = 2**20, 50
+"""Bytes and levels of nesting of a yaml file; the largest that comes with the program has some thousands and 6."""
 
 LARGEST_JSON = 8 * 2**20
 """Bytes of a json file that is read as a record; the largest that the program writes has some thousands."""
@@ -58,6 +61,49 @@ def read_json(path: Path, fix: str = RECOMPUTE) -> dict[str, Any]:
     if not _within_floats(value):
         raise StoreError(f"{path} is damaged: it holds a number beyond what can be computed with.", fix)
     return value
+
+
+def read_yaml(path: Path, error: type[VlmadError]) -> Any:
+    """Read a yaml file; see ``parse_yaml``.
+
+    Raises:
+        VlmadError: Of the kind ``error``, if it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_YAML + 1)
+    except OSError as problem:
+        raise error(f"{path} can't be read: {problem}.", "Check the path.") from problem
+    return parse_yaml(content, str(path), error)
+
+
+def parse_yaml(content: bytes | str, place: str, error: type[VlmadError]) -> Any:
+    """The plain values of a yaml text of bounded size and depth.
+
+    Args:
+        content: The text.
+        place: What to call it in messages.
+        error: What to raise.
+
+    Raises:
+        VlmadError: Of the kind ``error``: if it is no yaml, too large, too deep, or holds aliases.
+    """
+    import yaml
+
+    if len(content) > LARGEST_YAML:
+        raise error(f"{place} has more than {LARGEST_YAML:,} bytes.", "Make it shorter.")
+    level = 0
+    try:
+        for event in yaml.parse(content, Loader=yaml.SafeLoader):
+            level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if level > DEEPEST_YAML:
+                raise error(f"{place} is nested more than {DEEPEST_YAML} levels deep.", "Write it flatter.")
+            if isinstance(event, yaml.AliasEvent):  # with them a small file can become a large one
+                raise error(f"{place} holds yaml aliases.", "Write every entry out.")
+        return yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as problem:
+        words = " ".join(str(problem).split())[:300]
+        raise error(f"{place} can't be read as yaml: {words}.", "Correct the file.") from problem
 
 
 def _within_floats(value: Any) -> bool:

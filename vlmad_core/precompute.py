@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from vlmad_core.backbones.feature_files import STORAGES
 from vlmad_core.engine.options import (
-    KEEP_GRIDS,
-    MODES,
-    PRECISIONS,
-    SIZES,
+    WHAT,
     PlanError,
     PlanOptions,
+    add_options,
+    given_options,
     make_options,
     read_plan,
 )
@@ -33,39 +31,10 @@ if TYPE_CHECKING:
 SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30")
 """Metrics of the closing table."""
 
-GIVEN = (
-    *("datasets", "methods", "shots", "seeds", "backbone", "mode", "size", "categories", "store", "batch_size"),
-    *(
-        "threads",
-        "precision",
-        "device",
-        "image_size",
-        "activation",
-        "tokenizer",
-        "parameters",
-        "grids",
-        "thumbnails",
-        "latency_images",
-        "window_tokens",
-    ),
-    *("cache", "cache_dir", "cache_storage", "cache_gb"),
-)
-"""Arguments that are part of a plan; those not given keep the plan file's value or the default."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    plan = parser.add_argument_group("what to compute")
-    plan.add_argument(
-        "--dataset",
-        dest="datasets",
-        nargs="+",
-        metavar="NAME|PATH",
-        help="bundled_a, bundled_b, a name in VLMAD_DATA_DIR, or a folder",
-    )
-    plan.add_argument(
-        "--method", dest="methods", nargs="+", metavar="M", help="name or name:preset, e.g. winclip:accurate"
-    )
+    plan = add_options(parser)[WHAT]
     plan.add_argument(
         "--prompts",
         metavar="NAME|FILE",
@@ -78,75 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD.SETTING=VALUE",
         help="change settings, e.g. winclip.temperature=0.01 winclip.scales=[2,3,4]; see 'methods NAME'",
     )
-    plan.add_argument("--shots", nargs="+", type=int, metavar="K", help="numbers of normal references (default 0)")
-    plan.add_argument("--seeds", type=int, metavar="N", help="draws of the references, seeds 0..N-1 (default 1)")
-    plan.add_argument(
-        "--backbone",
-        metavar="ID",
-        help="bundled, a folder or a hub id (default: bundled, or each method's own)",
-    )
-    plan.add_argument(
-        "--mode", choices=MODES, help="one backbone for all methods (default), or each as its authors had it"
-    )
-    plan.add_argument("--size", choices=tuple(SIZES), help="how many test images per category (default full)")
-    plan.add_argument("--categories", nargs="+", metavar="NAME", help="only these")
     plan.add_argument("--plan", type=Path, metavar="FILE", help="a yaml plan; arguments override it")
-    how = parser.add_argument_group("how to compute")
-    how.add_argument("--store", type=Path, metavar="DIR", help="results folder (default results)")
-    how.add_argument("--batch-size", type=int, metavar="N", help="images per pass (default: by the backbone's size)")
-    how.add_argument(
-        "--window-tokens",
-        type=int,
-        metavar="N",
-        help="bound on memory: most tokens of WinCLIP's windows at once (default 65536, 0.9 GB with ViT-B/16+)",
-    )
-    how.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: all)")
-    how.add_argument("--precision", choices=PRECISIONS, help="arithmetic of the backbone (default float32)")
-    how.add_argument("--device", metavar="NAME", help="where the vision tower computes, e.g. cuda (default cpu)")
-    how.add_argument("--image-size", type=int, metavar="S", help="side of the input (default: the backbone's own)")
-    how.add_argument("--activation", choices=("gelu", "quick_gelu"), help="override the checkpoint's")
-    how.add_argument("--parameters", nargs="+", metavar="METHOD=FILE", help="trained parameters other than those found")
-    how.add_argument("--tokenizer", metavar="ID", help="hub id or folder, for checkpoints that bring none")
-    how.add_argument("--grids", choices=KEEP_GRIDS, help="which runs keep maps, curves and regions (default all)")
-    how.add_argument(
-        "--no-thumbnails", dest="thumbnails", action="store_false", default=None, help="store no thumbnails"
-    )
-    how.add_argument(
-        "--latency",
-        dest="latency_images",
-        type=int,
-        metavar="N",
-        help="time N images one by one in each run's first unit, apart from the scores; 0 for none (default 8)",
-    )
-    _add_cache_arguments(parser)
     add_plugin_argument(parser)
     out = parser.add_argument_group("what to say")
     out.add_argument("--dry-run", action="store_true", help="only show what would be done")
     out.add_argument("--json", action="store_true", help="print the outcome as json")
     out.add_argument("--log", type=Path, metavar="FILE", help="append one json line per event")
-
-
-def _add_cache_arguments(parser: argparse.ArgumentParser) -> None:
-    cache = parser.add_argument_group("features on disk, for runs with other prompts or methods later")
-    cache.add_argument(
-        "--cache",
-        action=argparse.BooleanOptionalAction,
-        help="keep features and read those that are there (default: --no-cache)",
-    )
-    cache.add_argument(
-        "--cache-dir",
-        type=Path,
-        metavar="DIR",
-        help="where; implies --cache (default: VLMAD_CACHE_DIR, or the system's folder for caches)",
-    )
-    cache.add_argument(
-        "--cache-storage",
-        choices=STORAGES,
-        help="half: directions in 16 bits, which moves scores a little and is a protocol of its own (default); full",
-    )
-    cache.add_argument(
-        "--cache-gb", type=float, metavar="N", help="room; beyond it the least recently used go (default 10)"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -191,11 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 def options_of(args: argparse.Namespace) -> PlanOptions:
     """The plan's options from the command line, on top of a yaml file if one is named."""
-    given = {name: getattr(args, name) for name in GIVEN if getattr(args, name, None) is not None}
-    if "cache_dir" in given:
-        given.setdefault("cache", True)
-    if "parameters" in given:
-        given["parameters"] = dict(_pair(text) for text in given["parameters"])
+    given = given_options(args)
     options = read_plan(args.plan, given) if args.plan else make_options(given, "The command line")
     if getattr(args, "changes", None):
         options = with_settings(options, args.changes)
@@ -251,13 +153,6 @@ def with_prompts(options: PlanOptions, ensemble: str) -> PlanOptions:
         for choice, takes in zip(options.methods, own, strict=True)
     )
     return dataclasses.replace(options, methods=methods)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, file = text.partition("=")
-    if not (name and equals and file):
-        raise PlanError(f"--parameters was given {text!r}.", "Write METHOD=FILE, e.g. april_gan=my.safetensors.")
-    return name, file
 
 
 def _outcome(plan: Any, summary: Any) -> dict[str, Any]:

@@ -1,35 +1,93 @@
-"""What a user may ask of a benchmark, from the command line or a yaml file."""
+"""What a user may ask of a benchmark: one list, from which the command line, yaml plans and defaults are made."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, with_config
+from pydantic_core import PydanticCustomError
 
 from vlmad_core.backbones.feature_cache import DEFAULT_LIMIT
-from vlmad_core.backbones.feature_files import STORAGES, Storage
-from vlmad_core.backbones.info import PRECISIONS, Precision
+from vlmad_core.backbones.feature_files import Storage
+from vlmad_core.backbones.info import Precision
 from vlmad_core.errors import VlmadError
+from vlmad_core.io import read_yaml
+from vlmad_core.records import Flag, Number, Whole, in_words, read_as
+
+T = TypeVar("T")
 
 Mode = Literal["matched", "as_published"]
 Size = Literal["smoke", "fast", "full"]
 KeepGrids = Literal["all", "first_seed", "none"]
 
-MODES: tuple[Mode, ...] = ("matched", "as_published")
 SIZES: Mapping[Size, int | None] = {"smoke": 4, "fast": 16, "full": None}
 """Most normal and most defective test images per category."""
-
-KEEP_GRIDS: tuple[KeepGrids, ...] = ("all", "first_seed", "none")
 
 
 class PlanError(VlmadError):
     """A plan can't be made of what was asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How a field of ``PlanOptions`` is asked for on the command line; its type and values are the field's.
+
+    Attributes:
+        group: The group it is shown in.
+        help: What it means; ``{default}`` stands for the field's default.
+        metavar: What stands for its value.
+        flag: Its name, where that is not the field's with dashes.
+    """
+
+    group: str
+    help: str
+    metavar: str | None = None
+    flag: str | None = None
+
+
+def _listed(value: object) -> object:
+    listed = value if isinstance(value, list | tuple) else (value,)
+    if not listed:
+        raise PydanticCustomError("empty", "at least one entry")
+    return listed
+
+
+def _chosen(value: object) -> object:
+    """A method as a mapping, from its identifier alone or a mapping in which nothing may be left blank."""
+    if isinstance(value, str):
+        return {"id": value}
+    if isinstance(value, dict):
+        return {name: own for name, own in value.items() if own is not None}
+    if isinstance(value, MethodChoice):
+        return value
+    names = ", ".join(f.name for f in dataclasses.fields(MethodChoice) if f.name != "id")
+    raise PydanticCustomError("method", f"a name such as 'winclip:canonical', or a mapping with id and any of {names},")
+
+
+def _named(value: object) -> object:
+    """Files by method, also from texts METHOD=FILE."""
+    if not isinstance(value, list | tuple):
+        return value
+    pairs = [str(text).partition("=") for text in value]
+    if not all(name and file for name, _, file in pairs):
+        raise PydanticCustomError("pairs", "METHOD=FILE, e.g. april_gan=my.safetensors,")
+    return {name: file for name, _, file in pairs}
+
+
+Several = Annotated[tuple[T, ...], BeforeValidator(_listed)]
+"""A list, for which a single value may stand."""
+
+Shots = Annotated[Whole, Field(ge=0)]
+Positive = Annotated[Whole, Field(ge=1)]
+
+
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class MethodChoice:
     """A method as asked for.
@@ -47,104 +105,162 @@ class MethodChoice:
     id: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     label: str | None = None
-    shots: tuple[int, ...] | None = None
-    seeds: int | None = None
+    shots: Several[Shots] | None = None
+    seeds: Positive | None = None
     grids: KeepGrids | None = None
     parameters: Path | None = None
 
 
+WHAT, HOW = "what to compute", "how to compute"
+KEPT = "features on disk, for runs with other prompts or methods later"
+"""Groups of options, as help shows them."""
+
+
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class PlanOptions:
-    """A benchmark as asked for.
+    """A benchmark as asked for: each field is a key of a yaml plan and, as its ``Option`` says, an argument.
 
-    Attributes:
-        datasets: Names or paths.
-        methods: Methods with their settings.
-        shots: Numbers of reference images.
-        seeds: Number of draws of the references: seeds 0 to ``seeds - 1``.
-        backbone: ``bundled``, a folder, or a hub id; None for ``bundled`` in the mode ``matched``, and for each
-            method's own in ``as_published``.
-        mode: ``matched`` or ``as_published``.
-        size: How much of the data; see ``SIZES``.
-        categories: Only these; None for all.
-        store: The results folder.
-        batch_size: Images per pass; None to choose by the backbone's size.
-        threads: Threads of torch; None for as many as torch takes.
-        precision: Arithmetic of the towers.
-        device: Where the vision tower computes, e.g. ``cuda``.
-        image_size: Side of the input; None for the backbone's own (``matched`` only).
-        activation: Overrides that of the checkpoint (``matched`` only).
-        parameters: Trained parameters by method name, where not those that are found by themselves are meant.
-        tokenizer: Hub id or folder, for checkpoints that bring none; None for the default.
-        grids: Which runs keep their native grids, curves, regions and explanations.
-        thumbnails: Whether to store thumbnails where the licence allows it.
-        latency_images: Images that are timed one by one in a run's first unit, apart from the scores; 0 for none.
-        window_tokens: Most tokens of windows that go through the tower at once, WinCLIP's bound on memory; None for
-            the default.
-        cache: Whether features are kept on disk and read from there.
-        cache_dir: The folder; None for the default.
-        cache_storage: At which precision features are kept; ``half`` moves scores a little and is part of a run's
-            protocol, ``full`` does not.
-        cache_gb: Room for all features together, in GiB.
+    None stands for what the program chooses by itself.
     """
 
-    datasets: tuple[str, ...]
-    methods: tuple[MethodChoice, ...]
-    shots: tuple[int, ...] = (0,)
-    seeds: int = 1
-    backbone: str | None = None
-    mode: Mode = "matched"
-    size: Size = "full"
-    categories: tuple[str, ...] | None = None
-    store: Path = Path("results")
-    batch_size: int | None = None
-    threads: int | None = None
-    precision: Precision = "float32"
-    device: str = "cpu"
-    image_size: int | None = None
-    activation: Literal["gelu", "quick_gelu"] | None = None
-    parameters: Mapping[str, Path] = field(default_factory=dict)
-    tokenizer: str | None = None
-    grids: KeepGrids = "all"
-    thumbnails: bool = True
-    latency_images: int = 8
-    window_tokens: int | None = None
-    cache: bool = False
-    cache_dir: Path | None = None
-    cache_storage: Storage = "half"
-    cache_gb: float = DEFAULT_LIMIT / 2**30
+    datasets: Annotated[
+        Several[str],
+        Option(WHAT, "bundled_a, bundled_b, a name in VLMAD_DATA_DIR, or a folder", "NAME|PATH", "--dataset"),
+    ]
+    methods: Annotated[
+        Several[Annotated[MethodChoice, BeforeValidator(_chosen)]],
+        Option(WHAT, "name or name:preset, e.g. winclip:accurate", "M", "--method"),
+    ]
+    shots: Annotated[Several[Shots], Option(WHAT, "numbers of normal references (default {default})", "K")] = (0,)
+    seeds: Annotated[Positive, Option(WHAT, "draws of the references, seeds 0..N-1 (default {default})", "N")] = 1
+    backbone: Annotated[
+        str | None, Option(WHAT, "bundled, a folder or a hub id (default: bundled, or each method's own)", "ID")
+    ] = None
+    mode: Annotated[Mode, Option(WHAT, "one backbone for all methods (default), or each as its authors had it")] = (
+        "matched"
+    )
+    size: Annotated[Size, Option(WHAT, "how many test images per category (default {default})")] = "full"
+    categories: Annotated[Several[str] | None, Option(WHAT, "only these", "NAME")] = None
+    store: Annotated[Path, Option(HOW, "results folder (default {default})", "DIR")] = Path("results")
+    batch_size: Annotated[Positive | None, Option(HOW, "images per pass (default: by the backbone's size)", "N")] = None
+    window_tokens: Annotated[
+        Positive | None,
+        Option(
+            HOW,
+            "bound on memory: most tokens of WinCLIP's windows at once (default 65536, 0.9 GB with ViT-B/16+)",
+            "N",
+        ),
+    ] = None
+    threads: Annotated[Positive | None, Option(HOW, "threads of torch (default: all)", "N")] = None
+    precision: Annotated[Precision, Option(HOW, "arithmetic of the backbone (default {default})")] = "float32"
+    device: Annotated[str, Option(HOW, "where the vision tower computes, e.g. cuda (default {default})", "NAME")] = (
+        "cpu"
+    )
+    image_size: Annotated[Positive | None, Option(HOW, "side of the input (default: the backbone's own)", "S")] = None
+    activation: Annotated[Literal["gelu", "quick_gelu"] | None, Option(HOW, "override the checkpoint's")] = None
+    parameters: Annotated[
+        Mapping[str, Path],
+        BeforeValidator(_named),
+        Option(HOW, "trained parameters other than those found", "METHOD=FILE"),
+    ] = field(default_factory=dict)
+    tokenizer: Annotated[str | None, Option(HOW, "hub id or folder, for checkpoints that bring none", "ID")] = None
+    grids: Annotated[KeepGrids, Option(HOW, "which runs keep maps, curves and regions (default {default})")] = "all"
+    thumbnails: Annotated[Flag, Option(HOW, "store no thumbnails", flag="--no-thumbnails")] = True
+    latency_images: Annotated[
+        Shots,
+        Option(
+            HOW,
+            "time N images one by one in each run's first unit, apart from the scores; 0 for none (default {default})",
+            "N",
+            "--latency",
+        ),
+    ] = 8
+    cache: Annotated[Flag, Option(KEPT, "keep features and read those that are there (default: --no-cache)")] = False
+    cache_dir: Annotated[
+        Path | None,
+        Option(KEPT, "where; implies --cache (default: VLMAD_CACHE_DIR, or the system's folder for caches)", "DIR"),
+    ] = None
+    cache_storage: Annotated[
+        Storage,
+        Option(
+            KEPT,
+            "half: directions in 16 bits, which moves scores a little and is a protocol of its own (default); full",
+        ),
+    ] = "half"
+    cache_gb: Annotated[
+        Number, Field(ge=0), Option(KEPT, "room; beyond it the least recently used go (default {default})", "N")
+    ] = DEFAULT_LIMIT / 2**30
 
     def __post_init__(self) -> None:
-        if not self.shots:
-            raise PlanError("The plan names no shots.", "Give at least one number: --shots 0.")
-        for name, allowed in (
-            ("mode", MODES),
-            ("size", tuple(SIZES)),
-            ("precision", PRECISIONS),
-            ("grids", KEEP_GRIDS),
-            ("cache_storage", STORAGES),
-        ):
-            if getattr(self, name) not in allowed:
-                raise PlanError(
-                    f"The plan's {name} is {getattr(self, name)!r}.", f"Choose one of: {', '.join(allowed)}."
-                )
-        for name, value, least in (
-            ("shots", min(self.shots), 0),
-            ("seeds", self.seeds, 1),
-            ("batch_size", self.batch_size, 1),
-            ("threads", self.threads, 1),
-            ("latency_images", self.latency_images, 0),
-            ("window_tokens", self.window_tokens, 1),
-        ):
-            if value is not None and (not isinstance(value, int) or value < least):
-                raise PlanError(f"The plan's {name} is {value!r}.", f"Give a whole number of at least {least}.")
-        if isinstance(self.cache_gb, bool) or not isinstance(self.cache_gb, int | float) or self.cache_gb < 0:
-            raise PlanError(f"The plan's cache_gb is {self.cache_gb!r}.", "Give a number of GiB, e.g. 10.")
         if self.mode == "as_published" and (self.image_size or self.activation):
             raise PlanError(
                 "In the mode as_published, input size and activation are those of each method's authors.",
                 "Leave --image-size and --activation out, or use --mode matched.",
             )
+
+
+def add_options(
+    parser: argparse.ArgumentParser, names: Iterable[str] | None = None, helps: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Add the options of a plan to a command, none of them with a default, so that those given can be told.
+
+    Args:
+        parser: The command's parser.
+        names: Fields of ``PlanOptions`` whose options to add; None for all.
+        helps: Help by field, where it is not the field's.
+
+    Returns:
+        The groups of the parser by their titles, to which a command may add its own.
+    """
+    groups: dict[str, Any] = {}
+    hints = get_type_hints(PlanOptions, include_extras=True)
+    for one in dataclasses.fields(PlanOptions):
+        if names is None or one.name in names:
+            hint = hints[one.name]
+            option = next(entry for entry in hint.__metadata__ if isinstance(entry, Option))
+            if option.group not in groups:
+                groups[option.group] = parser.add_argument_group(option.group)
+            flag = option.flag or f"--{one.name.replace('_', '-')}"
+            shown = {"metavar": option.metavar} if option.metavar else {}
+            text = (helps or {}).get(one.name, option.help).replace("{default}", _default(one))
+            groups[option.group].add_argument(flag, dest=one.name, help=text, **shown, **_argument(hint, flag))
+    return groups
+
+
+def _argument(hint: Any, flag: str) -> dict[str, Any]:
+    """What argparse must know of a field's type."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _argument(args[0], flag)
+    if origin in (Union, UnionType):
+        return _argument(next(one for one in args if one is not NoneType), flag)
+    if origin is tuple:
+        return {"nargs": "+", **_argument(args[0], flag)}
+    if origin is Literal:
+        return {"choices": args}
+    if hint is bool:
+        given = {"action": "store_false", "default": None}
+        return given if flag.startswith("--no-") else {"action": argparse.BooleanOptionalAction}
+    if origin is not None:
+        return {"nargs": "+"}  # a mapping, from texts NAME=VALUE
+    return {"type": hint} if hint in (int, float, Path) else {}
+
+
+def _default(one: dataclasses.Field[Any]) -> str:
+    """A field's default as help shows it."""
+    made = one.default_factory
+    value = one.default if made is dataclasses.MISSING else made()
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value).removesuffix(".0")
+
+
+def given_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The values of a plan's fields that were given on the command line."""
+    names = [f.name for f in dataclasses.fields(PlanOptions)]
+    given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
+    if "cache_dir" in given:
+        given.setdefault("cache", True)
+    return given
 
 
 def own_options(options: PlanOptions, choice: MethodChoice) -> PlanOptions:
@@ -167,57 +283,26 @@ def read_plan(path: Path, changes: Mapping[str, Any]) -> PlanOptions:
     Raises:
         PlanError: If the file can't be read, or holds an unknown key or a wrong value.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise PlanError(f"The plan {path} can't be read: {error}.", "Check the file.") from error
+    raw = read_yaml(path, PlanError)
     if not isinstance(raw, dict):
         raise PlanError(f"The plan {path} holds no keys.", "Write e.g. 'datasets: [bundled_a]'.")
-    return make_options({**raw, **changes}, str(path))
+    return make_options({**raw, **changes}, f"The plan {path}")
 
 
-def make_options(values: Mapping[str, Any], place: str = "the plan") -> PlanOptions:
+def make_options(values: Mapping[str, Any], place: str = "The plan") -> PlanOptions:
     """Options from plain values, as a yaml file or the command line gives them.
 
     Raises:
         PlanError: If a key is unknown or a value wrong; names ``place``.
     """
-    known = {f.name for f in dataclasses.fields(PlanOptions)}
-    unknown = sorted(set(values) - known)
+    known = sorted(f.name for f in dataclasses.fields(PlanOptions))
+    unknown = sorted(str(name) for name in values if name not in known)
     if unknown:
-        raise PlanError(f"{place} has an unknown key {unknown[0]!r}.", f"Known are: {', '.join(sorted(known))}.")
-    for name in ("datasets", "methods"):
-        if not values.get(name):
-            raise PlanError(f"{place} names no {name}.", f"Give at least one: --{name.rstrip('s')}.")
-    plain = dict(values)
-    for name in ("datasets", "shots", "categories", "methods"):
-        if plain.get(name) is not None:
-            value = plain[name]
-            plain[name] = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if "methods" in plain:
-        plain["methods"] = tuple(_method(item, place) for item in plain["methods"])
-    if plain.get("parameters") is not None:
-        plain["parameters"] = {str(name): Path(file) for name, file in dict(plain["parameters"]).items()}
-    for name in ("store", "cache_dir"):
-        if plain.get(name) is not None:
-            plain[name] = Path(plain[name])
-    return PlanOptions(**plain)
-
-
-def _method(item: object, place: str) -> MethodChoice:
-    if isinstance(item, MethodChoice):
-        return item
-    if isinstance(item, str):
-        return MethodChoice(item)
-    known = {f.name for f in dataclasses.fields(MethodChoice)}
-    if isinstance(item, dict) and isinstance(item.get("id"), str) and set(item) <= known:
-        own = {**item, "settings": dict(item.get("settings") or {})}
-        if own.get("shots") is not None:
-            own["shots"] = tuple(own["shots"]) if isinstance(own["shots"], list | tuple) else (own["shots"],)
-        if own.get("parameters") is not None:
-            own["parameters"] = Path(own["parameters"])
-        return MethodChoice(**own)
-    raise PlanError(
-        f"{place} names a method as {item!r}.",
-        f"Write 'winclip:canonical', or a mapping with id and, where needed, {', '.join(sorted(known - {'id'}))}.",
-    )
+        raise PlanError(f"{place} has an unknown key {unknown[0]!r}.", f"Known are: {', '.join(known)}.")
+    for name, flag in (("datasets", "--dataset NAME"), ("methods", "--method NAME"), ("shots", "--shots 0")):
+        if {"shots": 0, **values}.get(name) in (None, "", [], ()):
+            raise PlanError(f"{place} names no {name}.", f"Give at least one: {flag}.")
+    try:
+        return read_as(PlanOptions, dict(values))
+    except ValidationError as error:
+        raise PlanError(f"{place} can't be used: {in_words(error)}.", "Correct it.") from error

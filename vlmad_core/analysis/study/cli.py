@@ -10,38 +10,28 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmad_core.backbones.info import PRECISIONS
-from vlmad_core.engine.options import SIZES, MethodChoice, PlanOptions
+from vlmad_core.engine.options import PlanOptions, add_options, given_options, make_options
 from vlmad_core.errors import VlmadError
 
 if TYPE_CHECKING:
     from vlmad_core.analysis.study.running import StudyPart
 
-LATENCY_IMAGES = 8
+OPTIONS = (
+    *("datasets", "backbone", "store", "seeds", "size", "categories", "precision", "device", "batch_size", "threads"),
+    *("tokenizer", "latency_images", "thumbnails"),
+)
+"""Options of a plan that the study takes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument(
-        "--dataset",
-        dest="datasets",
-        nargs="+",
-        metavar="NAME",
-        help="names or folders (default: both bundled sets, and the real ones in VLMAD_DATA_DIR)",
-    )
-    parser.add_argument("--backbone", default="bundled", metavar="ID", help="bundled, a folder or a hub id")
-    parser.add_argument("--store", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    helps = {
+        "datasets": "names or folders (default: both bundled sets, and the real ones in VLMAD_DATA_DIR)",
+        "backbone": "bundled, a folder or a hub id (default: bundled)",
+        "seeds": "draws of the references (default: the plan's)",
+    }
+    add_options(parser, OPTIONS, helps)
     parser.add_argument("--plan", type=Path, metavar="FILE", help="another plan than the one that comes along")
-    parser.add_argument("--seeds", type=int, metavar="N", help="draws of the references (default: the plan's)")
-    parser.add_argument("--size", choices=tuple(SIZES), default="full", help="how many test images per category")
-    parser.add_argument("--categories", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="arithmetic of the backbone")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="where the vision tower computes, e.g. cuda")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images per pass (default: by the backbone's size)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: all)")
-    parser.add_argument("--tokenizer", metavar="ID", help="hub id or folder, for checkpoints that bring none")
-    parser.add_argument("--latency", type=int, default=LATENCY_IMAGES, metavar="N", help="images timed one by one")
-    parser.add_argument("--no-thumbnails", dest="thumbnails", action="store_false", help="store no thumbnails")
     parser.add_argument("--dry-run", action="store_true", help="only show what would be done, with an estimate")
     parser.add_argument("--answers", action="store_true", help="run nothing; answer from what is stored")
     parser.add_argument("--json", action="store_true", help="print json")
@@ -61,32 +51,18 @@ def run(args: argparse.Namespace) -> int:
     from vlmad_core.analysis.study.running import default_datasets, study_parts
 
     study = study_plan(args.plan or PLAN)
-    if args.seeds is not None:
-        study = dataclasses.replace(study, seeds=args.seeds)
     datasets = tuple(args.datasets or default_datasets())
+    given = {"datasets": datasets, "methods": "clip_ac", "seeds": study.seeds, **given_options(args)}
+    options = make_options(given, "The command line")
+    study = dataclasses.replace(study, seeds=options.seeds)
     if args.answers:
-        return _answer(args, datasets, 0)
-    options = PlanOptions(
-        datasets=datasets,
-        methods=(MethodChoice("clip_ac"),),
-        backbone=args.backbone,
-        size=args.size,
-        categories=tuple(args.categories) if args.categories else None,
-        store=args.store,
-        batch_size=args.batch_size,
-        threads=args.threads,
-        precision=args.precision,
-        device=args.device,
-        tokenizer=args.tokenizer,
-        thumbnails=args.thumbnails,
-        latency_images=args.latency,
-    )
+        return _answer(args, options, 0)
     command = ("python -m vlmad_core study " + shlex.join(getattr(args, "command_line", []))).strip()
     parts = study_parts(study, datasets, options, command)
     if args.dry_run:
         return _estimate(args, parts)
     code = max(_run_part(args, part) for part in parts)
-    return _answer(args, datasets, code)
+    return _answer(args, options, code)
 
 
 def _estimate(args: argparse.Namespace, parts: list[StudyPart]) -> int:
@@ -119,19 +95,21 @@ def _run_part(args: argparse.Namespace, part: StudyPart) -> int:
         return run_plan(part.plan, reporter).exit_code
 
 
-def _answer(args: argparse.Namespace, datasets: tuple[str, ...], code: int) -> int:
+def _answer(args: argparse.Namespace, options: PlanOptions, code: int) -> int:
     from vlmad_core.analysis.study.answers import answers, as_json, study_comparisons
     from vlmad_core.datasets import load_dataset
 
-    store, found = study_comparisons([args.store])
-    names = {load_dataset(source).name for source in datasets}
+    store, found = study_comparisons([options.store])
+    names = {load_dataset(source).name for source in options.datasets}
     by_dataset = {}
     for one in found:
         # Of several backbones, comparisons come with the fullest first.
         if one.dataset in names and one.dataset not in by_dataset:
             by_dataset[one.dataset] = answers(store, one)
     if not by_dataset:
-        raise VlmadError(f"{args.store} holds nothing of {', '.join(datasets)}.", "Leave --answers out to run it.")
+        raise VlmadError(
+            f"{options.store} holds nothing of {', '.join(options.datasets)}.", "Leave --answers out to run it."
+        )
     if args.json:
         print(json.dumps(as_json(by_dataset), indent=1))
         return code
