@@ -135,7 +135,10 @@ def test_the_folder_follows_the_results(monkeypatch: pytest.MonkeyPatch) -> None
         "title: x\nnormal_states: ['a {}']\nabnormal_states: ['b {}']\ntemplates: ['{}']\ntuned_on: [x]",
         "!!python/object/apply:os.system ['true']",
         "\x00",
-        "[" * 5000,
+        "[" * 100_000,
+        "title: x\nnormal_states: ['a {}']\nabnormal_states: ['b {}']\ntemplates: ['{}']\ntuned_on: 3",
+        "title: x\nnormal_states: [5]\nabnormal_states: ['b {}']\ntemplates: ['{}']",
+        "? [title]\n: x",
         "title: x\n" + "#" * (1 << 20),
     ],
 )

@@ -6,28 +6,36 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import BeforeValidator, ValidationError
 
 from vlmad_core.errors import VlmadError
+from vlmad_core.io import LARGEST_YAML, parse_yaml
 from vlmad_core.prompts.checks import PLACE, problem_of
 from vlmad_core.prompts.places import ENSEMBLE_FOLDER, list_ensembles, saved_names, saved_path
+from vlmad_core.records import in_words, read_as
 
 MAX_PROMPTS = 4096
-LARGEST_FILE = 1 << 20
-"""Bytes of an ensemble's file; the largest that comes with the program has 2,000."""
-
 SAMPLE_NAME = re.compile(r"(?P<base>[^~]+)~(?P<states>\d{1,3})x(?P<templates>\d{1,3})\.(?P<number>\d{1,4})")
 """``<ensemble>~<states>x<templates>.<number>``: a random part, to ask how much chance in the wording matters.
 
 ``winclip~2x3.0`` has two states of each class and three templates, draw 0. The same name always means the same words,
 on every machine.
 """
+
+
+def _cut(longest: int) -> BeforeValidator:
+    """For texts about an ensemble on which nothing depends: anything is taken as text, and cut where it is long."""
+    return BeforeValidator(lambda value: str(value)[:longest])
+
+
+Words = Annotated[str, _cut(200)]
 
 
 class PromptError(VlmadError):
@@ -45,19 +53,14 @@ class Tuning:
         metric: The metric that was looked at.
     """
 
-    dataset: str
-    categories: tuple[str, ...]
-    how: str
-    metric: str
+    dataset: Words
+    categories: tuple[Words, ...]
+    how: Words = ""
+    metric: Words = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {
-            "dataset": self.dataset,
-            "categories": list(self.categories),
-            "how": self.how,
-            "metric": self.metric,
-        }
+        return {**asdict(self), "categories": list(self.categories)}
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ class PromptEnsemble:
     """
 
     name: str
-    title: str
-    source: str
+    title: Annotated[str, _cut(100)]
+    source: Annotated[str, _cut(1000)]
     normal_states: tuple[str, ...]
     abnormal_states: tuple[str, ...]
     templates: tuple[str, ...]
@@ -231,9 +234,8 @@ def read_ensemble(path: Path) -> PromptEnsemble:
         PromptError: If the file is not well formed.
     """
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise PromptError(f"The prompt ensemble {path} has more than {LARGEST_FILE:,} bytes.", "Use fewer words.")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LARGEST_YAML + 1)
     except OSError as error:
         raise PromptError(f"The prompt ensemble {path} can't be read: {error}.", "Check the path.") from error
     return parse_ensemble(content, path.stem, str(path))
@@ -250,27 +252,16 @@ def parse_ensemble(content: bytes | str, name: str, place: str) -> PromptEnsembl
     Raises:
         PromptError: If it is not well formed.
     """
+    place = f"The prompt ensemble {place}"
     needs = "It needs title, normal_states, abnormal_states and templates."
-    if len(content) > LARGEST_FILE:
-        raise PromptError(f"The prompt ensemble {place} has more than {LARGEST_FILE:,} bytes.", "Use fewer words.")
+    raw = parse_yaml(content, place, PromptError)
+    if not isinstance(raw, dict):
+        raise PromptError(f"{place} holds no keys.", needs)
     try:
-        # An alias can make a small file a large one, so none is followed.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.SafeLoader)):
-            raise PromptError(f"The prompt ensemble {place} holds yaml aliases.", "Write every phrase out.")
-        raw = yaml.safe_load(content)
-        return PromptEnsemble(
-            name=name,
-            title=str(raw["title"])[:100],
-            source=str(raw.get("source", ""))[:1000],
-            normal_states=_phrases(raw["normal_states"]),
-            abnormal_states=_phrases(raw["abnormal_states"]),
-            templates=_phrases(raw["templates"]),
-            tuned_on=tuple(_tuning(item) for item in raw.get("tuned_on") or ()),
-        )
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise PromptError(
-            f"The prompt ensemble {place} can't be read: {type(error).__name__} {str(error)[:200]}.", needs
-        ) from error
+        known = {"source": "", **raw, "name": name, "tuned_on": raw.get("tuned_on") or ()}
+        return read_as(PromptEnsemble, known)
+    except ValidationError as error:
+        raise PromptError(f"{place} can't be used: {in_words(error)}.", needs) from error
 
 
 def to_yaml(ensemble: PromptEnsemble) -> str:
@@ -286,18 +277,3 @@ def to_yaml(ensemble: PromptEnsemble) -> str:
         plain["tuned_on"] = [tuning.to_json() for tuning in ensemble.tuned_on]
     head = "# Every string this ensemble is made of: each state, put into each template, with the category for {}.\n"
     return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
-
-
-def _phrases(value: object) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise TypeError(f"expected a list of phrases and found {type(value).__name__}")
-    return tuple(value)
-
-
-def _tuning(raw: object) -> Tuning:
-    if not isinstance(raw, Mapping):
-        raise TypeError(f"an entry of tuned_on is {type(raw).__name__}")
-    categories = tuple(str(name)[:200] for name in _phrases(raw["categories"]))
-    return Tuning(
-        str(raw["dataset"])[:200], categories, str(raw.get("how", ""))[:200], str(raw.get("metric", ""))[:100]
-    )

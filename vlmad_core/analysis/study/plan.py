@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
+from pydantic import BeforeValidator, ConfigDict, ValidationError, with_config
 
 from vlmad_core.errors import VlmadError
+from vlmad_core.io import read_yaml
+from vlmad_core.records import Count, in_words, read_as
 
 PLAN = Path(__file__).with_name("plan.yaml")
 
@@ -42,7 +45,7 @@ class Variant:
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     preset: str = "canonical"
-    shots: int = 0
+    shots: Count = 0
     trained: Literal["within"] | None = None
     draw: tuple[int, int, int] | None = None
 
@@ -87,14 +90,14 @@ class Spread:
         ask: The question in words.
         metric: Name of the metric.
         full: The variant with the full ensemble.
-        sizes: (states, templates) of the sub-ensembles.
+        of: What draws them: the plan's samples.
     """
 
     name: str
     ask: str
     metric: str
     full: str
-    sizes: tuple[tuple[int, int], ...]
+    of: Literal["samples"] = "samples"
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,13 @@ class CostQuestion:
 Part = Contrast | Spread | Ladder | CostQuestion
 
 
+class Paper(NamedTuple):
+    """Whose reported numbers stand beside a question."""
+
+    method_id: str
+    shots: int
+
+
 @dataclass(frozen=True)
 class Question:
     """One of the six questions.
@@ -140,34 +150,87 @@ class Question:
         name: Identifier.
         title: Its subject.
         ask: The question in words.
-        parts: What answers it, the most telling first.
-        papers: Which reported numbers stand beside it: method_id and shots.
+        comparisons: What answers it, the most telling first; then
+        spreads: likewise,
+        ladders: likewise, and
+        costs: likewise.
+        papers: Which reported numbers stand beside it.
     """
 
     name: str
     title: str
     ask: str
-    parts: tuple[Part, ...]
-    papers: tuple[tuple[str, int], ...]
+    comparisons: tuple[Contrast, ...] = ()
+    spreads: tuple[Spread, ...] = ()
+    ladders: tuple[Ladder, ...] = ()
+    costs: tuple[CostQuestion, ...] = ()
+    papers: tuple[Paper, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that answers it."""
+        return (*self.comparisons, *self.spreads, *self.ladders, *self.costs)
 
 
 @dataclass(frozen=True)
-class StudyPlan:
-    """Everything the study runs and asks.
+class Samples:
+    """Random sub-ensembles, each of which becomes a variant.
 
     Attributes:
-        variants: By name.
+        method: Name of the method.
+        ensemble: The ensemble they are drawn from.
+        sizes: (states, templates) of each.
+        draws: How many of each size.
+    """
+
+    method: str
+    ensemble: str
+    sizes: tuple[tuple[Count, Count], ...]
+    draws: Count
+
+    def variants(self) -> dict[str, Variant]:
+        """The variants by name."""
+        found = {}
+        for states, templates in self.sizes:
+            for number in range(self.draws):
+                name = f"words_{states}x{templates}_{number}"
+                found[name] = Variant(
+                    name,
+                    self.method,
+                    f"{states} x {templates} prompts, draw {number + 1}",
+                    {"ensemble": f"{self.ensemble}~{states}x{templates}.{number}", "patch_map": False},
+                    draw=(states, templates, number),
+                )
+        return found
+
+
+def _with_names(value: Any) -> Any:
+    """Variants as the file has them, each with its name."""
+    if not isinstance(value, dict):
+        return value
+    return {name: {"name": name, **own} if isinstance(own, dict) else own for name, own in value.items()}
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class StudyPlan:
+    """Everything the study runs and asks; the keys of ``plan.yaml``.
+
+    Attributes:
+        variants: By name; those of the samples come to them.
+        samples: Random sub-ensembles.
         questions: In order.
         shots: Numbers of references at which few-shot methods are run.
         seeds: Draws of the references.
         maps: For which methods maps are kept, with how many references.
     """
 
-    variants: Mapping[str, Variant]
+    variants: Annotated[Mapping[str, Variant], BeforeValidator(_with_names)]
+    samples: Samples
     questions: tuple[Question, ...]
-    shots: tuple[int, ...]
-    seeds: int
-    maps: Mapping[str, tuple[int, ...]]
+    shots: tuple[Count, ...]
+    seeds: Count
+    maps: Mapping[str, tuple[Count, ...]]
 
 
 @cache
@@ -178,21 +241,15 @@ def study_plan(path: Path = PLAN) -> StudyPlan:
         StudyError: If it is not well formed; names what.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        samples = raw["samples"]
-        sizes = tuple((int(s), int(t)) for s, t in samples["sizes"])
-        variants = {name: Variant(name=name, **entry) for name, entry in raw["variants"].items()}
-        variants |= _samples(samples, sizes)
-        questions = tuple(_question(entry, sizes) for entry in raw["questions"])
-        maps = {str(method): tuple(shots) for method, shots in raw["maps"].items()}
-        plan = StudyPlan(variants, questions, tuple(raw["shots"]), int(raw["seeds"]), maps)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        plan = read_as(StudyPlan, read_yaml(path, StudyError))
+    except ValidationError as error:
         raise StudyError(
-            f"The study's plan {path} can't be read: {type(error).__name__} {error}.", "Compare it with the original."
+            f"The study's plan {path} can't be used: {in_words(error)}.", "Compare it with the original."
         ) from error
-    for question in questions:
+    plan = dataclasses.replace(plan, variants={**plan.variants, **plan.samples.variants()})
+    for question in plan.questions:
         for part in question.parts:
-            _check(part, variants, path)
+            _check(part, plan.variants, path)
     return plan
 
 
@@ -211,33 +268,6 @@ def resolve(settings: Mapping[str, Any], depth: int) -> dict[str, Any]:
         else:
             found[name] = tuple(value) if isinstance(value, list) else value
     return found
-
-
-def _samples(entry: Mapping[str, Any], sizes: tuple[tuple[int, int], ...]) -> dict[str, Variant]:
-    found = {}
-    for states, templates in sizes:
-        for number in range(entry["draws"]):
-            name = f"words_{states}x{templates}_{number}"
-            found[name] = Variant(
-                name,
-                entry["method"],
-                f"{states} x {templates} prompts, draw {number + 1}",
-                {"ensemble": f"{entry['ensemble']}~{states}x{templates}.{number}", "patch_map": False},
-                draw=(states, templates, number),
-            )
-    return found
-
-
-def _question(entry: Mapping[str, Any], sizes: tuple[tuple[int, int], ...]) -> Question:
-    parts: list[Part] = []
-    for one in entry.get("comparisons", ()):
-        lists = {name: tuple(one.get(name, ())) for name in ("variants", "contaminated")}
-        parts.append(Contrast(**{**one, **lists}))
-    parts += [Spread(one["name"], one["ask"], one["metric"], one["full"], sizes) for one in entry.get("spreads", ())]
-    parts += [Ladder(**one) for one in entry.get("ladders", ())]
-    parts += [CostQuestion(**one) for one in entry.get("costs", ())]
-    papers = tuple((one["method_id"], int(one["shots"])) for one in entry.get("papers", ()))
-    return Question(entry["name"], entry["title"], entry["ask"], tuple(parts), papers)
 
 
 def _check(part: Part, variants: Mapping[str, Variant], path: Path) -> None:
