@@ -23,10 +23,10 @@ from vlmad_core.store.shapes import (
     EvaluationEntries,
     FileName,
     NotedFile,
+    NotedThreshold,
     Origin,
     PlanEntries,
     Profile,
-    Threshold,
 )
 
 SCHEMA_VERSION = 1
@@ -164,7 +164,7 @@ class UnitRecord:
     errors: Count
     data_hash: str
     profile: Annotated[Mapping[str, Any], Holds(Profile)]
-    thresholds: Annotated[Mapping[str, Mapping[str, Any]], Holds(dict[str, Threshold])]
+    thresholds: Annotated[Mapping[str, Mapping[str, Any]], Holds(dict[str, NotedThreshold])]
     files: Annotated[Mapping[str, Mapping[str, Any]], Holds(dict[FileName, NotedFile])]
     thumbnails: FileName | None
     thumbnails_reason: str | None

@@ -95,7 +95,7 @@ class Profile(TypedDict, total=False):
     speed: Speed | None
 
 
-class Threshold(TypedDict, total=False):
+class NotedThreshold(TypedDict, total=False):
     """A stored threshold."""
 
     value: Number | None
