@@ -19,6 +19,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 MakeStore = Callable[..., Path]
+
 DEFECTS = ("scratch", "stain")
 GRID = 8
 
@@ -146,8 +147,7 @@ def _ids(category: str, images: int) -> list[tuple[str, int, str]]:
 
 
 def _thumbnails(path: Path, dataset: str, category: str, images: int) -> str:
-    from vlmad_core.store import layout
-    from vlmad_core.store.writer import write_thumbnails
+    from vlmad_core.store import layout, writer
 
     rows = []
     for index, (image_id, label, _) in enumerate(_ids(category, images)):
@@ -164,7 +164,7 @@ def _thumbnails(path: Path, dataset: str, category: str, images: int) -> str:
         }
         rows.append(row | ({"mask": _encode(mask, "PNG"), "reason": None} if label else {}))
     name = f"{layout.folder_name(category)}-{images:08x}.parquet"
-    write_thumbnails(path, dataset, name, rows)
+    writer.write_thumbnails(path, dataset, name, rows)
     return name
 
 
