@@ -73,6 +73,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "check-reference": Command("hold a method against reference outputs", "vlmad_core.methods.reference.check"),
     "check-metrics": Command("hold the metrics against expected values", "vlmad_core.metrics.check"),
+    "app": Command("open the dashboard", "vlmad_core.dashboard"),
     "doctor": Command("look at this machine and say what to mend", "vlmad_core.doctor"),
 }
 """All commands; those whose module is not there are not offered."""

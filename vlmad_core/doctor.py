@@ -8,11 +8,12 @@ import os
 import shutil
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from vlmad_core import paths
 from vlmad_core.errors import VlmadError
 
 Verdict = Literal["ok", "note", "problem"]
@@ -45,9 +46,7 @@ class Finding:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument(
-        "--store", type=Path, nargs="+", default=[Path("results"), Path("results/bundled")], metavar="DIR"
-    )
+    parser.add_argument("--store", type=Path, nargs="+", default=paths.stores(), metavar="DIR", help="results folders")
     parser.add_argument("--offline", action="store_true", help="don't try to reach the model hub")
     parser.add_argument("--json", action="store_true", help="print json")
 
@@ -69,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         check_cached_features,
         lambda: [] if args.offline else check_hub(),
         check_data,
+        check_parameters,
+        check_variables,
         lambda: check_stores(args.store),
     ]
     findings = [finding for check in checks for finding in check()]
@@ -196,9 +197,9 @@ def check_cached_weights() -> list[Finding]:
 
 def check_cached_features() -> list[Finding]:
     """Features that earlier runs left on disk."""
-    from vlmad_core.backbones.feature_cache import FeatureCache, default_folder
+    from vlmad_core.backbones.feature_cache import FeatureCache
 
-    folder = default_folder()
+    folder = paths.feature_folder()
     if not folder.is_dir():
         return [Finding("cached features", "ok", f"none in {folder}", "precompute --cache makes some.")]
     filled = FeatureCache(folder).filled_bytes()
@@ -226,20 +227,37 @@ def check_hub() -> list[Finding]:
 def check_data() -> list[Finding]:
     """Data sets that can be loaded by name."""
     from vlmad_core.datasets import list_datasets
-    from vlmad_core.datasets.loading import DATA_DIR_VARIABLE
 
     entries = list_datasets()
     here = [entry.name for entry in entries if entry.available]
-    advice = "" if os.environ.get(DATA_DIR_VARIABLE) else f"Name a folder of your own data sets in {DATA_DIR_VARIABLE}."
+    advice = "" if paths.data_dir() else f"Name a folder of your own data sets in {paths.DATA_DIR}."
     return [Finding("data sets", "ok" if here else "problem", ", ".join(here) or "none", advice)]
 
 
-def check_stores(paths: list[Path]) -> list[Finding]:
+def check_parameters() -> list[Finding]:
+    """Trained parameters, in the order in which they are looked for."""
+    counts = [(folder, len(list(folder.glob("*/*.safetensors")))) for folder in paths.parameter_folders()]
+    found = ", ".join(f"{count} in {paths.as_typed(folder)}" for folder, count in counts if count)
+    return [Finding("trained parameters", "ok" if found else "note", found or "none", "" if found else "Train some.")]
+
+
+def check_variables() -> list[Finding]:
+    """The program's environment variables that are set; a name it does not know is likely misspelt."""
+    given = {name: value for name, value in os.environ.items() if name.startswith("VLMAD_")}
+    known = [f"{name}={value}" for name, value in given.items() if name in paths.VARIABLES]
+    findings = [Finding("variables", "ok", ", ".join(sorted(known)))] if known else []
+    advice = f"Known are: {', '.join(paths.VARIABLES)}."
+    return findings + [
+        Finding(name, "note", "is not read", advice) for name in sorted(set(given) - set(paths.VARIABLES))
+    ]
+
+
+def check_stores(folders: Sequence[Path]) -> list[Finding]:
     """What the results folders hold, and what is wrong in them."""
     from vlmad_core.store.reader import open_store
 
     findings = []
-    for path in paths:
+    for path in folders:
         if not path.is_dir():
             findings.append(
                 Finding(f"results in {path}", "note", "none yet", "Make some: python -m vlmad_core precompute")

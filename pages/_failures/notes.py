@@ -8,7 +8,8 @@ from typing import Any
 import streamlit as st
 
 from pages._failures import judging
-from pages._ui import data, selection
+from pages._ui import selection
+from vlmad_core import paths
 from vlmad_core.analysis.comparison import Line
 from vlmad_core.errors import StoreError
 from vlmad_core.store.annotations import LONGEST_NOTE, MOST_TAGS, Annotation, save_annotation
@@ -70,7 +71,9 @@ def _save(fresh: Annotation, about: str, seen: str) -> None:
     note, tags = st.session_state[f"note-{about}"], st.session_state[f"tags-{about}"]
     values = {name: getattr(fresh, name) for name in fresh.__dataclass_fields__}
     try:
-        kept = save_annotation(data.store_root(), Annotation(**values | {"note": note, "tags": tuple(tags)}), seen=seen)
+        kept = save_annotation(
+            paths.store_root(), Annotation(**values | {"note": note, "tags": tuple(tags)}), seen=seen
+        )
     except StoreError as error:
         st.session_state["note_message"] = (True, str(error))
     else:

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from pages._ui import data, selection
+from vlmad_core import paths
 from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.datasets import Sample, load_dataset
 from vlmad_core.datasets.images import read_image
@@ -43,7 +44,7 @@ def show_references(one: Comparison, category: str) -> None:
             for place, sample in enumerate(found, start=1):
                 first = next((k for k in counts if k >= place), run.key.shots)
                 st.image(
-                    _small(data.signature(data.store_roots()), str(sample.image_path)) or _blank(), width=110,
+                    _small(data.signature(paths.stores()), str(sample.image_path)) or _blank(), width=110,
                     caption=f"from {first} shot{'' if first == 1 else 's'} on",
                     alt=f"Reference {place} of seed {seed}: a normal {category_label(category)}",
                 )  # fmt: skip

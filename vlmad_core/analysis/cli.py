@@ -15,6 +15,7 @@ from vlmad_core.analysis.aggregate import mean_over_categories
 from vlmad_core.analysis.conditions import ranked_together
 from vlmad_core.errors import StoreError
 from vlmad_core.io import held_locks
+from vlmad_core.paths import store_root
 from vlmad_core.store.prune import find_leftovers, remove
 from vlmad_core.store.reader import Store, find_run, open_store
 from vlmad_core.store.schema import RunRecord
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     for name, text in every.items():
         action = actions.add_parser(name, help=text, description=text)
-        action.add_argument("--store", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+        action.add_argument("--store", type=Path, default=store_root(), metavar="DIR", help="default: results")
         action.add_argument("--json", action="store_true", help="print json")
         if name == "show":
             action.add_argument("run", help="id of a run, or the part of it that tells it from the others")

@@ -18,6 +18,7 @@ from typing import Any
 from vlmad_core.bench.serving import FLAGS, find_browser, start_server, stop_server
 from vlmad_core.engine.profiling import percentile
 from vlmad_core.errors import VlmadError
+from vlmad_core.paths import BACKBONE
 
 METHODS = ("clip_ac", "clip_cpe", "winclip", "april_gan")
 FIRST, ALL = 1.0, 3.0
@@ -92,7 +93,7 @@ def measure(images: Sequence[Path], backbone: str | None = None) -> dict[str, An
     before = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     threads = str(os.cpu_count() or 1)
     extra = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
-    process, address = start_server(None, extra | ({"VLMAD_BACKBONE": backbone} if backbone else {}))
+    process, address = start_server(None, extra | ({BACKBONE: backbone} if backbone else {}))
     try:
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=str(path), args=list(FLAGS))

@@ -14,6 +14,7 @@ from vlmad_core.backbones.feature_cache import DEFAULT_LIMIT
 from vlmad_core.backbones.feature_files import STORAGES, Storage
 from vlmad_core.backbones.info import PRECISIONS, Precision
 from vlmad_core.errors import VlmadError
+from vlmad_core.paths import store_root
 
 Mode = Literal["matched", "as_published"]
 Size = Literal["smoke", "fast", "full"]
@@ -96,7 +97,7 @@ class PlanOptions:
     mode: Mode = "matched"
     size: Size = "full"
     categories: tuple[str, ...] | None = None
-    store: Path = Path("results")
+    store: Path = field(default_factory=store_root)
     batch_size: int | None = None
     threads: int | None = None
     precision: Precision = "float32"

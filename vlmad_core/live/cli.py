@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from vlmad_core.backbones.info import PRECISIONS
 from vlmad_core.errors import StoreError, VlmadError
-from vlmad_core.live.predict import DEFAULT_METHODS, DEFAULT_STORES
+from vlmad_core.live.predict import DEFAULT_METHODS
 from vlmad_core.methods.plugins import add_plugin_argument
+from vlmad_core.paths import stores
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--store",
         type=Path,
         nargs="+",
-        default=list(DEFAULT_STORES),
+        default=stores(),
         metavar="DIR",
         help="results folders to take thresholds from; default: results/bundled results",
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vlmad_core.backbones.info import PRECISIONS
 from vlmad_core.engine.options import SIZES, MethodChoice, PlanOptions
 from vlmad_core.errors import VlmadError
+from vlmad_core.paths import store_root
 
 if TYPE_CHECKING:
     from vlmad_core.analysis.study.running import StudyPart
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names or folders (default: both bundled sets, and the real ones in VLMAD_DATA_DIR)",
     )
     parser.add_argument("--backbone", default="bundled", metavar="ID", help="bundled, a folder or a hub id")
-    parser.add_argument("--store", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    parser.add_argument("--store", type=Path, default=store_root(), metavar="DIR", help="default: results")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="another plan than the one that comes along")
     parser.add_argument("--seeds", type=int, metavar="N", help="draws of the references (default: the plan's)")
     parser.add_argument("--size", choices=tuple(SIZES), default="full", help="how many test images per category")
