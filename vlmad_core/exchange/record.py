@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vlmad_core.datasets.fingerprint import file_hash
+from vlmad_core.datasets.fingerprint import file_hash, listing_hash, listing_record
 from vlmad_core.datasets.images import reading_protocol
 from vlmad_core.datasets.sample import Dataset
-from vlmad_core.engine.protocol import MAP_SIZE, listing_hash
+from vlmad_core.engine.protocol import MAP_SIZE
 from vlmad_core.engine.provenance import code_version, package_versions
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics import METRICS
@@ -124,6 +124,7 @@ def imported_record(store: Path, dataset: Dataset, found: Imported, sizes: Seque
         parameters=None,
         data={
             "source": str(dataset.root),
+            "fingerprint": listing_record(dataset.samples),
             "layout": dataset.layout,
             "official": dataset.official,
             "licence": dataset.licence,
