@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import altair as alt
 import pandas as pd
 
 from vlmad_core.figures.colours import ink_on, interpolate, sequential
+from vlmad_core.figures.libraries import alt
 
 SELECTION = "pair"
 """Name of the selection; it yields the fields ``wrong`` and ``right`` of the clicked cell."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from vlmad_core.figures.colours import method_style
 from vlmad_core.figures.layout import LEGEND_LINE, calm
+from vlmad_core.figures.libraries import go
 
 
 def recall_bars(frame: pd.DataFrame, title: str) -> go.Figure:

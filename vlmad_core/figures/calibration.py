@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
 from vlmad_core.figures.colours import method_style
 from vlmad_core.figures.layout import calm
+from vlmad_core.figures.libraries import go
 from vlmad_core.metrics.calibration import Reliability
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.colours import method_style
 from vlmad_core.figures.layout import LEGEND_LINE, calm
+from vlmad_core.figures.libraries import go
 
 AXES: dict[str, tuple[str, str]] = {
     "roc": ("False-positive rate", "True-positive rate"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from vlmad_core.figures.colours import method_style
 from vlmad_core.figures.layout import calm
+from vlmad_core.figures.libraries import go
 
 COSTS = {
     "latency_ms": "Median latency (ms, logarithmic)",

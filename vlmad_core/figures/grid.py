@@ -9,11 +9,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
-import altair as alt
 import pandas as pd
 
 from vlmad_core.analysis.comparison import MEAN
 from vlmad_core.figures.colours import diverging, ink_on, interpolate, sequential
+from vlmad_core.figures.libraries import alt
 
 ROW_HEIGHT = 34
 SURROUNDINGS = 100

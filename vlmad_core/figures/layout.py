@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
+from vlmad_core.figures.libraries import go
 
 LEGEND_LINE = 20
 """Height of a line of the legend, in pixels: in half a page every trace takes one."""

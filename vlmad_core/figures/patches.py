@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 
-import altair as alt
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vlmad_core.figures.libraries import alt
 from vlmad_core.figures.overlay import encode
 
 SIDE = 270

@@ -6,10 +6,10 @@ import html
 from collections.abc import Sequence
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from vlmad_core.figures.colours import diverging
 from vlmad_core.figures.layout import calm
+from vlmad_core.figures.libraries import go
 
 ROW_HEIGHT = 26
 LONGEST = 42

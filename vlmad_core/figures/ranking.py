@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-import altair as alt
 import pandas as pd
 
 from vlmad_core.figures.colours import method_style
+from vlmad_core.figures.libraries import alt
 
 ROW_HEIGHT, NARROW_ROW = 46, 38
 STEP = 30

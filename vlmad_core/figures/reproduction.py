@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from vlmad_core.analysis.reproduction import HERE, PAPER, PUBLIC, Story
 from vlmad_core.figures.colours import method_style
 from vlmad_core.figures.layout import calm
+from vlmad_core.figures.libraries import go
 
 ROW = 34
 """Height of a method's row, in pixels."""

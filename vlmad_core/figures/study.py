@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import plotly.graph_objects as go
-
 from vlmad_core.analysis.study.findings import Entry, Finding
 from vlmad_core.figures.layout import calm
+from vlmad_core.figures.libraries import go
 from vlmad_core.metrics.spec import METRICS
 
 ACCENT, BASE, SEEN = "#2F7F86", "#8592A0", "#C2385C"

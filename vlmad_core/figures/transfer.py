@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import altair as alt
 import pandas as pd
 
 from vlmad_core.figures.colours import ink_on, interpolate, sequential
+from vlmad_core.figures.libraries import alt
 
 ROW_HEIGHT = 74
 SURROUNDINGS = 96
