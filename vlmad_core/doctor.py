@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -11,10 +12,13 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vlmad_core import paths
 from vlmad_core.errors import VlmadError
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 Verdict = Literal["ok", "note", "problem"]
 
@@ -23,7 +27,8 @@ LEAST_MEMORY = 4 * 2**30
 
 LEAST_DISK = 2 * 2**30
 LEAST_PYTHON = (3, 11)
-PINNED = ("torch", "transformers", "streamlit", "plotly", "pandas", "scikit-learn", "pillow", "rich")
+DASHBOARD = ("streamlit", "plotly")
+"""Packages without which everything but the dashboard works."""
 HUB_TIMEOUT = 3.0
 
 
@@ -82,26 +87,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_versions() -> list[Finding]:
-    """Python and the packages, against what is pinned."""
+    """Python and the packages, against the versions they were tested with."""
     from importlib import metadata, util
 
     python = ".".join(map(str, sys.version_info[:3]))
     findings = [Finding("Python", "ok", python)]
     if sys.version_info[:2] < LEAST_PYTHON:
         findings = [Finding("Python", "problem", python, "Use Python 3.11 or newer.")]
-    pins = _pins(Path(__file__).resolve().parents[1] / "requirements.txt")
-    for name in PINNED:
+    for name, wanted in tested_versions().items():
+        dashboard = name in DASHBOARD
+        extra = "[app]" if dashboard else ""
+        how = "pip install -r requirements.txt" if paths.checkout() else f'pip install --upgrade "vlm-ad{extra}"'
         try:
             version = metadata.version(name).split("+")[0]
         except metadata.PackageNotFoundError:
-            findings.append(Finding(name, "problem", "not installed", "pip install -r requirements.txt"))
+            verdict: Verdict = "note" if dashboard else "problem"
+            found = "not installed; only the dashboard needs it" if dashboard else "not installed"
+            findings.append(Finding(name, verdict, found, how))
             continue
-        pinned = pins.get(name)
-        if pinned in (None, version):
+        if wanted.contains(version, prereleases=True):
             findings.append(Finding(name, "ok", version))
         else:
-            advice = f"It was tested with {pinned}: pip install -r requirements.txt"
-            findings.append(Finding(name, "note", version, advice))
+            findings.append(Finding(name, "note", version, f"It was tested with {wanted}: {how}"))
     if util.find_spec("torchvision") is not None:
         advice = "If importing transformers fails, remove it; this program does not need it."
         findings.append(Finding("torchvision", "note", "installed", advice))
@@ -280,11 +287,25 @@ def check_stores(folders: Sequence[Path]) -> list[Finding]:
     return findings
 
 
-def _pins(path: Path) -> dict[str, str]:
-    """Pinned versions by package; empty without the file."""
+def tested_versions() -> dict[str, SpecifierSet]:
+    """By package: the version that a checkout pins, or the range that the installed package asks for."""
+    from importlib import metadata
+
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    root = paths.checkout()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
+        lines = (
+            (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
+            if root
+            else metadata.requires("vlm-ad") or []
+        )
+    except (OSError, metadata.PackageNotFoundError):
         return {}
-    pairs = (line.partition("==") for line in lines if "==" in line and not line.startswith("#"))
-    return {name.strip(): version.strip() for name, _, version in pairs}
+    found = {}
+    for line in lines:
+        with contextlib.suppress(InvalidRequirement):  # a comment, or an empty line
+            one = Requirement(line)
+            if one.marker is None or one.marker.evaluate({"extra": "app"}):
+                found[one.name] = one.specifier
+    return found
