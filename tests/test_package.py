@@ -161,7 +161,6 @@ def test_the_dashboard_answers_and_shows_the_bundled_run(installed: Installed) -
     command = [str(installed.scripts / "vlmad"), "app", "--port", str(port), "--address", "127.0.0.1"]
     with subprocess.Popen(
         command, cwd=installed.desk, env=installed.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True, text=True,
     ) as server:  # fmt: skip
         try:
             end = time.monotonic() + 60
@@ -175,7 +174,9 @@ def test_the_dashboard_answers_and_shows_the_bundled_run(installed: Installed) -
                     assert time.monotonic() < end
                     time.sleep(0.1)
         finally:
-            os.killpg(server.pid, 15)
+            server.terminate()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "who ends the command ends the server"
     # What a visitor would see: the script itself, run in the installed environment.
     code = "from streamlit.testing.v1 import AppTest; from vlmad_core import paths\n"
     code += "app = AppTest.from_file(str(paths.app_file()), default_timeout=120).run()\n"

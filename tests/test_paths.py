@@ -117,3 +117,15 @@ def test_doctor_names_a_variable_that_is_misspelt(monkeypatch: pytest.MonkeyPatc
     assert known.found == "VLMAD_STORE=y"
     assert (unknown.name, unknown.verdict) == ("VLMAD_STROE", "note")
     assert "VLMAD_STORE" in unknown.advice
+
+
+def test_a_library_without_figures_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vlmad_core.errors import VlmadError
+    from vlmad_core.figures.libraries import OnUse
+
+    absent = OnUse("plotly_that_is_not_there.graph_objects")
+    with pytest.raises(VlmadError, match=r"need plotly_that_is_not_there\. Run: pip install -r requirements\.txt"):
+        absent.Figure()
+    monkeypatch.setattr(paths, "checkout", lambda: None)
+    with pytest.raises(VlmadError, match=r'Run: pip install "vlm-ad\[app\]"'):
+        absent.Figure()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -28,17 +28,18 @@ def run(args: argparse.Namespace) -> int:
     """Serve the dashboard until it is interrupted.
 
     Returns:
-        The server's exit code.
+        0.
 
     Raises:
         VlmadError: If streamlit or plotly is not installed, or the dashboard is not there.
     """
-    environment = {**os.environ, **({paths.STORE: str(args.store)} if args.store else {})}
-    with subprocess.Popen(server_command(args.port, args.address), env=environment) as server:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:  # the server heard it too, and ends by itself
-            return server.wait()
+    if args.store is not None:
+        os.environ[paths.STORE] = str(args.store)
+    _, _, module, *words = server_command(args.port, args.address)
+    sys.argv = [module, *words]
+    # In this process, so that whoever ends the command ends the server.
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return 0
 
 
 def server_command(port: int, address: str = ADDRESS) -> list[str]:
@@ -49,6 +50,6 @@ def server_command(port: int, address: str = ADDRESS) -> list[str]:
     """
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
-        raise VlmadError(f"The dashboard needs {' and '.join(missing)}.", 'Run: pip install "vlm-ad[app]"')
+        raise VlmadError(f"The dashboard needs {' and '.join(missing)}.", f"Run: {paths.how_to_install('app')}")
     command = [sys.executable, "-m", "streamlit", "run", str(paths.app_file())]
     return [*command, "--server.address", address, "--server.port", str(port)]

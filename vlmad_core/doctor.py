@@ -96,8 +96,7 @@ def check_versions() -> list[Finding]:
         findings = [Finding("Python", "problem", python, "Use Python 3.11 or newer.")]
     for name, wanted in tested_versions().items():
         dashboard = name in DASHBOARD
-        extra = "[app]" if dashboard else ""
-        how = "pip install -r requirements.txt" if paths.checkout() else f'pip install --upgrade "vlm-ad{extra}"'
+        how = paths.how_to_install("app" if dashboard else "")
         try:
             version = metadata.version(name).split("+")[0]
         except metadata.PackageNotFoundError:

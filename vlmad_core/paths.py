@@ -80,7 +80,7 @@ def parameter_folders(roots: Iterable[Path] | None = None) -> tuple[Path, ...]:
     """
     return (
         training_folder(),
-        *(root / "parameters" for root in (stores() if roots is None else roots)),
+        *(Path(root) / "parameters" for root in (stores() if roots is None else roots)),
         SHIPPED_PARAMETERS,
     )
 
@@ -152,6 +152,17 @@ def checkout() -> Path | None:
 def shipped(name: str) -> Path:
     """A file or folder beside the package that comes with the program, such as ``app.py`` or ``results/bundled``."""
     return (checkout() or PACKAGE / "shipped") / name
+
+
+def how_to_install(extra: str = "") -> str:
+    """The command that installs what an extra of the package needs (``app``, ``train``, ``data``, ``dev``).
+
+    Args:
+        extra: Its name; nothing for what the program itself needs.
+    """
+    if checkout() is None:
+        return f'pip install "vlm-ad[{extra}]"' if extra else "pip install vlm-ad"
+    return "pip install -r requirements.txt" if extra in ("", "app") else f"pip install -r requirements-{extra}.txt"
 
 
 def app_file() -> Path:

@@ -23,6 +23,7 @@ from vlmad_core.bench.made_up import DATASET, write_made_up_store
 from vlmad_core.bench.serving import FLAGS, cpu_seconds_of, find_browser, peak_memory_of, start_server, stop_server
 from vlmad_core.engine.profiling import percentile
 from vlmad_core.errors import VlmadError
+from vlmad_core.paths import how_to_install
 
 INTERACTIONS = 50
 FIRST_VIEW, INTERACTION, MEMORY = 2.0, 0.7, 10**9
@@ -170,7 +171,7 @@ def _browser() -> Callable[[], Any]:
     except ImportError as error:
         raise VlmadError(
             "This measurement drives a browser with the package playwright, which is not installed.",
-            "Install what development needs: pip install -r requirements-dev.txt.",
+            f"Install what development needs: {how_to_install('dev')}.",
         ) from error
     path = find_browser()
     if path is None:

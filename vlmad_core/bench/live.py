@@ -18,7 +18,7 @@ from typing import Any
 from vlmad_core.bench.serving import FLAGS, find_browser, start_server, stop_server
 from vlmad_core.engine.profiling import percentile
 from vlmad_core.errors import VlmadError
-from vlmad_core.paths import BACKBONE
+from vlmad_core.paths import BACKBONE, how_to_install
 
 METHODS = ("clip_ac", "clip_cpe", "winclip", "april_gan")
 FIRST, ALL = 1.0, 3.0
@@ -85,7 +85,7 @@ def measure(images: Sequence[Path], backbone: str | None = None) -> dict[str, An
     except ImportError as error:
         raise VlmadError(
             "This measurement drives a browser with the package playwright, which is not installed.",
-            "Install what development needs: pip install -r requirements-dev.txt.",
+            f"Install what development needs: {how_to_install('dev')}.",
         ) from error
     path = find_browser()
     if path is None:

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vlmad_core.errors import VlmadError
+from vlmad_core.paths import how_to_install
 
 if TYPE_CHECKING:
     import altair as alt
@@ -32,7 +33,7 @@ class OnUse:
             return getattr(importlib.import_module(self._name), attribute)
         except ModuleNotFoundError as error:
             package = self._name.partition(".")[0]
-            raise VlmadError(f"Figures need {package}.", 'Run: pip install "vlm-ad[app]"') from error
+            raise VlmadError(f"Figures need {package}.", f"Run: {how_to_install('app')}") from error
 
 
 if not TYPE_CHECKING:
