@@ -1,30 +1,32 @@
-# Two commands matter: `make app` opens the dashboard, `make test` checks everything.
+# Two commands matter: `make app` opens the dashboard, `make test` checks everything. `make help` shows the rest.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 
-.PHONY: app test test-slow lint demo-results screenshots clean
+.PHONY: app test test-slow lint demo-results screenshots help clean
 
-app: $(VENV)/.app
+app: $(VENV)/.app  ## install what is needed and open the dashboard
 	$(BIN)/streamlit run app.py --server.address localhost --server.port $(PORT)
 
-test: lint
+test: lint  ## check style, types and imports, and run all tests but the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(VENV)/.dev
+test-slow: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## check style, types, imports and house rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/house.py
 
-# The demonstration run that comes with the repository, made anew; what is there already is kept.
-demo-results: $(VENV)/.app
+# What is there already is kept.
+demo-results: $(VENV)/.app  ## make the demonstration run that comes with the repository anew
 	$(BIN)/python -m vlmad_core study --dataset bundled_a bundled_b --store results/bundled --seeds 2 --threads 2
 
-screenshots: $(VENV)/.dev
+screenshots: $(VENV)/.dev  ## take pictures of all views, and the README's
 	$(BIN)/python tests/app/screenshots.py --out screenshots
 	$(BIN)/python tests/app/screenshots.py --readme pages/pictures
 
@@ -39,5 +41,8 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.app
 
-clean:
+help:  ## show what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
+
+clean:  ## remove the environment and what tools keep
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -8,8 +8,7 @@ from pages._ui.threshold import choose_threshold
 from vlmad_core.analysis.comparison import Line
 from vlmad_core.analysis.slices import calibrations
 from vlmad_core.analysis.verdicts import confusion, counts, image_thresholds, judge
-from vlmad_core.figures.calibration import NamedReliability, reliability_figure
-from vlmad_core.figures.curves import curve_figure, curves_csv, score_histogram
+from vlmad_core.figures.curves import NamedReliability, curve_figure, curves_csv, reliability_figure, score_histogram
 from vlmad_core.figures.grid import category_label
 
 WHAT_SCORES_ARE = (

@@ -8,9 +8,9 @@ from pages._ui.threshold import Chosen, choose_name, choose_threshold
 from vlmad_core.analysis.agreement import pairs, shared_by
 from vlmad_core.analysis.comparison import Comparison, Line
 from vlmad_core.analysis.verdicts import VERDICT_LABELS, StoredThreshold, counts, image_thresholds, ranked
-from vlmad_core.figures.agreement import SELECTION, pair_grid
 from vlmad_core.figures.curves import score_histogram
 from vlmad_core.figures.grid import category_label
+from vlmad_core.figures.matrices import PAIR, pair_grid
 
 PER_PAGE = 12
 ALL = "all"
@@ -122,7 +122,7 @@ if agreement.open:
         )
         st.altair_chart(
             pair_grid(pairs(together), titles, dark=frame.is_dark()), on_select=listing.open_pair,
-            selection_mode=SELECTION, key="pairs",
+            selection_mode=PAIR, key="pairs",
             alt="For each pair of methods, how many images one judges wrongly and the other rightly",
         )  # fmt: skip
 unreadable = [data.store().images(run.id, name) for name in categories if (run := line.run_with(name))]

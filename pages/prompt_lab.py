@@ -5,6 +5,7 @@ import streamlit as st
 from pages._lab import desk, effect, suggest, words
 from pages._ui import frame, machine, selection
 from vlmad_core import paths
+from vlmad_core.cards import card_names
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.grid import category_label
 from vlmad_core.metrics import METRICS
@@ -20,7 +21,7 @@ def choose_place() -> desk.Place | None:
     dataset = selection.choose("dataset", "Data set", names, names[0], slot="lab", width=150)
     method = selection.choose(
         "method", "Maps from", list(desk.METHODS), next(iter(desk.METHODS)), slot="lab", width=160,
-        known=("clip_ac", "april_gan", "anomaly_clip", "musc", "patch_memory", "teacher_memory"),
+        known=card_names(),
         format_func=lambda name: desk.METHODS[name],
         help="What is compared with the prompts to make a map. The image score is the same: the whole image.",
     )  # fmt: skip

@@ -15,9 +15,10 @@ from vlmad_core.analysis.reproduction import (
     implementations,
     method_knowledge,
     reproduction_table,
+    steps_table,
     story,
 )
-from vlmad_core.figures.reproduction import method_order, reproduction_figure, story_figure
+from vlmad_core.figures.ranking import method_order, reproduction_figure, story_figure
 from vlmad_core.metrics import METRICS
 
 DATASETS = {"mvtec_ad": "MVTec AD", "visa": "VisA"}
@@ -164,7 +165,7 @@ told = winclip_story()
 st.subheader("One number, five hands: WinCLIP on MVTec AD", anchor="winclip")
 st.markdown(f"{told.lead} {LABELS[told.metric]}, zero-shot:")
 st.plotly_chart(
-    story_figure(told, LABELS[told.metric]), config=frame.PLOT,
+    story_figure(steps_table(told), LABELS[told.metric]), config=frame.PLOT,
     alt="Zero-shot image AUROC of WinCLIP on MVTec AD in the paper and in four public evaluations",
 )  # fmt: skip
 for step in told.steps:

@@ -6,8 +6,7 @@ import streamlit as st
 from pages._ui import data, frame, pictures, selection
 from vlmad_core.analysis.comparison import Line
 from vlmad_core.analysis.slices import RECALL_LABELS, recalls_known, region_recall
-from vlmad_core.figures.bars import recall_bars
-from vlmad_core.figures.curves import curve_figure, curves_csv
+from vlmad_core.figures.curves import curve_figure, curves_csv, recall_bars
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import OPACITY
 from vlmad_core.store.reader import Missing

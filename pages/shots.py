@@ -5,7 +5,7 @@ import streamlit as st
 from pages._shots import references
 from pages._ui import data, frame, selection
 from vlmad_core.analysis.ranks import line_names, named
-from vlmad_core.figures.bars import shots_figure
+from vlmad_core.figures.variants import shots_figure
 from vlmad_core.metrics import METRICS
 
 frame.begin("shots")

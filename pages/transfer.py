@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages._ui import data, frame, selection
 from vlmad_core.analysis.transfer import NOTHING, cells_frame, fill_commands, trained_methods, transfer_cells
-from vlmad_core.figures.transfer import transfer_chart
+from vlmad_core.figures.matrices import transfer_chart
 from vlmad_core.metrics import METRICS
 
 frame.begin("transfer")

@@ -17,9 +17,9 @@ from PIL import Image
 
 from vlmad_core import templates
 from vlmad_core.live.drawing import Look
-from vlmad_core.live.page import render as render_judged
 from vlmad_core.live.prediction import LivePrediction, Normals
 from vlmad_core.live.record import ImageResult, Judged
+from vlmad_core.live.saved import render as render_judged
 from vlmad_core.live.verdicts import give_opinion
 from vlmad_core.methods import Reason
 from vlmad_core.report.content import collect

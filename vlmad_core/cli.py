@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, Command] = {
     "precompute": Command("run methods on data sets and store the results", "vlmad_core.precompute"),
     "predict": Command("judge single images with several methods", "vlmad_core.live.cli"),
     "results": Command("list, show, verify, compare and tidy stored results", "vlmad_core.analysis.cli"),
-    "datasets": Command("list data sets, check one", "vlmad_core.datasets.check"),
+    "datasets": Command("list data sets, check one", "vlmad_core.datasets.cli"),
     "methods": Command("list methods and their cards", "vlmad_core.methods.cli"),
     "train": Command(
         "train what is trained",

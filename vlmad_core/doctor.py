@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import psutil
+
 from vlmad_core import paths
 from vlmad_core.errors import VlmadError
 
@@ -33,7 +35,7 @@ HUB_TIMEOUT = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One thing looked at.
 
     Attributes:
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, or 1 if there is a problem.
     """
-    checks: list[Callable[[], list[Finding]]] = [
+    checks: list[Callable[[], list[Diagnosis]]] = [
         check_versions,
         check_processor,
         check_memory,
@@ -86,14 +88,14 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(f.verdict == "problem" for f in findings) else 0
 
 
-def check_versions() -> list[Finding]:
+def check_versions() -> list[Diagnosis]:
     """Python and the packages, against the versions they were tested with."""
     from importlib import metadata, util
 
     python = ".".join(map(str, sys.version_info[:3]))
-    findings = [Finding("Python", "ok", python)]
+    findings = [Diagnosis("Python", "ok", python)]
     if sys.version_info[:2] < LEAST_PYTHON:
-        findings = [Finding("Python", "problem", python, "Use Python 3.11 or newer.")]
+        findings = [Diagnosis("Python", "problem", python, "Use Python 3.11 or newer.")]
     for name, wanted in tested_versions().items():
         dashboard = name in DASHBOARD
         how = paths.how_to_install("app" if dashboard else "")
@@ -102,19 +104,19 @@ def check_versions() -> list[Finding]:
         except metadata.PackageNotFoundError:
             verdict: Verdict = "note" if dashboard else "problem"
             found = "not installed; only the dashboard needs it" if dashboard else "not installed"
-            findings.append(Finding(name, verdict, found, how))
+            findings.append(Diagnosis(name, verdict, found, how))
             continue
         if wanted.contains(version, prereleases=True):
-            findings.append(Finding(name, "ok", version))
+            findings.append(Diagnosis(name, "ok", version))
         else:
-            findings.append(Finding(name, "note", version, f"It was tested with {wanted}: {how}"))
+            findings.append(Diagnosis(name, "note", version, f"It was tested with {wanted}: {how}"))
     if util.find_spec("torchvision") is not None:
         advice = "If importing transformers fails, remove it; this program does not need it."
-        findings.append(Finding("torchvision", "note", "installed", advice))
+        findings.append(Diagnosis("torchvision", "note", "installed", advice))
     return findings
 
 
-def check_processor() -> list[Finding]:
+def check_processor() -> list[Diagnosis]:
     """Cores, instructions, and which precision is quick here."""
     import torch
 
@@ -125,44 +127,40 @@ def check_processor() -> list[Finding]:
     quick = bool(features & {"avx512_bf16", "amx_bf16", "bf16"})
     known = ", ".join(facts["features"]) or "no vector instructions that are known here"
     found = f"{facts['processor']}, {facts['cores']} cores, torch uses {torch.get_num_threads()} threads; {known}"
-    findings = [Finding("processor", "ok", found)]
+    findings = [Diagnosis("processor", "ok", found)]
     if quick:
         advice = (
             "--precision bfloat16 may be quicker here ('bench methods' tells); it changes scores a little, and runs "
             "with it are kept apart."
         )
-        findings.append(Finding("precision", "ok", "bfloat16 in hardware", advice))
+        findings.append(Diagnosis("precision", "ok", "bfloat16 in hardware", advice))
     else:
-        findings.append(Finding("precision", "note", "no bfloat16 in hardware", "Stay with float32."))
+        findings.append(Diagnosis("precision", "note", "no bfloat16 in hardware", "Stay with float32."))
     if torch.cuda.is_available():
-        findings.append(Finding("GPU", "note", torch.cuda.get_device_name(0), "This program computes on the CPU."))
+        findings.append(Diagnosis("GPU", "note", torch.cuda.get_device_name(0), "This program computes on the CPU."))
     return findings
 
 
-def check_memory() -> list[Finding]:
+def check_memory() -> list[Diagnosis]:
     """Memory that is free now."""
-    from vlmad_core.engine.provenance import available_memory, hardware
-
-    free = available_memory()
-    if free is None:
-        return [Finding("memory", "note", f"{hardware()['memory_gb']} GB in all; how much is free is not known")]
-    found = f"{free / 2**30:.1f} GB free of {hardware()['memory_gb']} GB"
-    if free < LEAST_MEMORY:
-        return [Finding("memory", "note", found, "Close other programs, or use --batch-size 4.")]
-    return [Finding("memory", "ok", found)]
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / 2**30:.1f} GB free of {memory.total / 2**30:.1f} GB"
+    if memory.available < LEAST_MEMORY:
+        return [Diagnosis("memory", "note", found, "Close other programs, or use --batch-size 4.")]
+    return [Diagnosis("memory", "ok", found)]
 
 
-def check_disk(folder: Path) -> list[Finding]:
+def check_disk(folder: Path) -> list[Diagnosis]:
     """Room for results and weights."""
     free = shutil.disk_usage(folder).free
     found = f"{free / 2**30:.1f} GB free"
     if free < LEAST_DISK:
         advice = "Make room, or put results elsewhere with --store and weights with HF_HOME."
-        return [Finding("disk", "problem", found, advice)]
-    return [Finding("disk", "ok", found)]
+        return [Diagnosis("disk", "problem", found, advice)]
+    return [Diagnosis("disk", "ok", found)]
 
 
-def check_backbone() -> list[Finding]:
+def check_backbone() -> list[Diagnosis]:
     """Whether the bundled backbone loads and embeds."""
     from vlmad_core.backbones import load_backbone
 
@@ -170,23 +168,23 @@ def check_backbone() -> list[Finding]:
         backbone = load_backbone("bundled")
         backbone.encode_text(["a part"])
     except VlmadError as error:
-        return [Finding("bundled backbone", "problem", error.problem, error.fix)]
+        return [Diagnosis("bundled backbone", "problem", error.problem, error.fix)]
     info = backbone.info
     found = f"{info.parameters / 1e6:.1f} million weights, {info.image_size} pixels, {info.weights_hash}"
-    return [Finding("bundled backbone", "ok", found)]
+    return [Diagnosis("bundled backbone", "ok", found)]
 
 
-def check_teacher() -> list[Finding]:
+def check_teacher() -> list[Diagnosis]:
     """Whether the network of the reference without language is there; nothing else needs it."""
     from vlmad_core.backbones.teacher import load_teacher
 
     try:
-        return [Finding("ImageNet teacher", "ok", f"for teacher_memory; {load_teacher().content_hash}")]
+        return [Diagnosis("ImageNet teacher", "ok", f"for teacher_memory; {load_teacher().content_hash}")]
     except VlmadError as error:
-        return [Finding("ImageNet teacher", "note", f"{error.problem} Only teacher_memory is missing.", error.fix)]
+        return [Diagnosis("ImageNet teacher", "note", f"{error.problem} Only teacher_memory is missing.", error.fix)]
 
 
-def check_cached_weights() -> list[Finding]:
+def check_cached_weights() -> list[Diagnosis]:
     """Hub models that are already on this machine."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
@@ -194,71 +192,71 @@ def check_cached_weights() -> list[Finding]:
     try:
         cache = scan_cache_dir()
     except CacheNotFound:
-        return [Finding("cached weights", "note", "none", "A hub id is fetched when it is first used.")]
+        return [Diagnosis("cached weights", "note", "none", "A hub id is fetched when it is first used.")]
     models = [
         f"{repo.repo_id} ({repo.size_on_disk / 2**20:.0f} MB)" for repo in cache.repos if repo.repo_type == "model"
     ]
-    return [Finding("cached weights", "ok" if models else "note", ", ".join(sorted(models)) or "none")]
+    return [Diagnosis("cached weights", "ok" if models else "note", ", ".join(sorted(models)) or "none")]
 
 
-def check_cached_features() -> list[Finding]:
+def check_cached_features() -> list[Diagnosis]:
     """Features that earlier runs left on disk."""
     from vlmad_core.backbones.feature_cache import FeatureCache
 
     folder = paths.feature_folder()
     if not folder.is_dir():
-        return [Finding("cached features", "ok", f"none in {folder}", "precompute --cache makes some.")]
+        return [Diagnosis("cached features", "ok", f"none in {folder}", "precompute --cache makes some.")]
     filled = FeatureCache(folder).filled_bytes()
     found = f"{filled / 2**20:.0f} MB in {folder}"
     if not os.access(folder, os.W_OK):
-        return [Finding("cached features", "note", f"{found}, not writable", "Name another: --cache-dir DIR.")]
-    return [Finding("cached features", "ok", found, "The folder may be removed at any time." if filled else "")]
+        return [Diagnosis("cached features", "note", f"{found}, not writable", "Name another: --cache-dir DIR.")]
+    return [Diagnosis("cached features", "ok", found, "The folder may be removed at any time." if filled else "")]
 
 
-def check_hub() -> list[Finding]:
+def check_hub() -> list[Diagnosis]:
     """Whether models can be fetched."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return [Finding("model hub", "note", "HF_HUB_OFFLINE is set", "Unset it to fetch models.")]
+        return [Diagnosis("model hub", "note", "HF_HUB_OFFLINE is set", "Unset it to fetch models.")]
     request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
     try:
         urllib.request.urlopen(request, timeout=HUB_TIMEOUT).close()
     except OSError as error:
         advice = "Use the bundled backbone, or copy a model folder here and give its path to --backbone."
-        return [Finding("model hub", "note", f"not reachable ({error})", advice)]
-    return [Finding("model hub", "ok", constants.ENDPOINT)]
+        return [Diagnosis("model hub", "note", f"not reachable ({error})", advice)]
+    return [Diagnosis("model hub", "ok", constants.ENDPOINT)]
 
 
-def check_data() -> list[Finding]:
+def check_data() -> list[Diagnosis]:
     """Data sets that can be loaded by name."""
     from vlmad_core.datasets import list_datasets
 
     entries = list_datasets()
     here = [entry.name for entry in entries if entry.available]
     advice = "" if paths.data_dir() else f"Name a folder of your own data sets in {paths.DATA_DIR}."
-    return [Finding("data sets", "ok" if here else "problem", ", ".join(here) or "none", advice)]
+    return [Diagnosis("data sets", "ok" if here else "problem", ", ".join(here) or "none", advice)]
 
 
-def check_parameters() -> list[Finding]:
+def check_parameters() -> list[Diagnosis]:
     """Trained parameters, in the order in which they are looked for."""
     counts = [(folder, len(list(folder.glob("*/*.safetensors")))) for folder in paths.parameter_folders()]
     found = ", ".join(f"{count} in {paths.as_typed(folder)}" for folder, count in counts if count)
-    return [Finding("trained parameters", "ok" if found else "note", found or "none", "" if found else "Train some.")]
+    return [Diagnosis("trained parameters", "ok" if found else "note", found or "none", "" if found else "Train some.")]
 
 
-def check_variables() -> list[Finding]:
+def check_variables() -> list[Diagnosis]:
     """The program's environment variables that are set; a name it does not know is likely misspelt."""
     given = {name: value for name, value in os.environ.items() if name.startswith("VLMAD_")}
     known = [f"{name}={value}" for name, value in given.items() if name in paths.VARIABLES]
-    findings = [Finding("variables", "ok", ", ".join(sorted(known)))] if known else []
+    findings = [Diagnosis("variables", "ok", ", ".join(sorted(known)))] if known else []
     advice = f"Known are: {', '.join(paths.VARIABLES)}."
     return findings + [
-        Finding(name, "note", "is not read", advice) for name in sorted(set(given) - set(paths.VARIABLES))
+        Diagnosis(name, "note", "is not read", advice) for name in sorted(set(given) - set(paths.VARIABLES))
     ]
 
 
-def check_stores(folders: Sequence[Path]) -> list[Finding]:
+def check_stores(folders: Sequence[Path]) -> list[Diagnosis]:
     """What the results folders hold, and what is wrong in them."""
     from vlmad_core.store.reader import open_store
 
@@ -266,23 +264,23 @@ def check_stores(folders: Sequence[Path]) -> list[Finding]:
     for path in folders:
         if not path.is_dir():
             findings.append(
-                Finding(f"results in {path}", "note", "none yet", "Make some: python -m vlmad_core precompute")
+                Diagnosis(f"results in {path}", "note", "none yet", "Make some: python -m vlmad_core precompute")
             )
             continue
         try:
             store = open_store(path)
         except VlmadError as error:
-            findings.append(Finding(f"results in {path}", "problem", error.problem, error.fix))
+            findings.append(Diagnosis(f"results in {path}", "problem", error.problem, error.fix))
             continue
         units = sum(len(run.units) for run in store.runs)
         found = f"{len(store.runs)} runs, {units} units, {len(store.failed)} failed"
         if not store.problems:
             advice = "Start the same precompute command again." if store.failed else ""
-            findings.append(Finding(f"results in {path}", "note" if store.failed else "ok", found, advice))
+            findings.append(Diagnosis(f"results in {path}", "note" if store.failed else "ok", found, advice))
             continue
         first = store.problems[0].message
         advice = f"First: {first} All: python -m vlmad_core results verify --store {path}"
-        findings.append(Finding(f"results in {path}", "problem", f"{found}, {len(store.problems)} problems", advice))
+        findings.append(Diagnosis(f"results in {path}", "problem", f"{found}, {len(store.problems)} problems", advice))
     return findings
 
 

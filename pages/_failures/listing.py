@@ -12,8 +12,8 @@ from pages._ui import selection
 from vlmad_core.analysis.agreement import ANY, COMPANY_LABELS, keep_company
 from vlmad_core.analysis.failures import areas_of, narrow
 from vlmad_core.analysis.verdicts import counts
-from vlmad_core.figures.agreement import SELECTION
 from vlmad_core.figures.grid import category_label
+from vlmad_core.figures.matrices import PAIR
 from vlmad_core.store.annotations import Annotation
 
 LISTS = {
@@ -135,7 +135,7 @@ def open_pair() -> None:
     """Show the images behind the clicked cell of the grid of pairs."""
     state = st.session_state["pairs"]
     threshold = st.query_params.get("threshold", "")
-    for pair in state.selection.get(SELECTION, []):
+    for pair in state.selection.get(PAIR, []):
         selection.remember("method", str(pair["wrong"]))
         selection.remember("shared", ANY if pair["wrong"] == pair["right"] else str(pair["right"]))
         selection.forget("image", "list", "type", "area", "tag")

@@ -10,7 +10,7 @@ import streamlit as st
 from pages._lab import desk
 from pages._ui import frame, selection
 from vlmad_core.figures.grid import category_label
-from vlmad_core.figures.prompts import change_figure, effect_figure
+from vlmad_core.figures.variants import change_figure, effect_figure
 from vlmad_core.metrics import METRICS
 from vlmad_core.prompts import PromptEnsemble
 

@@ -145,12 +145,12 @@ def show_times(opinions: Sequence[Opinion]) -> None:
     for one in done:
         own = [(name, value) for name, value in one.seconds.items() if name not in shared_stages()]
         stages += [(selection.tidy(one.title), name, 1000 * value) for name, value in own]
-    frame = pd.DataFrame(stages, columns=["For", "Stage", "ms"])
-    with st.expander(f"Latency: {frame['ms'].sum():.0f} ms for {len(done)} methods", icon=":material/timer:"):
+    times = pd.DataFrame(stages, columns=["For", "Stage", "ms"])
+    with st.expander(f"Latency: {times['ms'].sum():.0f} ms for {len(done)} methods", icon=":material/timer:"):
         bar = st.column_config.ProgressColumn(
-            "Milliseconds", format="%.0f", min_value=0, max_value=float(frame["ms"].max())
+            "Milliseconds", format="%.0f", min_value=0, max_value=float(times["ms"].max())
         )
-        st.dataframe(frame, hide_index=True, alt="Latency by stage", column_config={"ms": bar})
+        st.dataframe(times, hide_index=True, alt="Latency by stage", column_config={"ms": bar})
         st.caption(
             "One image, a batch of one. Passes through the vision tower are spent once for all methods; prompts are "
             "embedded by the first method that needs them, references are looked at once."

@@ -11,6 +11,7 @@ import streamlit as st
 from pages._live import visit
 from pages._ui import frame, machine, selection
 from vlmad_core import paths
+from vlmad_core.cards import first_choices
 from vlmad_core.datasets.images import DEFAULT_LIMITS
 from vlmad_core.errors import VlmadError
 
@@ -93,7 +94,7 @@ def choose_methods(info: BackboneInfo, shots: int, dataset: str | None) -> list[
     choices = visit.methods(info, f"{info.weights_hash}-{info.precision}", shots, dataset)
     titles = {one.id: one.title for one in choices if one.available}
     if "live_methods" not in st.session_state:
-        st.session_state["live_methods"] = [name for name in visit.FIRST_METHODS if name in titles]
+        st.session_state["live_methods"] = [name for name in first_choices() if name in titles]
     st.session_state["live_methods"] = [name for name in st.session_state["live_methods"] if name in titles]
     picked = st.pills(
         f"Methods (up to {DEFAULT_LIMITS.max_methods})", list(titles), selection_mode="multi",
@@ -271,7 +272,7 @@ def _references(sources: Sequence[Any]) -> tuple[Picture, ...]:
 
 def _drawn(asked: Asked) -> tuple[Picture, ...]:
     """References drawn from a data set's normal training images, as the benchmark draws them."""
-    from vlmad_core.datasets.references import draw_references
+    from vlmad_core.datasets.splits import draw_references
 
     dataset, category = asked.dataset, asked.category
     if dataset is None:

@@ -41,7 +41,7 @@ def judged_of(task: visit.Task, opinions: Sequence[Opinion]) -> Judged:
 
 def offer_downloads(task: visit.Task, opinions: Sequence[Opinion], look: Look) -> None:
     """Buttons for all downloads; each file is made when its button is pressed."""
-    from vlmad_core.live.cli import file_stem
+    from vlmad_core.live.saved import file_stem
 
     stem = file_stem(task.picture.name)
     with st.popover("Download", icon=":material/download:"):
@@ -102,7 +102,7 @@ def _button(label: str, name: str, mime: str, make: Any) -> None:
 
 
 def _report(task: visit.Task, opinions: Sequence[Opinion], look: Look) -> bytes:
-    from vlmad_core.live.page import render
+    from vlmad_core.live.saved import render
 
     title = f"{task.panel.category}: {task.picture.name}"
     return render(judged_of(task, opinions), {task.picture.content: task.picture.image}, look, title).encode()

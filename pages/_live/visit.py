@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from vlmad_core.live.record import ImageResult
     from vlmad_core.live.verdicts import Opinion, Yardstick
 
-FIRST_METHODS = ("clip_ac", "clip_cpe", "winclip")
 FIRST_PROMPTS = "winclip"
 """The ensemble that methods use which take any."""
 

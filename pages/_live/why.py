@@ -10,8 +10,8 @@ import streamlit as st
 
 from pages._live import visit
 from pages._ui import selection
+from vlmad_core.figures.matrices import PICK, SIDE, patch_chart
 from vlmad_core.figures.overlay import encode
-from vlmad_core.figures.patches import PICK, SIDE, patch_chart
 
 if TYPE_CHECKING:
     from vlmad_core.live.prediction import LivePrediction

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pandas as pd
@@ -14,13 +13,14 @@ from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.analysis.kinds import KINDS
 from vlmad_core.analysis.study.advice import Candidate, Constraints, advise, summary
 from vlmad_core.analysis.study.answers import Answer, answers, study_comparisons, study_roots
-from vlmad_core.analysis.study.findings import Finding
-from vlmad_core.figures.study import finding_figure
+from vlmad_core.analysis.study.findings import findings_table
+from vlmad_core.figures.variants import finding_figure
 from vlmad_core.metrics import METRICS
 from vlmad_core.store.reader import Store, store_signature
 
 COMMAND = "python -m vlmad_core study --dataset {dataset} --backbone {backbone}"
 ANY = "any"
+PERCENT = ("value", "low", "high", "gain", "spread")
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the study …")
@@ -55,7 +55,7 @@ def show_answer(answer: Answer) -> None:
         st.markdown(f"###### {finding.ask}")
         if finding.sentence != answer.headline:
             st.markdown(finding.sentence)
-        figure = finding_figure(finding)
+        figure = finding_figure(findings_table([finding]), METRICS[finding.metric].label, finding.kind)
         if figure is not None:
             st.plotly_chart(
                 figure,
@@ -73,7 +73,8 @@ def show_answer(answer: Answer) -> None:
 
 
 def _numbers(answer: Answer) -> None:
-    table = numbers(answer.findings)
+    table = findings_table(answer.findings).drop(columns="x")
+    table = table.assign(**{name: 100 * table[name] for name in PERCENT})
     st.dataframe(
         table, hide_index=True, placeholder="–", alt="The values behind the figures",
         column_config={
@@ -90,28 +91,6 @@ def _numbers(answer: Answer) -> None:
             icon=":material/download:", on_click="ignore", key=f"csv-{answer.question.name}",
         )  # fmt: skip
         st.page_link("pages/runs.py", label="Where each run comes from", icon=":material/receipt_long:")
-
-
-def numbers(findings: tuple[Finding, ...]) -> pd.DataFrame:
-    """The figures of all parts as a table, in percent."""
-    rows = [
-        {
-            "part": finding.ask,
-            "variant": entry.label,
-            "metric": METRICS[finding.metric].label,
-            "value": 100 * entry.estimate.value,
-            "low": 100 * entry.estimate.low,
-            "high": 100 * entry.estimate.high,
-            "gain": math.nan if entry.gain is None else 100 * entry.gain.value,
-            "spread": 100 * entry.spread,
-            "categories": entry.estimate.categories,
-            "note": entry.note,
-            "runs": ", ".join(entry.run_ids),
-        }
-        for finding in findings
-        for entry in finding.entries
-    ]
-    return pd.DataFrame(rows)
 
 
 def _papers(answer: Answer) -> None:

@@ -24,7 +24,7 @@ from vlmad_core.analysis.ranks import line_names, titled
 from vlmad_core.analysis.reported import load_reported
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.transfer import setting
-from vlmad_core.figures import layout
+from vlmad_core.figures import style
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
 from vlmad_core.store.reader import Missing, Store, open_stores, store_signature
@@ -247,7 +247,7 @@ def warm_up() -> None:
 
 def _load(results: Store) -> None:
     importlib.import_module("vlmad_core.methods.predictions")
-    layout.prepare()
+    style.prepare()
     for run in results.runs:
         results.metrics([run.id])
         results.images(run.id)

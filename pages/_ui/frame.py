@@ -15,11 +15,13 @@ from pages._ui import data, selection
 from vlmad_core import paths
 from vlmad_core.analysis.comparison import Comparison, Line
 from vlmad_core.analysis.kinds import KINDS, of_kind
+from vlmad_core.cards import first_choices
 from vlmad_core.figures.grid import category_label
 
 ALL = "all"
 PRECOMPUTE = (
-    "python -m vlmad_core precompute --dataset bundled_a --method clip_ac clip_cpe winclip --shots 0 --backbone bundled"
+    f"python -m vlmad_core precompute --dataset bundled_a --method {' '.join(first_choices())} "
+    "--shots 0 --backbone bundled"
 )
 DEMONSTRATION = (
     "A small demonstration backbone: its numbers show how the program works and decide nothing about real parts."

@@ -15,7 +15,7 @@ from vlmad_core import paths
 from vlmad_core.datasets import Sample, load_dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
-from vlmad_core.datasets.references import draw_references
+from vlmad_core.datasets.splits import draw_references
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.overlay import (
     colour_bar,

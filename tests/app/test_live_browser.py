@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import vlmad_core
-from vlmad_core.figures.patches import SIDE
+from vlmad_core.figures.matrices import SIDE
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")

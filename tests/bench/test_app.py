@@ -89,15 +89,11 @@ def test_a_dashboard_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pyte
         serving.start_server(None)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the memory of other processes")
-def test_memory_and_time_of_a_process() -> None:
-    found = serving.peak_memory_of(os.getpid())
-    assert found is not None
-    assert found > 2**20
-    assert serving.peak_memory_of(2**30) is None
-    spent = serving.cpu_seconds_of(os.getpid())
-    assert spent is not None
-    assert spent > 0
+def test_processor_time_of_a_process_grows_with_work() -> None:
+    before = serving.cpu_seconds_of(os.getpid())
+    assert before is not None
+    while (serving.cpu_seconds_of(os.getpid()) or 0) <= before:
+        sum(range(10_000))
     assert serving.cpu_seconds_of(2**30) is None
 
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from vlmad_core.datasets import load_dataset
-from vlmad_core.datasets.bundled_sets import verify_pixels
-from vlmad_core.datasets.check import CheckReport, add_arguments, check_dataset, run
+from vlmad_core.datasets.check import CheckReport, check_dataset, verify_pixels
+from vlmad_core.datasets.cli import add_arguments, run
 from vlmad_core.datasets.images import pixel_hash, read_image
 
 Write = Callable[..., Path]

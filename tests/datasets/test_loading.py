@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vlmad_core.datasets import canonical_name, list_datasets, load_dataset
-from vlmad_core.datasets.packages import PACKAGED, package_root
+from vlmad_core.datasets.loading import PACKAGED, package_root
 from vlmad_core.errors import DatasetError
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.errors import StoreError
+from vlmad_core.exchange.items import SampleIndex
 from vlmad_core.exchange.maps import check_sizes, find_maps, missing_images, read_map
-from vlmad_core.exchange.matching import SampleIndex
 from vlmad_core.exchange.tables import Columns, read_scores
 
 Make = Callable[..., Path]

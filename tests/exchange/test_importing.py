@@ -15,8 +15,8 @@ from vlmad_core.cli import main
 from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.errors import StoreError
-from vlmad_core.exchange.anomalib import find_anomalib
-from vlmad_core.exchange.problems import ImportRefusedError
+from vlmad_core.exchange.items import ImportRefusedError
+from vlmad_core.exchange.maps import find_anomalib
 from vlmad_core.exchange.stores import import_store
 from vlmad_core.store.reader import Missing, open_store
 
@@ -279,7 +279,7 @@ def test_an_empty_folder_holds_no_runs(tmp_path: Path) -> None:
 
 
 def test_long_lists_of_problems_are_cut_and_counted() -> None:
-    from vlmad_core.exchange.problems import ImportProblem
+    from vlmad_core.exchange.items import ImportProblem
 
     error = ImportRefusedError("x", [ImportProblem("no_score", f"line {i}", "there is no score.") for i in range(99)])
     assert "99 problems" in str(error)

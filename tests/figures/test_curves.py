@@ -5,10 +5,18 @@ import pandas as pd
 import pytest
 
 from vlmad_core.errors import VlmadError
-from vlmad_core.figures.bars import recall_bars, shots_figure
-from vlmad_core.figures.colours import METHOD_STYLES
-from vlmad_core.figures.curves import NamedCurve, curve_figure, curves_csv, score_histogram
-from vlmad_core.figures.efficiency import cost_figure, stage_figure
+from vlmad_core.figures.curves import (
+    NamedCurve,
+    NamedReliability,
+    curve_figure,
+    curves_csv,
+    recall_bars,
+    reliability_figure,
+    score_histogram,
+)
+from vlmad_core.figures.efficiency import stage_figure
+from vlmad_core.figures.style import method_style
+from vlmad_core.metrics.image import reliability
 
 
 @pytest.fixture
@@ -21,7 +29,7 @@ def curves() -> list[NamedCurve]:
 def test_each_curve_is_there_in_its_colour(curves: list[NamedCurve], kind: str) -> None:
     figure = curve_figure(curves, kind, limit=0.3 if kind == "pro" else None)
     assert [trace.name for trace in figure.data] == ["WinCLIP (91.0)", "CLIP-AC (70.0)"]
-    assert figure.data[0].line.color == METHOD_STYLES["winclip"].colour
+    assert figure.data[0].line.color == method_style("winclip").colour
     assert list(figure.data[0].customdata) == [0.9, 0.5, 0.1]
 
 
@@ -62,42 +70,7 @@ def test_recall_bars_say_how_many_regions() -> None:
     frame = pd.DataFrame({"method": ["winclip"], "title": ["WinCLIP"], "group": ["scratch"], "value": [0.4], "n": [12]})
     (bars,) = recall_bars(frame, "Defect type").data
     assert bars.x[0] == "scratch<br>(12)"
-    assert bars.marker.color == METHOD_STYLES["winclip"].colour
-
-
-def test_shots_are_joined_with_their_spread() -> None:
-    frame = pd.DataFrame(
-        {
-            "method": "winclip",
-            "preset": "canonical",
-            "title": ["WinCLIP", "WinCLIP+", "WinCLIP+"],
-            "shots": [0, 4, 1],
-            "value": [0.8, 0.95, 0.9],
-            "sd": [np.nan, 0.01, 0.02],
-            "n_seeds": [1, 3, 3],
-        }
-    )
-    (line,) = shots_figure(frame, "Image AUROC").data
-    assert list(line.x) == [0, 1, 4]
-    assert list(line.error_y.array) == [0.0, 0.02, 0.01]
-
-
-def test_cost_marks_the_front() -> None:
-    points = pd.DataFrame(
-        {
-            "method": ["clip_ac", "winclip"],
-            "name": ["CLIP-AC", "WinCLIP"],
-            "latency_ms": [10.0, 80.0],
-            "value": [0.7, 0.9],
-            "low": [0.6, 0.85],
-            "high": [0.8, 0.95],
-            "front": [True, True],
-        }
-    )
-    front, _rings, *lines = cost_figure(points, "latency_ms", "Image AUROC").data
-    assert list(front.x) == [10.0, 80.0]
-    assert [trace.marker.symbol for trace in lines] == ["circle", "diamond"]
-    assert lines[1].error_y.array[0] == pytest.approx(0.05)
+    assert bars.marker.color == method_style("winclip").colour
 
 
 def test_stages_are_stacked() -> None:
@@ -113,3 +86,18 @@ def test_points_can_be_taken_along() -> None:
     assert lines[0] == "method,title,x,y,threshold"
     assert lines[1] == 'winclip,"WinCLIP, 4 ref.",0.0,0.5,0.9'
     assert curves_csv([]).strip() == lines[0]
+
+
+def test_each_method_is_drawn_in_its_colour_with_the_numbers_behind_it() -> None:
+    points = reliability([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9], bins=2)
+    figure = reliability_figure([NamedReliability(name, name.upper(), points) for name in ("winclip", "clip_ac")], 0.5)
+    assert [trace.name for trace in figure.data] == ["WINCLIP", "CLIP_AC"]
+    assert [trace.line.color for trace in figure.data] == [method_style(n).colour for n in ("winclip", "clip_ac")]
+    assert list(figure.data[0].y) == [0.0, 1.0]
+    assert list(figure.data[0].customdata) == [2, 2]
+
+
+def test_the_diagonal_and_the_base_rate_are_marked() -> None:
+    figure = reliability_figure([], 0.6)
+    assert [(s.x0, s.y0, s.x1, s.y1) for s in figure.layout.shapes] == [(0, 0, 1, 1), (0, 0.6, 1, 0.6)]
+    assert len(reliability_figure([]).layout.shapes) == 1

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
-from vlmad_core.figures.colours import METHOD_STYLES
 from vlmad_core.figures.efficiency import COSTS, STAGE_COLOURS, cost_figure, stage_figure, throughput_figure
+from vlmad_core.figures.style import method_style
 
 
 def points() -> pd.DataFrame:
@@ -24,7 +25,7 @@ def test_the_pareto_front_is_joined_and_ringed_and_points_keep_their_colours() -
     traces = {trace.name: trace for trace in cost_figure(points(), "latency_ms", "Image AUROC").data}
     assert list(traces["Pareto front"].x) == [10.0, 30.0]
     assert list(traces["On the front"].x) == [10.0, 30.0]
-    assert traces["WinCLIP"].marker.color == METHOD_STYLES["winclip"].colour
+    assert traces["WinCLIP"].marker.color == method_style("winclip").colour
     assert traces["MuSc"].error_y.arrayminus[0] > 0
 
 
@@ -60,3 +61,21 @@ def test_every_cost_has_a_name() -> None:
     for cost in COSTS:
         frame = points().assign(**{cost: [1.0, 2.0, 3.0]})
         assert cost_figure(frame, cost, "x").layout.xaxis.title.text == COSTS[cost]
+
+
+def test_cost_marks_the_front() -> None:
+    points = pd.DataFrame(
+        {
+            "method": ["clip_ac", "winclip"],
+            "name": ["CLIP-AC", "WinCLIP"],
+            "latency_ms": [10.0, 80.0],
+            "value": [0.7, 0.9],
+            "low": [0.6, 0.85],
+            "high": [0.8, 0.95],
+            "front": [True, True],
+        }
+    )
+    front, _rings, *lines = cost_figure(points, "latency_ms", "Image AUROC").data
+    assert list(front.x) == [10.0, 80.0]
+    assert [trace.marker.symbol for trace in lines] == ["circle", "diamond"]
+    assert lines[1].error_y.array[0] == pytest.approx(0.05)

@@ -5,7 +5,6 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from vlmad_core.figures.colours import heat_table
 from vlmad_core.figures.overlay import (
     colour_bar,
     cut_out,
@@ -20,6 +19,7 @@ from vlmad_core.figures.overlay import (
     same_picture,
 )
 from vlmad_core.figures.scale import raw_scale
+from vlmad_core.figures.style import heat_table
 
 
 @pytest.fixture

@@ -3,9 +3,20 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+import pytest
 
-from vlmad_core.figures.colours import METHOD_STYLES
-from vlmad_core.figures.ranking import moves_chart, moves_data, ranking_chart, ranking_data
+from vlmad_core.analysis.reported import load_reported, load_sources
+from vlmad_core.analysis.reproduction import reproduction_table, steps_table, story
+from vlmad_core.figures.ranking import (
+    method_order,
+    moves_chart,
+    moves_data,
+    ranking_chart,
+    ranking_data,
+    reproduction_figure,
+    story_figure,
+)
+from vlmad_core.figures.style import method_style
 
 
 def board() -> pd.DataFrame:
@@ -26,7 +37,7 @@ def board() -> pd.DataFrame:
 def test_best_first_each_in_its_colour_and_blanks_below_with_their_reason() -> None:
     data = ranking_data(board())
     assert data["name"].tolist() == ["WinCLIP", "CLIP-AC", "MuSc"]
-    assert data["colour"].tolist()[:2] == [METHOD_STYLES["winclip"].colour, METHOD_STYLES["clip_ac"].colour]
+    assert data["colour"].tolist()[:2] == [method_style("winclip").colour, method_style("clip_ac").colour]
     assert data["shown"].tolist() == ["90.0%  a", "70.0%  b", "–"]
     assert data["note"].iloc[2] == "It makes no map."
 
@@ -61,7 +72,7 @@ def moves() -> pd.DataFrame:
 def test_moves_are_drawn_for_each_line_and_metric_in_the_methods_colour() -> None:
     data = moves_data(moves(), ["image_auroc", "image_ap"], {"image_ap": "Image AP"})
     assert len(data) == 4
-    assert set(data.loc[data["method"] == "winclip", "colour"]) == {METHOD_STYLES["winclip"].colour}
+    assert set(data.loc[data["method"] == "winclip", "colour"]) == {method_style("winclip").colour}
     assert data.loc[data["metric"] == "image_ap", "label"].unique().tolist() == ["Image AP"]
 
 
@@ -71,3 +82,26 @@ def test_names_stand_at_the_places_of_the_first_metric() -> None:
     assert axis["labelExpr"] == "['CLIP-AC', 'Win\\'CLIP'][datum.value - 1]"
     assert spec["layer"][0]["encoding"]["y"]["scale"]["reverse"] is True
     assert spec["layer"][0]["encoding"]["x"]["sort"] == ["AUROC", "AP"]
+
+
+def test_every_claim_is_drawn_on_its_methods_row() -> None:
+    table = reproduction_table(load_reported(), load_sources(), "mvtec_ad", metrics=["image_auroc"])
+    rows = table[table["shots"] == 0]
+    figure = reproduction_figure(rows, "Image AUROC")
+    drawn = [(y, x) for trace in figure.data for y, x in zip(trace.y, trace.x, strict=True)]
+    assert sorted(drawn) == sorted(zip(rows["method"], rows["value"], strict=True))
+    assert {trace.name for trace in figure.data} == {"Others' runs, logs and listings", "The paper"}
+    symbols = {trace.marker.symbol for trace in figure.data}
+    assert len(symbols) == 2  # told apart without colour
+    order = method_order(rows)
+    assert order[:2] == ["MuSc", "WinCLIP"]
+    assert order.index("AA-CLIP") < order.index("CLIP")  # with a paper's number first
+
+
+def test_the_story_shows_each_number_against_the_papers() -> None:
+    told = story(load_reported(), load_sources())
+    figure = story_figure(steps_table(told), "Image AUROC")
+    points = figure.data[-1]
+    assert list(points.text) == ["91.8", "90.4", "90.0", "70.2", "61.2"]
+    assert points.x[0] == pytest.approx(0.918)
+    assert len(figure.data) == len(told.steps)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vlmad_core.figures.matrices import patch_chart
 from vlmad_core.figures.overlay import encode
-from vlmad_core.figures.patches import patch_chart
 from vlmad_core.live.drawing import (
     CONTOUR,
     RARITIES,

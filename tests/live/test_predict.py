@@ -95,7 +95,7 @@ def test_saved_prompts_are_taken_by_their_name(
 
 def test_a_report_needs_no_other_file_and_no_network(folder: Path, tiny_clip: Path) -> None:
     from vlmad_core.live.drawing import Look
-    from vlmad_core.live.page import render
+    from vlmad_core.live.saved import render
 
     name = 'x" onerror="alert(1)<script>.png'
     image = Image.open(folder / "b.png").convert("RGB")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from vlmad_core import cards
 from vlmad_core.errors import MethodError
-from vlmad_core.methods import card, create_method, list_methods, load_card, load_plugin, plugins, registry
+from vlmad_core.methods import create_method, list_methods, load_card, load_plugin, plugins, registry
 
 EXAMPLE = Path(__file__).parent / "example_method.py"
 
@@ -19,7 +20,7 @@ EXAMPLE = Path(__file__).parent / "example_method.py"
 def own_registry(monkeypatch):
     """What a test registers is forgotten after it."""
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
-    monkeypatch.setattr(card, "_ADDED", dict(card._ADDED))
+    monkeypatch.setattr(cards, "_ADDED", dict(cards._ADDED))
     monkeypatch.setattr(plugins.sys, "modules", plugins.sys.modules.copy())
     monkeypatch.delenv("VLMAD_PLUGINS", raising=False)
 

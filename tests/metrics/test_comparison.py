@@ -8,16 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmad_core.errors import MetricError
-from vlmad_core.metrics import (
-    Replicates,
-    compare,
-    compare_methods,
-    holm,
-    image_replicates,
-    over_seeds,
-    pixel_replicates,
-    wilcoxon_over_categories,
-)
+from vlmad_core.metrics import Replicates, compare_methods, image_replicates, pixel_replicates
+from vlmad_core.metrics.comparison import compare, holm, over_seeds, wilcoxon_over_categories
 
 
 def two_methods(seed: int, gaps: tuple[float, float], images: int = 60) -> tuple[Replicates, Replicates]:

@@ -14,7 +14,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vlmad_core.errors import MetricError
 from vlmad_core.metrics import (
-    aupro_of_regions,
     evaluate_pixels,
     order_pixels,
     pixel_metrics,
@@ -243,20 +242,6 @@ def test_recall_at_thresholds_between_scores(make_case, brute) -> None:  # type:
     ]
     assert np.allclose(ordering.recalls(cuts), expected)
     assert ordering.normal_at_least(cuts).tolist() == [int((maps[~masks].astype(float) >= t).sum()) for t in cuts]
-
-
-def test_aupro_of_groups_averages_to_the_whole(make_case) -> None:  # type: ignore[no-untyped-def]
-    ordering = order_pixels(*make_case())
-    count = len(ordering.regions)
-    some = np.arange(count) % 3 == 0
-    whole = evaluate_pixels(ordering).values
-    for name in ("aupro_30", "aupro_05"):
-        parts = [aupro_of_regions(ordering, select)[name].value for select in (some, ~some)]
-        mean = (parts[0] * some.sum() + parts[1] * (~some).sum()) / count
-        assert mean == pytest.approx(whole[name].value, abs=1e-12)
-    assert aupro_of_regions(ordering, np.zeros(count, bool))["aupro_30"].reason == "no region in this slice"
-    with pytest.raises(MetricError, match="Selection"):
-        aupro_of_regions(ordering, np.zeros(count + 1, bool))
 
 
 @pytest.mark.parametrize("share", [0.03, 0.5, 1.0])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vlmad_core.errors import MetricError
-from vlmad_core.metrics import interval, order_pixels, pixel_metrics, pixel_replicates
+from vlmad_core.metrics import order_pixels, pixel_metrics, pixel_replicates
 from vlmad_core.metrics.pixel_bootstrap import threshold_grid
-from vlmad_core.metrics.uncertainty import resample_weights
+from vlmad_core.metrics.uncertainty import interval, resample_weights
 
 
 def exact_draws(maps: np.ndarray, masks: np.ndarray, resamples: int, seed: int) -> dict[str, np.ndarray]:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vlmad_core.errors import MetricError
-from vlmad_core.metrics import find_regions, group_by_area, group_by_defect_type, label_regions
+from vlmad_core.metrics.ordering import order_pixels
+from vlmad_core.metrics.regions import label_regions
 
 
 @given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 8), st.integers(1, 8))))
@@ -29,7 +30,7 @@ def test_region_records() -> None:
     masks = [np.zeros((4, 5), bool), np.zeros((2, 10), bool)]
     masks[1][0, :3] = True
     masks[1][1, 9] = True
-    first, second = find_regions(masks)
+    first, second = order_pixels([mask.astype(np.float32) for mask in masks], masks).regions
     assert (first.image, first.index, first.area, first.area_fraction) == (1, 0, 3, 0.15)
     assert first.box == (0.0, 0.0, 0.3, 0.5)
     assert (second.image, second.index, second.area, second.box) == (1, 1, 1, (0.9, 0.5, 1.0, 1.0))
@@ -40,38 +41,3 @@ def test_mask_must_be_boolean() -> None:
         label_regions(np.zeros((2, 2)))  # type: ignore[arg-type]
     with pytest.raises(MetricError, match="boolean"):
         label_regions(np.zeros((2, 2, 3), bool))
-
-
-def make_regions(widths: list[int]) -> tuple:
-    masks = []
-    for width in widths:
-        mask = np.zeros((1, 20), bool)
-        mask[0, :width] = True
-        masks.append(mask)
-    return find_regions(masks)
-
-
-def test_groups_by_defect_type() -> None:
-    groups = group_by_defect_type(make_regions([1, 2, 3]), ["scratch", None, "dent"])
-    assert {name: select.tolist() for name, select in groups.items()} == {
-        "dent": [False, False, True],
-        "scratch": [True, False, False],
-        "unknown": [False, True, False],
-    }
-    with pytest.raises(MetricError, match="defect types"):
-        group_by_defect_type(make_regions([1, 2, 3]), ["scratch"])
-
-
-def test_area_quartiles_are_a_partition() -> None:
-    groups = group_by_area(make_regions([8, 1, 3, 6, 2, 5, 7, 4]))
-    assert list(groups) == ["Q1 (smallest)", "Q2", "Q3", "Q4 (largest)"]
-    table = np.stack(list(groups.values()))
-    assert np.all(table.sum(axis=0) == 1)
-    assert table.sum(axis=1).tolist() == [2, 2, 2, 2]
-    assert groups["Q1 (smallest)"].tolist() == [False, True, False, False, True, False, False, False]
-
-
-def test_equal_areas_share_a_quartile() -> None:
-    groups = group_by_area(make_regions([3, 3, 3]))
-    assert {name: select.tolist() for name, select in groups.items()} == {"Q1 (smallest)": [True] * 3}
-    assert group_by_area(()) == {}

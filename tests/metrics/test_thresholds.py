@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmad_core.errors import MetricError
-from vlmad_core.metrics import (
-    Threshold,
-    f1max_threshold,
-    stored_threshold,
-    threshold_from_normals,
-    user_threshold,
-    verdict,
-)
+from vlmad_core.metrics import f1max_threshold
+from vlmad_core.metrics.thresholds import Threshold, stored_threshold, threshold_from_normals, user_threshold, verdict
 
 
 def test_oracle_reaches_the_largest_f1_and_says_that_it_is_one() -> None:

@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 
 from vlmad_core.errors import MetricError
-from vlmad_core.metrics import (
-    MetricValue,
-    image_metrics,
-    image_replicates,
-    interval,
-    mean_over_categories,
-    uncertainty,
-    with_intervals,
-)
-from vlmad_core.metrics.uncertainty import resample_weights
+from vlmad_core.metrics import MetricValue, image_metrics, image_replicates, uncertainty, with_intervals
+from vlmad_core.metrics.uncertainty import interval, mean_over_categories, resample_weights
 
 
 def sample(seed: int, normal: int = 30, anomalous: int = 40, gap: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

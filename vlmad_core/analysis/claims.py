@@ -9,7 +9,7 @@ import pandas as pd
 
 from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.analysis.ranks import REPORTED, line_name
-from vlmad_core.datasets.official import official_key
+from vlmad_core.datasets.catalogue import official_key
 
 _CLAIM = ["method", "method_id", "variant", "shots", "source", "training_data", "backbone", "image_size", "origin"]
 ORIGINS = {

@@ -12,11 +12,9 @@ import pandas as pd
 
 from vlmad_core.analysis.aggregate import mean_over_seeds
 from vlmad_core.analysis.conditions import is_guest, shown_under
+from vlmad_core.metrics.spec import MEAN
 from vlmad_core.store.reader import Store
 from vlmad_core.store.schema import RunRecord
-
-MEAN = "mean"
-"""What the row of means is called among the categories."""
 
 
 @dataclass(frozen=True)
@@ -314,7 +312,6 @@ def lines_frame(lines: Sequence[Line]) -> pd.DataFrame:
 
 
 __all__ = [
-    "MEAN",
     "Comparison",
     "Lead",
     "Line",

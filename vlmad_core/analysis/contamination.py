@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from vlmad_core.datasets.official import canonical_name
+from vlmad_core.datasets.catalogue import canonical_name
 from vlmad_core.store.schema import RunRecord
 
 Verdict = Literal["clean", "contaminated", "unknown"]

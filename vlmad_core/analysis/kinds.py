@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from vlmad_core.datasets import mvtec
-from vlmad_core.datasets.bundled_sets import BUNDLED, bundled_root
-from vlmad_core.datasets.official import official_key, official_sets
+from vlmad_core.datasets.catalogue import official_key, official_sets
+from vlmad_core.datasets.loading import BUNDLED, bundled_root
 from vlmad_core.store.schema import RunRecord
 
 KINDS: Mapping[str, str] = {"object": "Objects", "texture": "Textures"}

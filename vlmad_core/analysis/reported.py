@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from vlmad_core.errors import StoreError
+from vlmad_core.metrics.spec import MEAN
 from vlmad_core.paths import reported_folder
 
 COLUMNS = (
@@ -53,7 +54,6 @@ KINDS = ("main", "ablation")
 CATEGORY_COUNTS: Mapping[str, int] = {"mvtec_ad": 15, "visa": 12}
 """Categories of the published data sets; a mean is checked only against all of them."""
 
-MEAN = "mean"
 GROUP_PREFIX = "group:"
 
 _LINE = ["dataset", "method", "variant", "shots", "metric", "source", "backbone", "image_size", "training_data"]

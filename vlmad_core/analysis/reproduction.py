@@ -17,8 +17,9 @@ import pandas as pd
 import yaml
 
 from vlmad_core.analysis.aggregate import mean_over_categories
-from vlmad_core.analysis.reported import CATEGORY_COUNTS, MEAN, Source, reported_leaderboard
+from vlmad_core.analysis.reported import CATEGORY_COUNTS, Source, reported_leaderboard
 from vlmad_core.errors import StoreError
+from vlmad_core.metrics.spec import MEAN
 from vlmad_core.store.reader import Store
 from vlmad_core.store.schema import RunRecord
 
@@ -208,6 +209,12 @@ def story(reported: pd.DataFrame, sources: Mapping[str, Source]) -> Story:
         url = sources[source].url
         steps.append(Step(value, difference, claim["citation"], url, claim["location"], known[source]))
     return Story(told["dataset"], told["method"], told["metric"], told["lead"], told["moral"], tuple(steps))
+
+
+def steps_table(told: Story) -> pd.DataFrame:
+    """The numbers of a story: title, value (a fraction), label, method; one row for each, the paper's first."""
+    rows = [(step.implementation.title, step.value, step.label, told.method) for step in told.steps]
+    return pd.DataFrame(rows, columns=["title", "value", "label", "method"])
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from vlmad_core.analysis.comparison import Line
-from vlmad_core.metrics.calibration import Reliability, expected_calibration_error, reliability
+from vlmad_core.metrics.image import Reliability, expected_calibration_error, reliability
 from vlmad_core.store.reader import Store
 
 AREAS = ((0.0, 0.001), (0.001, 0.005), (0.005, 0.02), (0.02, 0.1), (0.1, 1.0))

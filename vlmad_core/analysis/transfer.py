@@ -12,7 +12,7 @@ import pandas as pd
 from vlmad_core.analysis.comparison import Comparison, Line, training_data
 from vlmad_core.analysis.groups import line_key
 from vlmad_core.analysis.notes import SEEN, line_notes
-from vlmad_core.datasets.official import canonical_name
+from vlmad_core.datasets.catalogue import canonical_name
 from vlmad_core.paths import as_typed, parameters_file
 from vlmad_core.store.schema import RunRecord, short_hash
 

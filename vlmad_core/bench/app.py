@@ -20,8 +20,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 from vlmad_core.bench.made_up import DATASET, write_made_up_store
-from vlmad_core.bench.serving import FLAGS, cpu_seconds_of, find_browser, peak_memory_of, start_server, stop_server
-from vlmad_core.engine.profiling import percentile
+from vlmad_core.bench.serving import FLAGS, cpu_seconds_of, find_browser, start_server, stop_server
+from vlmad_core.engine.profiling import PeakSampler, load_average, percentile
 from vlmad_core.errors import VlmadError
 from vlmad_core.paths import how_to_install
 
@@ -58,7 +58,7 @@ WATCH = """
 
 
 @dataclass(frozen=True)
-class Step:
+class Interaction:
     """One interaction and how long it took.
 
     Attributes:
@@ -109,18 +109,18 @@ def measure(store: Path, launch: Callable[[], Any], interactions: int = INTERACT
     Returns:
         Figures as plain values: seconds, bytes, load, the steps, and whether the targets are met.
     """
-    before = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    before = load_average()
     process, address = start_server(store)
     from playwright.sync_api import TimeoutError as TimedOut
 
     try:
-        with launch() as browser:
+        with PeakSampler(0.05, process.pid) as memory, launch() as browser:
             cold = _first_view(browser, address)
             first = _first_view(browser, address)
             tab = _tab(browser)
             tab.goto(address)
             _settle(tab)
-            steps: list[Step] = []
+            steps: list[Interaction] = []
             failed: list[str] = []
             for name, act in _script(tab):
                 spent = cpu_seconds_of(process.pid)
@@ -133,7 +133,6 @@ def measure(store: Path, launch: Callable[[], Any], interactions: int = INTERACT
                     steps.append(replace(step, server_cpu_seconds=known))
                 if len(steps) == interactions or len(failed) > MOST_FAILED:
                     break
-        memory = peak_memory_of(process.pid)
     except TimedOut as error:
         raise VlmadError(
             f"The dashboard did not come up within {LONGEST:.0f} s.", "Try again when less runs on this machine."
@@ -154,10 +153,10 @@ def measure(store: Path, launch: Callable[[], Any], interactions: int = INTERACT
         "server_cpu_seconds_p95": percentile(
             [s.server_cpu_seconds for s in steps if s.server_cpu_seconds is not None], 0.95
         ),
-        "server_peak_bytes": memory,
+        "server_peak_bytes": memory.peak,
         "targets": {"first_view_seconds": FIRST_VIEW, "interaction_p95_seconds": INTERACTION, "bytes": MEMORY},
         "failed_interactions": failed,
-        "ok": not failed and first <= FIRST_VIEW and p95 <= INTERACTION and (memory is None or memory < MEMORY),
+        "ok": not failed and first <= FIRST_VIEW and p95 <= INTERACTION and memory.peak < MEMORY,
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
         "load_before": before,
         "steps": [asdict(step) for step in steps],
@@ -222,7 +221,7 @@ def _first_view(browser: Any, address: str) -> float:
     return seconds
 
 
-def _timed(tab: Any, name: str, act: Callable[[], None]) -> Step | None:
+def _timed(tab: Any, name: str, act: Callable[[], None]) -> Interaction | None:
     """Do something and wait for the page; None if what is to be done is not there, or the page never settles."""
     from playwright.sync_api import TimeoutError as TimedOut
 
@@ -231,7 +230,7 @@ def _timed(tab: Any, name: str, act: Callable[[], None]) -> Step | None:
         _settle(tab)
     except TimedOut:
         return None
-    return Step(name, round(float(tab.evaluate("window.watch.changed - window.watch.input")) / 1000, 3))
+    return Interaction(name, round(float(tab.evaluate("window.watch.changed - window.watch.input")) / 1000, 3))
 
 
 def _script(tab: Any) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -286,7 +285,6 @@ def _script(tab: Any) -> Iterator[tuple[str, Callable[[], None]]]:
 
 def _text(figures: dict[str, Any]) -> str:
     spent, memory = figures["interaction_seconds"], figures["server_peak_bytes"]
-    shown = "not known on this system" if memory is None else f"{memory / 1e6:.0f} MB"
     slowest = sorted(figures["steps"], key=lambda step: -step["seconds"])[:5]
     return "\n".join(
         [
@@ -297,7 +295,7 @@ def _text(figures: dict[str, Any]) -> str:
             f"interaction, median       {spent['median']:.2f} s",
             f"interaction, p95          {spent['p95']:.2f} s    (target {INTERACTION} s)",
             f"server processor time, p95 {figures['server_cpu_seconds_p95'] or 0:.2f} s    (of an interaction)",
-            f"server memory, peak       {shown}    (target {MEMORY / 1e6:.0f} MB)",
+            f"server memory, peak       {memory / 1e6:.0f} MB    (target {MEMORY / 1e6:.0f} MB)",
             "slowest: " + ", ".join(f"{step['name']} {step['seconds']:.2f} s" for step in slowest),
             "all targets met" if figures["ok"] else "a target is missed",
         ]

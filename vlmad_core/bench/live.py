@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.bench.serving import FLAGS, find_browser, start_server, stop_server
-from vlmad_core.engine.profiling import percentile
+from vlmad_core.bench.serving import FLAGS, cpu_seconds_of, find_browser, start_server, stop_server
+from vlmad_core.engine.profiling import load_average, percentile
 from vlmad_core.errors import VlmadError
 from vlmad_core.paths import BACKBONE, how_to_install
 
@@ -90,7 +90,7 @@ def measure(images: Sequence[Path], backbone: str | None = None) -> dict[str, An
     path = find_browser()
     if path is None:
         raise VlmadError("No Chromium was found.", "Install it, on Debian: apt install chromium.")
-    before = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    before = load_average()
     threads = str(os.cpu_count() or 1)
     extra = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
     process, address = start_server(None, extra | ({BACKBONE: backbone} if backbone else {}))
@@ -160,25 +160,13 @@ def _visitor(browser: Any, address: str, image: Path, server: int) -> tuple[list
     words.fill("capsule")
     words.press("Enter")
     _settle(tab)
-    before = processor_seconds_of(server)
+    before = cpu_seconds_of(server)
     tab.locator("input[type=file]").first.set_input_files(image)
     tab.wait_for_function("count => window.watch.scores.length >= count", arg=len(METHODS))
     scores = [float(seconds) for seconds in tab.evaluate("window.watch.scores")]
-    after = processor_seconds_of(server)
+    after = cpu_seconds_of(server)
     context.close()
     return scores[: len(METHODS)], None if before is None or after is None else after - before
-
-
-def processor_seconds_of(pid: int) -> float | None:
-    """Processor time a process has used so far, all threads together; None where the system does not say.
-
-    Unlike the clock it hardly depends on what else the machine is doing.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def _settle(tab: Any) -> None:

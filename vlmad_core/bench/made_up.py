@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlmad_core.cards import load_card
 from vlmad_core.methods.predictions import MapRule
 from vlmad_core.store import layout
 from vlmad_core.store.schema import Protocol, Provenance, RunKey, RunRecord
@@ -22,10 +23,6 @@ README = """# Made up
 Everything in this folder was made up by `python -m vlmad_core bench app` to try the dashboard with many results.
 No image was judged, no method was run, and no number here says anything about anything. It may be deleted.
 """
-TITLES = {
-    "clip_ac": "CLIP-AC", "clip_cpe": "CLIP + CPE", "winclip": "WinCLIP", "april_gan": "AprilLab (APRIL-GAN)",
-    "anomaly_clip": "AnomalyCLIP", "musc": "MuSc", "patch_memory": "Patch memory (CLIP tokens)",
-}  # fmt: skip
 ZERO_SHOT = ("clip_ac", "clip_cpe", "winclip", "april_gan", "anomaly_clip", "musc")
 FEW_SHOT = ("winclip", "april_gan", "patch_memory")
 DEFECTS = ("crack", "dent", "scratch", "stain")
@@ -103,7 +100,8 @@ def _record(key: RunKey) -> RunRecord:
         started_at="2026-01-01T00:00:00+00:00",
     )
     plan = {"batch_size": 16, "threads": 1, "precision": "float32", "grids": "all"}
-    title = TITLES[key.method] + ("+" if key.method == "winclip" and key.shots else "")
+    card = load_card(key.method)
+    title = card.few_shot_title if key.shots and card.few_shot_title else card.title
     return RunRecord(layout.run_id(key, protocol.hash), key, title, protocol, provenance, plan, Path())
 
 

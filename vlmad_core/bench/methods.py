@@ -16,9 +16,9 @@ from vlmad_core.backbones import Features, concatenate_features
 from vlmad_core.backbones.info import PRECISIONS, Precision
 from vlmad_core.bench.architectures import ARCHITECTURES, PREFIX, bench_backbone, random_parameters
 from vlmad_core.datasets import Dataset, load_dataset
+from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.datasets.images import read_image
-from vlmad_core.datasets.names import category_noun
-from vlmad_core.datasets.references import draw_references
+from vlmad_core.datasets.splits import draw_references
 from vlmad_core.engine.backbone import Backbone, BackboneSpec, default_batch_size
 from vlmad_core.engine.flops import product_speed
 from vlmad_core.engine.profiling import load_average
@@ -192,7 +192,7 @@ def closing_text(report: dict[str, Any]) -> str:
         "Medians after warm-up, one method alone, from file to map; operations of matrix products, attention included.",
     ]
     load = report["load_average"]
-    if load is not None and load > BUSY * machine["cores"]:
+    if load > BUSY * machine["cores"]:
         lines.append(
             f"The machine was busy (load {load:g} on {machine['cores']} cores): times on the clock are too long."
         )

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
-from vlmad_core.metrics.legacy import LIMIT, STEPS, aupro_legacy200
 from vlmad_core.metrics.ordering import order_pixels
-from vlmad_core.metrics.pixel import evaluate_pixels
+from vlmad_core.metrics.pixel import LEGACY_LIMIT, LEGACY_STEPS, aupro_legacy200, evaluate_pixels
 from vlmad_core.metrics.regions import label_regions
 
 Maps = NDArray[np.float32]
@@ -124,14 +123,14 @@ def stepwise_aupro(maps: Maps, masks: Masks, *, label_once: bool) -> float:
     regions = _pixels_of_regions(masks)
     rates: list[float] = []
     overlaps: list[float] = []
-    for threshold in np.arange(lowest, highest, (highest - lowest) / STEPS):
+    for threshold in np.arange(lowest, highest, (highest - lowest) / LEGACY_STEPS):
         found = maps > threshold
         if not label_once:
             regions = _pixels_of_regions(masks)
         overlaps.append(float(np.mean([found[i, y, x].mean() for i, y, x in regions])))
         rates.append(float(np.logical_and(normal, found).sum() / n_normal))
     x, y = np.array(rates), np.array(overlaps)
-    x, y = x[x < LIMIT], y[x < LIMIT]
+    x, y = x[x < LEGACY_LIMIT], y[x < LEGACY_LIMIT]
     if x.size < 2 or x.max() == x.min():
         return float("nan")
     return float(auc((x - x.min()) / (x.max() - x.min()), y))
@@ -160,7 +159,7 @@ def anomalib_aupro() -> Callable[[Maps, Masks], float] | None:
         return None
 
     def compute(maps: Maps, masks: Masks) -> float:
-        aupro = metric(fpr_limit=LIMIT)
+        aupro = metric(fpr_limit=LEGACY_LIMIT)
         aupro.update(torch.from_numpy(maps), torch.from_numpy(masks.astype(np.int64)))
         return float(aupro.compute())
 

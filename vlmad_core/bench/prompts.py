@@ -20,6 +20,7 @@ from torch import Tensor
 from vlmad_core.backbones import ClipBackbone, Features, load_backbone
 from vlmad_core.backbones.text_tree import encode_text_shared
 from vlmad_core.datasets import load_dataset
+from vlmad_core.engine.profiling import load_average
 from vlmad_core.metrics.prepared import prepare_masks
 from vlmad_core.prompt_lab import (
     EVAL_SIZE,
@@ -229,9 +230,8 @@ def run(args: argparse.Namespace) -> int:
             "bundled_a, bundled backbone", data, own, base, "clip_cpe", args.repetitions, None, report
         )
     missed = [timing for timing in timings if timing.ok is False]
-    load = os.getloadavg() if hasattr(os, "getloadavg") else None
     machine: dict[str, Any] = {"machine": platform.machine(), "cpus": os.cpu_count()}
-    machine |= {"torch_threads": torch.get_num_threads(), "load": load}
+    machine |= {"torch_threads": torch.get_num_threads(), "load": load_average()}
     if args.json:
         rows = [{**asdict(timing), "ok": timing.ok} for timing in timings]
         print(json.dumps({"size": args.size, "machine": machine, "timings": rows, "judged": full}, indent=1))

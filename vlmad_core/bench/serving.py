@@ -11,6 +11,8 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
+
 from vlmad_core import paths
 from vlmad_core.dashboard import server_command
 from vlmad_core.errors import VlmadError
@@ -72,19 +74,13 @@ def stop_server(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def peak_memory_of(pid: int) -> int | None:
-    """Largest resident memory of a process so far, in bytes; None where the system does not say."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
-
-
 def cpu_seconds_of(pid: int) -> float | None:
-    """Processor time a process has used so far, in seconds; None where the system does not say."""
+    """Processor time a process has used so far, all threads together, in seconds; None if it is gone.
+
+    Unlike the clock it hardly depends on what else the machine is doing.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError, AttributeError):
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
         return None
+    return float(times.user + times.system)

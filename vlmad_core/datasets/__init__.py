@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from vlmad_core.datasets.catalogue import canonical_name
 from vlmad_core.datasets.loading import DatasetEntry, list_datasets, load_dataset
-from vlmad_core.datasets.official import canonical_name
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, DatasetProblem, Sample, Split
 
 __all__ = [

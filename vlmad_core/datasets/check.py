@@ -1,25 +1,50 @@
-"""``datasets list`` and ``datasets check``: is this data set what it should be, and if not, which files."""
+"""Is this data set what it should be, and if not, which files: unreadable, not fitting, or there twice."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from vlmad_core.datasets.bundled_sets import verify_pixels
-from vlmad_core.datasets.file_checks import Finding, inspect_files
-from vlmad_core.datasets.loading import data_sets_in, list_datasets, load_dataset
-from vlmad_core.datasets.official import Counts, official_sets
-from vlmad_core.datasets.sample import Dataset
+import numpy as np
+from PIL import Image
+
+from vlmad_core.datasets import mvtec
+from vlmad_core.datasets.catalogue import Counts, official_sets
+from vlmad_core.datasets.images import open_checked, pixel_hash, read_image
+from vlmad_core.datasets.masks import MASK_LIMITS, to_mask
+from vlmad_core.datasets.sample import Dataset, DatasetProblem, Sample
 from vlmad_core.errors import DatasetError
+
+Severity = Literal["error", "difference", "note"]
 
 _NOTES_OF_LISTING = frozenset({"not_an_image"})
 """Kinds of problems met on listing that cost nothing."""
+
+_THREADS = 2
+_LARGE = 0.9
+_MASK_MODES = {"1": "1-bit", "P": "palette", "PA": "palette"}
+
+
+@dataclass(frozen=True)
+class FileFinding:
+    """One thing that was found about one file, folder or category.
+
+    Attributes:
+        kind: A short stable identifier, e.g. ``missing_mask``.
+        severity: ``error`` (an item is lost or wrong), ``difference`` (from the published counts) or ``note``
+            (read as it should be, but worth knowing).
+        path: The file or folder concerned.
+        message: What is wrong and what to do about it.
+    """
+
+    kind: str
+    severity: Severity
+    path: Path
+    message: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +61,7 @@ class CheckReport:
     dataset: Dataset
     counts: Mapping[str, Counts]
     masks: Mapping[str, int]
-    findings: tuple[Finding, ...]
+    findings: tuple[FileFinding, ...]
 
     @property
     def ok(self) -> bool:
@@ -77,9 +102,10 @@ def check_dataset(dataset: Dataset) -> CheckReport:
     counts = _counts(dataset)
     masks = Counter(s.category for s in dataset.samples if s.label == 1 and s.mask_path is not None)
     listed = [
-        Finding(p.kind, "note" if p.kind in _NOTES_OF_LISTING else "error", p.path, p.message) for p in dataset.problems
+        FileFinding(p.kind, "note" if p.kind in _NOTES_OF_LISTING else "error", p.path, p.message)
+        for p in dataset.problems
     ]
-    pixels = [Finding(p.kind, "error", p.path, p.message) for p in verify_pixels(dataset)]
+    pixels = [FileFinding(p.kind, "error", p.path, p.message) for p in verify_pixels(dataset)]
     findings = [
         *listed,
         *_missing_masks(dataset, masks, {p.path for p in dataset.problems if p.kind == "missing_mask"}),
@@ -101,11 +127,11 @@ def _counts(dataset: Dataset) -> dict[str, Counts]:
     }
 
 
-def _missing_masks(dataset: Dataset, masks: Mapping[str, int], known: set[Path]) -> Iterable[Finding]:
+def _missing_masks(dataset: Dataset, masks: Mapping[str, int], known: set[Path]) -> Iterable[FileFinding]:
     """Defective images without a mask in categories where others have one, unless already listed."""
     for s in dataset.samples:
         if s.label == 1 and s.mask_path is None and masks.get(s.category) and s.image_path not in known:
-            yield Finding(
+            yield FileFinding(
                 "missing_mask",
                 "error",
                 s.image_path,
@@ -113,7 +139,7 @@ def _missing_masks(dataset: Dataset, masks: Mapping[str, int], known: set[Path])
             )
 
 
-def _against_official(dataset: Dataset, counts: Mapping[str, Counts]) -> Iterable[Finding]:
+def _against_official(dataset: Dataset, counts: Mapping[str, Counts]) -> Iterable[FileFinding]:
     published = official_sets().get(dataset.official or "")
     if published is None:
         return
@@ -140,19 +166,21 @@ def _against_official(dataset: Dataset, counts: Mapping[str, Counts]) -> Iterabl
             )
 
 
-def _difference(path: Path, message: str) -> Finding:
-    return Finding("count", "difference", path, message)
+def _difference(path: Path, message: str) -> FileFinding:
+    return FileFinding("count", "difference", path, message)
 
 
 def _words(counts: Counts) -> str:
     return f"{counts[0]} train, {counts[1]} normal and {counts[2]} defective test"
 
 
-def _what_is_possible(dataset: Dataset, counts: Mapping[str, Counts], masks: Mapping[str, int]) -> Iterable[Finding]:
+def _what_is_possible(
+    dataset: Dataset, counts: Mapping[str, Counts], masks: Mapping[str, int]
+) -> Iterable[FileFinding]:
     for name, (train, normal, defective) in counts.items():
         path = dataset.root / name
         if defective and not masks.get(name):
-            yield Finding(
+            yield FileFinding(
                 "no_masks",
                 "note",
                 path,
@@ -161,101 +189,153 @@ def _what_is_possible(dataset: Dataset, counts: Mapping[str, Counts], masks: Map
             )
         if not normal or not defective:
             lacking = "normal" if not normal else "defective"
-            yield Finding(
+            yield FileFinding(
                 "one_class",
                 "note",
                 path,
                 f"image AUROC, AP and F1-max are blank because the test split has no {lacking} image.",
             )
         if not train:
-            yield Finding("no_train", "note", path, "no normal training images, so few-shot methods can't run.")
+            yield FileFinding("no_train", "note", path, "no normal training images, so few-shot methods can't run.")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare ``list [--json]`` and ``check PATH [--json]``."""
-    commands = parser.add_subparsers(dest="datasets_command", required=True, metavar="list|check")
-    listing = commands.add_parser("list", help="data sets that can be named")
-    listing.add_argument("--json", action="store_true", help="print JSON")
-    check = commands.add_parser("check", help="recognise the layout, count, and list every problem")
-    check.add_argument("path", metavar="PATH", help="a folder, a manifest, or the name of a data set")
-    check.add_argument("--json", action="store_true", help="print JSON")
+def verify_pixels(dataset: Dataset) -> tuple[DatasetProblem, ...]:
+    """Compare decoded pixels with the hashes in the data set's ``dataset.json``.
+
+    Args:
+        dataset: A data set whose metadata states ``pixels`` (path relative to the root: hash).
+
+    Returns:
+        One problem for each image that is missing, unreadable, not listed, or differs; none for a data set
+        that states no hashes.
+    """
+    stated = mvtec.metadata(dataset.root).get("pixels")
+    if not isinstance(stated, Mapping):
+        return ()
+    problems = [
+        DatasetProblem("pixels_unlisted", sample.image_path, "has no stated pixel hash in dataset.json.")
+        for sample in dataset.samples
+        if sample.id not in stated
+    ]
+    for relative, expected in sorted(stated.items()):
+        path = dataset.root / relative
+        try:
+            actual = pixel_hash(read_image(path))
+        except DatasetError as error:
+            problems.append(DatasetProblem("unreadable_image", path, str(error)))
+            continue
+        if actual != expected:
+            problems.append(
+                DatasetProblem("pixels_differ", path, "its pixels are not those that were published; restore the file.")
+            )
+    return tuple(problems)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command; 0 if all is well, 1 if something was found or the data set can't be listed."""
-    if args.datasets_command == "list":
-        return _run_list(args.json)
-    return _run_check(args.path, args.json)
+@dataclass(frozen=True)
+class _Seen:
+    sample: Sample
+    pixels: str | None
+    findings: tuple[FileFinding, ...]
 
 
-def _run_list(as_json: bool) -> int:
-    entries = list_datasets()
-    if as_json:
-        rows = [
-            {
-                "name": entry.name,
-                "layout": entry.layout,
-                "root": str(entry.root) if entry.root else None,
-                "available": entry.available,
-                "reason": entry.reason,
-                "synthetic": entry.synthetic,
-            }
-            for entry in entries
-        ]
-        print(json.dumps(rows, indent=2))
-        return 0
-    for entry in entries:
-        where = str(entry.root) if entry.root else f"not available: {entry.reason}"
-        print(f"{entry.name:<20} {entry.layout:<14} {where}{'  (synthetic)' if entry.synthetic else ''}")
-    return 0
+def inspect_files(samples: Sequence[Sample]) -> tuple[FileFinding, ...]:
+    """Decode every image and mask and compare them; one bad file costs nothing but itself.
+
+    Args:
+        samples: The samples as listed.
+
+    Returns:
+        Findings in the order of the samples, then duplicates.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        seen = list(pool.map(_inspect, samples))
+    findings = [finding for entry in seen for finding in entry.findings]
+    return (*findings, *_duplicates(seen))
 
 
-def _run_check(source: str, as_json: bool) -> int:
+def _inspect(sample: Sample) -> _Seen:
+    findings: list[FileFinding] = []
+    pixels: str | None = None
+    size: tuple[int, int] | None = None
     try:
-        reports = [check_dataset(load_dataset(part)) for part in _parts(source)]
+        image = read_image(sample.image_path)
     except DatasetError as error:
-        if as_json:
-            print(json.dumps({"ok": False, "error": error.problem, "fix": error.fix}, indent=2))
-        else:
-            print(error, file=sys.stderr)
-        return 1
-    ok = all(report.ok for report in reports)
-    if as_json:
-        print(json.dumps({"datasets": [report.as_json() for report in reports], "ok": ok}, indent=2))
+        findings.append(
+            FileFinding("unreadable_image", "error", sample.image_path, _without_path(error, sample.image_path))
+        )
     else:
-        print("\n\n".join(_text(report) for report in reports))
-    return 0 if ok else 1
+        pixels = pixel_hash(image)
+        size = (image.height, image.width)
+    if sample.mask_path is not None:
+        findings.extend(_inspect_mask(sample.mask_path, size))
+    return _Seen(sample, pixels, tuple(findings))
 
 
-def _parts(source: str) -> tuple[str | Path, ...]:
-    """The data set itself, or those in a folder that holds several."""
-    path = Path(source).expanduser()
-    return data_sets_in(path) if path.is_dir() and len(data_sets_in(path)) > 1 else (source,)
+def _inspect_mask(path: Path, size: tuple[int, int] | None) -> Iterable[FileFinding]:
+    try:
+        image = open_checked(path, MASK_LIMITS)
+    except DatasetError as error:
+        yield FileFinding("unreadable_mask", "error", path, _without_path(error, path))
+        return
+    yield from _mask_mode(path, image)
+    mask = to_mask(image)
+    if size is not None and mask.shape != size:
+        yield FileFinding(
+            "mask_size",
+            "error",
+            path,
+            f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {size[1]} x {size[0]}; give it at the size of"
+            " its image.",
+        )
+    if not mask.any():
+        yield FileFinding(
+            "empty_mask", "error", path, "no pixel is marked though the image is defective; mark the defect."
+        )
+    elif mask.all():
+        yield FileFinding("full_mask", "error", path, "every pixel is marked; is it inverted, or saved with loss?")
+    elif mask.mean() > _LARGE:
+        yield FileFinding("large_mask", "note", path, f"marks {mask.mean():.0%} of the image; is it inverted?")
 
 
-def _text(report: CheckReport) -> str:
-    dataset = report.dataset
-    official = official_sets().get(dataset.official or "")
-    title = f", {official.title}" if official else ""
-    lines = [f"{dataset.name}: {dataset.layout} layout{title}, {len(dataset.samples)} images in {dataset.root}"]
-    if dataset.licence:
-        lines.append(f"Licence: {dataset.licence}")
-    width = max(len(name) for name in report.counts) + 2
-    lines.append(f"{'category':<{width}} {'train':>7} {'normal':>7} {'defective':>10} {'masks':>7}")
-    for name, (train, normal, defective) in report.counts.items():
-        lines.append(f"{name:<{width}} {train:>7} {normal:>7} {defective:>10} {report.masks[name]:>7}")
-    lines.extend(f"Note: {note}" for note in dataset.notes)
-    groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-    for finding in report.findings:
-        groups[finding.severity, finding.kind].append(finding)
-    for (severity, kind), findings in groups.items():
-        lines.append(f"{severity} {kind} ({len(findings)})")
-        lines.extend(f"  {finding.path}: {finding.message}" for finding in findings)
-    numbers = Counter(finding.severity for finding in report.findings)
-    lines.append(
-        f"{numbers['error']} errors, {numbers['difference']} differences from the published counts,"
-        f" {numbers['note']} notes: {'ok' if report.ok else 'not ok'}"
-    )
-    if official:
-        lines.append(f"Published counts: {official.source}")
-    return "\n".join(lines)
+def _mask_mode(path: Path, image: Image.Image) -> Iterable[FileFinding]:
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        yield FileFinding(
+            "jpeg_mask", "error", path, "saved as JPEG, whose noise marks pixels around the defect; use PNG."
+        )
+    word = _MASK_MODES.get(image.mode)
+    if word is not None:
+        yield FileFinding("mask_mode", "note", path, f"a {word} mask; read as marked where its colour is not black.")
+    elif image.mode not in ("L", "F") and not image.mode.startswith("I"):
+        layers = np.asarray(image.convert("RGB"))
+        coloured = bool((layers != layers[..., :1]).any())
+        how = "coloured" if coloured else "grey throughout"
+        yield FileFinding(
+            "mask_mode", "note", path, f"a {image.mode} mask ({how}); read as marked where any channel is above 0."
+        )
+
+
+def _duplicates(seen: Sequence[_Seen]) -> Iterable[FileFinding]:
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for entry in seen:
+        if entry.pixels is not None:
+            groups[entry.pixels].append(entry.sample)
+    for group in groups.values():
+        trained = next((sample for sample in group if sample.split == "train"), None)
+        for number, sample in enumerate(group):
+            if trained is not None and sample.split == "test":
+                yield FileFinding(
+                    "train_in_test",
+                    "error",
+                    sample.image_path,
+                    f"the same pixels as the training image {trained.id}; remove one of them.",
+                )
+            elif number and (trained is None or sample is not trained):
+                first = group[0] if group[0].split == sample.split else trained or group[0]
+                other = "" if first.label == sample.label else ", with another label"
+                yield FileFinding(
+                    "duplicate", "error", sample.image_path, f"the same pixels as {first.id}{other}; remove one."
+                )
+
+
+def _without_path(error: DatasetError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")

@@ -1,21 +1,35 @@
-"""Listing data sets that are folders of categories, each with train, test and ground truth folders.
+"""What the readers of all layouts share: what a reader is, the listing it fills, and looking into folders.
 
-MVTec AD, MPDD, BTAD and the PyTorch conversion of VisA differ only in what they call their folders; this is
-what they share. Nothing is decoded here: a file that is there and not empty is listed.
+Nothing is decoded here: a file that is there and not empty is listed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vlmad_core.datasets.images import IMAGE_SUFFIXES
-from vlmad_core.datasets.sample import NORMAL_TYPE, DatasetProblem, Sample, Split
+from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, DatasetProblem, Sample, Split
 
-NORMAL_FOLDERS = ("good", "ok")
-"""Names (lower case) of folders of normal images."""
+
+@dataclass(frozen=True)
+class Reader:
+    """One layout.
+
+    Attributes:
+        layout: Its name.
+        expected: What it looks like on disk, for messages.
+        recognises: Whether a path looks like it; cheap, decodes nothing.
+        read: Lists the data set at a path under a name; bad items become problems.
+    """
+
+    layout: str
+    expected: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, str], Dataset]
 
 
 @dataclass
@@ -33,7 +47,10 @@ class Listing:
     problems: list[DatasetProblem] = field(default_factory=list)
 
     def add(self, image: Path, *, category: str, split: Split, defect_type: str, mask: Path | None = None) -> None:
-        """List an image; an absent or empty one, or a second one of the same path, becomes a problem.
+        """List an image; one that is absent, empty or defective though for training becomes a problem.
+
+        So does a mask that is not there, which costs the mask only, and (on :meth:`sorted_samples`) a second image of
+        the same path.
 
         Args:
             image: The file.
@@ -42,6 +59,13 @@ class Listing:
             defect_type: ``good`` makes it normal, anything else anomalous.
             mask: Its mask, where there is one.
         """
+        normal = defect_type == NORMAL_TYPE
+        if split == "train" and not normal:
+            self.problem("train_defects", image, "training uses normal images only; left out.")
+            return
+        if mask is not None and not mask.is_file():
+            self.problem("missing_mask", image, f"its mask {mask} is not there; pixel metrics leave it out.")
+            mask = None
         inside = Path(os.path.normpath(image))
         if not inside.is_relative_to(self.root):
             self.problem("outside", image, f"lies outside {self.root}; move it there.")
@@ -52,7 +76,6 @@ class Listing:
         if image.stat().st_size == 0:
             self.problem("unreadable_image", image, "the file is empty (0 bytes); copy it again.")
             return
-        normal = defect_type == NORMAL_TYPE
         self.samples.append(
             Sample(
                 id=inside.relative_to(self.root).as_posix(),
@@ -79,6 +102,16 @@ class Listing:
             else:
                 unique[sample.id] = sample
         return tuple(unique[key] for key in sorted(unique))
+
+    def as_dataset(self, layout: str, **facts: Any) -> Dataset:
+        """The data set that was listed.
+
+        Args:
+            layout: Name of its layout.
+            **facts: What is known of it besides, as attributes of :class:`Dataset`.
+        """
+        samples = self.sorted_samples()  # before the problems, to which it may add
+        return Dataset(self.dataset, self.root, layout, samples, tuple(self.problems), **facts)
 
 
 def subfolders(folder: Path) -> tuple[Path, ...]:
@@ -109,76 +142,3 @@ def image_files(folder: Path, problems: list[DatasetProblem] | None = None) -> t
                 DatasetProblem("not_an_image", path, "no image by its ending, left out; move it elsewhere.")
             )
     return tuple(images)
-
-
-def is_category_folder(folder: Path) -> bool:
-    """True for a folder with ``test`` and ``train`` (or ``ground_truth``) of folders of images."""
-    return (folder / "test").is_dir() and ((folder / "train").is_dir() or (folder / "ground_truth").is_dir())
-
-
-def category_folders(root: Path) -> tuple[Path, ...]:
-    """The categories in a folder of categories, or the folder itself if it is a category."""
-    if is_category_folder(root):
-        return (root,)
-    return tuple(folder for folder in subfolders(root) if is_category_folder(folder))
-
-
-def read_categories(listing: Listing, folders: Iterable[Path], normal_folders: Sequence[str] = NORMAL_FOLDERS) -> None:
-    """List categories in MVTec-like layout into a listing.
-
-    Args:
-        listing: Where to list them.
-        folders: One folder for each category.
-        normal_folders: Names (lower case) of folders of normal images.
-    """
-    for folder in folders:
-        _read_train(listing, folder, normal_folders)
-        _read_test(listing, folder, normal_folders)
-
-
-def _read_train(listing: Listing, folder: Path, normal_folders: Sequence[str]) -> None:
-    for kind in subfolders(folder / "train"):
-        if kind.name.lower() not in normal_folders:
-            listing.problem("train_defects", kind, "training uses normal images only; this folder is left out.")
-            continue
-        for image in image_files(kind, listing.problems):
-            listing.add(image, category=folder.name, split="train", defect_type=NORMAL_TYPE)
-    _stray_images(listing, folder / "train")
-
-
-def _read_test(listing: Listing, folder: Path, normal_folders: Sequence[str]) -> None:
-    truth = folder / "ground_truth"
-    for kind in subfolders(folder / "test"):
-        normal = kind.name.lower() in normal_folders
-        masks = {} if normal else _masks(truth / kind.name)
-        used: set[Path] = set()
-        for image in image_files(kind, listing.problems):
-            mask = next((masks[key] for key in (f"{image.stem}_mask", image.stem) if key in masks), None)
-            if mask is not None:
-                used.add(mask)
-            elif masks:
-                listing.problem(
-                    "missing_mask",
-                    image,
-                    f"no mask {truth / kind.name / image.stem}_mask.png, though others of its kind have one;"
-                    " pixel metrics leave the image out.",
-                )
-            listing.add(
-                image,
-                category=folder.name,
-                split="test",
-                defect_type=NORMAL_TYPE if normal else kind.name,
-                mask=mask,
-            )
-        for mask in sorted(set(masks.values()) - used):
-            listing.problem("orphan_mask", mask, f"no image of that name in {kind}.")
-    _stray_images(listing, folder / "test")
-
-
-def _masks(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in image_files(folder)}
-
-
-def _stray_images(listing: Listing, folder: Path) -> None:
-    for image in image_files(folder):
-        listing.problem("stray_image", image, "lies beside the folders of defect types, not in one; move it there.")

@@ -1,20 +1,66 @@
-"""Finding a data set by name or path, and listing what is there."""
+"""Finding a data set by name or path, and listing what is there; the table of readers and of what comes along."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from vlmad_core import paths
-from vlmad_core.datasets.bundled_sets import BUNDLED, bundled_root
-from vlmad_core.datasets.folders import is_category_folder, subfolders
-from vlmad_core.datasets.official import canonical_name, official_key, official_sets
-from vlmad_core.datasets.packages import PACKAGED, package_root
-from vlmad_core.datasets.registry import READERS, Reader, reader_for
+from vlmad_core.datasets import manifest
+from vlmad_core.datasets.catalogue import canonical_name, official_key, official_sets
+from vlmad_core.datasets.folders import Reader, subfolders
+from vlmad_core.datasets.mvtec import BTAD, MPDD, MVTEC, is_category_folder
 from vlmad_core.datasets.sample import Dataset
+from vlmad_core.datasets.split_files import REAL_IAD, VISA
+from vlmad_core.datasets.unsplit import ELPV, KOLEKTOR, MAGNETIC_TILE, TEXTILE
 from vlmad_core.errors import DatasetError
+
+READERS: tuple[Reader, ...] = (
+    Reader(manifest.LAYOUT, manifest.EXPECTED, manifest.recognises, manifest.read),
+    REAL_IAD,
+    VISA,
+    KOLEKTOR,
+    MAGNETIC_TILE,
+    ELPV,
+    TEXTILE,
+    BTAD,
+    MPDD,
+    MVTEC,
+)
+"""The layouts that can be read, most particular first: the first that recognises a path reads it."""
+
+BUNDLED = ("bundled_a", "bundled_b")
+"""The synthetic data sets that come with the program."""
+
+
+@dataclass(frozen=True)
+class DataPackage:
+    """A package that ships images.
+
+    Attributes:
+        distribution: What to install.
+        module: Its top-level module.
+        folder: Where the data lie in it.
+        synthetic: True if the images are simulated.
+    """
+
+    distribution: str
+    module: str
+    folder: str
+    synthetic: bool
+
+
+PACKAGED: Mapping[str, DataPackage] = MappingProxyType(
+    {
+        "elpv": DataPackage("elpv-dataset", "elpv_dataset", "data", False),
+        "textile": DataPackage("conformal-clip-data", "conformal_clip_data", "data/textile_images/simulated", True),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -106,11 +152,26 @@ def list_datasets() -> tuple[DatasetEntry, ...]:
     return tuple(entries)
 
 
+def bundled_root(name: str) -> Path:
+    """Where a bundled data set lies inside the package."""
+    return Path(__file__).parent / "bundled" / name
+
+
+def package_root(name: str) -> Path | None:
+    """The data folder of an installed data package, or None if it is not installed."""
+    package = PACKAGED[name]
+    spec = importlib.util.find_spec(package.module)
+    if spec is None or spec.origin is None:
+        return None
+    root = Path(spec.origin).parent / package.folder
+    return root if root.is_dir() else None
+
+
 def data_sets_in(root: Path) -> tuple[Path, ...]:
     """The folders directly below a path that hold a data set; empty if the path is a data set itself."""
-    if reader_for(root) is not None:
+    if _reader_for(root) is not None:
         return ()
-    return tuple(folder for folder in subfolders(root) if reader_for(folder) is not None)
+    return tuple(folder for folder in subfolders(root) if _reader_for(folder) is not None)
 
 
 def _locate(source: str | Path) -> tuple[Path, str | None]:
@@ -147,13 +208,18 @@ def _locate(source: str | Path) -> tuple[Path, str | None]:
     )
 
 
+def _reader_for(root: Path) -> Reader | None:
+    """The reader that recognises a path, or None."""
+    return next((reader for reader in READERS if reader.recognises(root)), None)
+
+
 def _reader_below(root: Path) -> tuple[Path, Reader]:
-    reader = reader_for(root)
+    reader = _reader_for(root)
     if reader is not None:
         return root, reader
     inner = data_sets_in(root)
     if len(inner) == 1:
-        found = reader_for(inner[0])
+        found = _reader_for(inner[0])
         assert found is not None
         return inner[0], found
     if inner:

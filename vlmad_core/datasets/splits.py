@@ -1,9 +1,12 @@
-"""Splitting normal images into train and test for data sets whose authors published no such split."""
+"""Which images are drawn, for a test split that nobody published and as references: by hash, the same everywhere."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+
+from vlmad_core.datasets.sample import Sample
+from vlmad_core.errors import DatasetError
 
 HELD_OUT = 0.2
 """Share of the normal images (or items) that goes to the test split."""
@@ -27,3 +30,33 @@ def held_out(keys: Iterable[str], salt: str) -> frozenset[str]:
     if len(order) < 2:
         return frozenset()
     return frozenset(order[: max(1, round(len(order) * HELD_OUT))])
+
+
+def draw_references(samples: Iterable[Sample], shots: int, seed: int) -> tuple[Sample, ...]:
+    """Draw reference images without replacement, the same ones on every machine.
+
+    The images are put in the order of the SHA-256 of seed and id, and the first ``shots`` are taken. So the
+    references of one shot are among those of two, and the order of files on disk does not matter. (Public
+    WinCLIP and APRIL-GAN code draws with replacement, so that four shots may be three images.)
+
+    Args:
+        samples: Candidates of one category; only normal training images are drawn from, others are passed over.
+        shots: How many; 0 gives none.
+        seed: Which draw.
+
+    Returns:
+        The references in the order they were drawn.
+
+    Raises:
+        DatasetError: Fewer normal training images than shots, or a negative number of shots.
+    """
+    if shots < 0:
+        raise DatasetError(f"{shots} shots asked for.", "Ask for 0 or more.")
+    candidates = {sample.id: sample for sample in samples if sample.split == "train" and sample.label == 0}
+    if shots > len(candidates):
+        categories = ", ".join(sorted({sample.category for sample in candidates.values()})) or "this category"
+        raise DatasetError(
+            f"{shots} references asked for, but {categories} has {len(candidates)} normal training images.",
+            f"Ask for at most {len(candidates)} shots, or add normal images to its train folder.",
+        )
+    return tuple(candidates[key] for key in by_hash(candidates, f"references\n{seed}")[:shots])

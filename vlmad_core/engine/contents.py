@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmad_core.backbones.features import passing_stages
-from vlmad_core.datasets.names import category_noun
+from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.engine.evaluation import evaluate, explain_rows, image_rows, thumbnail_rows
 from vlmad_core.engine.extraction import CategoryScores, RunScores, parted
 from vlmad_core.engine.jobs import CategoryJob

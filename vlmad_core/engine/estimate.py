@@ -105,7 +105,7 @@ class Estimate:
 def estimate(plan: Plan) -> Estimate:
     """Look at the store and work out what is left of a plan; writes nothing."""
     units: list[tuple[str, str, str, str | None]] = []
-    images, disk, memory = 0, 0, peak_memory() or BASE_MEMORY
+    images, disk, memory = 0, 0, peak_memory()
     seconds, cached, sources = 0.0, 0, set()
     passes: dict[tuple[str, ...], tuple[float, int]] = {}
     for job in jobs_of(plan):

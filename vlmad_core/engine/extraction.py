@@ -22,8 +22,8 @@ from torch import Tensor
 from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, concatenate_features
 from vlmad_core.backbones.feature_cache import Encoder, FeatureCache
 from vlmad_core.datasets import Sample
-from vlmad_core.datasets.names import category_noun
-from vlmad_core.datasets.references import draw_references
+from vlmad_core.datasets.catalogue import category_noun
+from vlmad_core.datasets.splits import draw_references
 from vlmad_core.engine.backbone import Backbone
 from vlmad_core.engine.plan import PlannedRun
 from vlmad_core.engine.profiling import Stopwatch

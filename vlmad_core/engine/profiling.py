@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+
+import psutil
 
 
 class Stopwatch:
@@ -38,71 +38,62 @@ class Stopwatch:
             return {stage: round(value, 6) for stage, value in self._seconds.items()}
 
 
-def peak_memory() -> int | None:
-    """Largest resident memory of this process so far, in bytes; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:
-        return None
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # psutil tells the peak on Windows only
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 class PeakSampler:
-    """Watches this process's resident memory while a block runs, without touching the process's own record.
+    """Watches a process's resident memory while a block runs, without touching the process's own record.
 
     Attributes:
-        peak: Largest resident memory that was seen, in bytes; None where the system does not say.
-        extra: How much that is above the memory before; None likewise.
+        peak: Largest resident memory that was seen, in bytes.
     """
 
-    def __init__(self, every: float = 0.005) -> None:
-        """Look every so many seconds."""
-        self.peak: int | None = None
-        self.extra: int | None = None
+    def __init__(self, every: float = 0.005, pid: int | None = None) -> None:
+        """Look every so many seconds at a process; None for this one."""
+        self._process = psutil.Process(pid)
+        self._before = self.peak = self._resident()
         self._every = every
-        self._before = resident_memory()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="vlmad-memory", daemon=True)
 
+    @property
+    def extra(self) -> int:
+        """How much the peak is above the memory before, in bytes."""
+        return self.peak - self._before
+
     def __enter__(self) -> PeakSampler:
         """Start looking."""
-        if self._before is not None:
-            self._thread.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         """Stop looking."""
         self._done.set()
-        if self._before is not None:
-            self._thread.join()
-            self._look()
+        self._thread.join()
+        self._look()
 
     def _watch(self) -> None:
         while not self._done.wait(self._every):
             self._look()
 
     def _look(self) -> None:
-        now = resident_memory()
-        if now is not None and self._before is not None and (self.peak is None or now > self.peak):
-            self.peak, self.extra = now, max(0, now - self._before)
+        with suppress(psutil.NoSuchProcess):  # another process may be gone by now
+            self.peak = max(self.peak, self._resident())
+
+    def _resident(self) -> int:
+        return int(self._process.memory_info().rss)
 
 
-def load_average() -> float | None:
-    """Processes that wanted a processor over the last minute, this one included; None where unknown."""
-    try:
-        return round(os.getloadavg()[0], 2)
-    except (OSError, AttributeError):
-        return None
-
-
-def resident_memory() -> int | None:
-    """Resident memory of this process now, in bytes; None where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError, AttributeError):
-        return None
+def load_average() -> float:
+    """Processes that wanted a processor over the last minute, this one included."""
+    return round(psutil.getloadavg()[0], 2)
 
 
 def percentile(values: list[float], share: float) -> float | None:

@@ -27,6 +27,9 @@ from vlmad_core.store.writer import now
 MAP_SIZE = 256
 """Side of the maps on which pixel metrics are compared across methods, in pixels."""
 
+MASK_RULE = "defective where any stored value is above zero; then bilinear to the map's size, above one half"
+"""How masks are read, as the protocol says it."""
+
 
 def feature_storage(options: PlanOptions) -> dict[str, str]:
     """What a cache does to features, where it does something: a choice that moves numbers."""
@@ -88,40 +91,16 @@ def make_record(
         reading={
             "image": _plain(reading_protocol()),
             "input": "square, Pillow bicubic on 8-bit RGB, aspect ratio not kept, no crop",
-            "mask": "defective where any stored value is above zero; then bilinear to the map's size, above one half",
+            "mask": MASK_RULE,
         },
-        evaluation={
-            "map_size": MAP_SIZE,
-            "native_size": info.image_size,
-            "metrics": {name: short_hash(spec.definition) for name, spec in METRICS.items()},
-            "bootstrap": {
-                "over": "images, stratified by label",
-                "image_resamples": IMAGE_RESAMPLES,
-                "pixel_resamples": PIXEL_RESAMPLES,
-                "level": LEVEL,
-                "seed": 0,
-            },
-        },
+        evaluation=evaluation_record(info.image_size),
     )
     provenance = Provenance(
         code_version=code_version(),
         packages=package_versions(),
         hardware=hardware(options.device),
         parameters=info.parameters,
-        data={
-            "source": source,
-            "fingerprint": listing_record(dataset.samples),
-            "layout": dataset.layout,
-            "official": dataset.official,
-            "licence": dataset.licence,
-            "redistributable": dataset.redistributable,
-            "synthetic": dataset.synthetic,
-            "reserved": sorted(dataset.reserved),
-            "notes": list(dataset.notes),
-            "problems": len(dataset.problems),
-            "trained": dict(trained),
-            "category_kinds": dict(dataset.category_kinds),
-        },
+        data=data_record(source, dataset, trained) | {"category_kinds": dict(dataset.category_kinds)},
         command=command,
         started_at=now(),
     )
@@ -136,6 +115,49 @@ def make_record(
     identifier = layout.run_id(key, protocol.hash)
     path = layout.run_folder(options.store, identifier)
     return RunRecord(identifier, key, method.title(shots), protocol, provenance, plan, path)
+
+
+def evaluation_record(native_size: int) -> dict[str, Any]:
+    """What a protocol says of the evaluation: sizes of maps, the metrics' definitions, the bootstrap.
+
+    Args:
+        native_size: Side of the maps at their own size, in pixels.
+    """
+    return {
+        "map_size": MAP_SIZE,
+        "native_size": native_size,
+        "metrics": {name: short_hash(spec.definition) for name, spec in METRICS.items()},
+        "bootstrap": {
+            "over": "images, stratified by label",
+            "image_resamples": IMAGE_RESAMPLES,
+            "pixel_resamples": PIXEL_RESAMPLES,
+            "level": LEVEL,
+            "seed": 0,
+        },
+    }
+
+
+def data_record(source: str, dataset: Dataset, trained: Mapping[str, Any]) -> dict[str, Any]:
+    """What provenance says of the data.
+
+    Args:
+        source: The data set as it was named.
+        dataset: The data set.
+        trained: What is known of trained parameters and what they were trained on; empty without any.
+    """
+    return {
+        "source": source,
+        "fingerprint": listing_record(dataset.samples),
+        "layout": dataset.layout,
+        "official": dataset.official,
+        "licence": dataset.licence,
+        "redistributable": dataset.redistributable,
+        "synthetic": dataset.synthetic,
+        "reserved": sorted(dataset.reserved),
+        "notes": list(dataset.notes),
+        "problems": len(dataset.problems),
+        "trained": dict(trained),
+    }
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:

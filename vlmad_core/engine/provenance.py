@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from vlmad_core.paths import checkout
@@ -73,24 +74,13 @@ def hardware(device: str = "cpu") -> dict[str, Any]:
         "processor": cpu["model"],
         "features": cpu["features"],
         "cores": os.cpu_count(),
-        "memory_gb": round(_memory() / 2**30, 1),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.system(),
         "machine": platform.machine(),
     }
     if device != "cpu":
         facts["accelerator"] = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     return {**facts, "id": short_hash(facts)}
-
-
-def available_memory() -> int | None:
-    """Memory that could be used now, in bytes; None where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return None
 
 
 def _package_version(root: Path | None) -> str:
@@ -122,10 +112,3 @@ def _cpu_info() -> dict[str, Any]:
     except OSError:
         pass
     return {"model": model, "features": [name for name in CPU_FEATURES if name in flags]}
-
-
-def _memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0

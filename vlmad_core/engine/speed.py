@@ -20,7 +20,7 @@ from vlmad_core.backbones.features import passing_stages
 from vlmad_core.datasets.images import read_image
 from vlmad_core.engine.backbone import Backbone
 from vlmad_core.engine.flops import count_flops, product_speed
-from vlmad_core.engine.profiling import PeakSampler, Stopwatch, load_average, peak_memory, percentile
+from vlmad_core.engine.profiling import PeakSampler, Stopwatch, load_average, percentile
 from vlmad_core.engine.protocol import MAP_SIZE
 from vlmad_core.engine.timing import timed_encode
 from vlmad_core.methods import Method, Predictions, Scorer, anomaly_maps
@@ -105,8 +105,8 @@ def measure_speed(
         facts["batch_n"] = _together(subject, scorer, pixels)
     facts |= {
         "text_ms": _rounded(text_ms),
-        "peak_rss_bytes": memory.peak if memory.peak is not None else peak_memory(),
-        "peak_scope": "method" if memory.peak is not None else "process",
+        "peak_rss_bytes": memory.peak,
+        "peak_scope": "method",
         "extra_rss_bytes": memory.extra,
     }
     facts |= _arithmetic(subject, scorer, pixels)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlmad_core.errors import StoreError
-from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
+from vlmad_core.exchange.items import ImportProblem, ImportRefusedError
 from vlmad_core.paths import store_root
 from vlmad_core.store.reader import find_run, open_store
 
@@ -131,7 +131,7 @@ def _find(
     files: list[Path] = []
     method, origin = args.method, args.origin
     if args.kind == "anomalib":
-        from vlmad_core.exchange.anomalib import find_anomalib
+        from vlmad_core.exchange.maps import find_anomalib
 
         results = find_anomalib(args.source, dataset, categories)
         notes += results.notes
@@ -207,7 +207,7 @@ def _method_name(method: str | None) -> tuple[str, str]:
         raise StoreError("The import has no method's name.", "Give one with --method.")
     name = ALIASES.get(given.lower(), given.lower())
     if name in list_methods():
-        from vlmad_core.methods.card import load_card
+        from vlmad_core.cards import load_card
 
         return name, load_card(name).title
     return name, given

@@ -20,8 +20,8 @@ from vlmad_core.engine.profiling import Stopwatch
 from vlmad_core.engine.protocol import MAP_SIZE
 from vlmad_core.engine.reading import ImageLoader, ahead, contents_hash
 from vlmad_core.errors import StoreError
+from vlmad_core.exchange.items import ImportProblem, ImportRefusedError
 from vlmad_core.exchange.maps import check_sizes, map_shape, read_map
-from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
 from vlmad_core.exchange.record import Imported, ScoreRule, imported_record
 from vlmad_core.io import commit_folder, lock, temporary_folder
 from vlmad_core.methods.predictions import MapRule

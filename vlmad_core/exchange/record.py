@@ -9,22 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vlmad_core.datasets.fingerprint import file_hash, listing_hash, listing_record
+from vlmad_core.datasets.fingerprint import file_hash, listing_hash
 from vlmad_core.datasets.images import reading_protocol
 from vlmad_core.datasets.sample import Dataset
-from vlmad_core.engine.protocol import MAP_SIZE
+from vlmad_core.engine.protocol import MASK_RULE, data_record, evaluation_record
 from vlmad_core.engine.provenance import code_version, package_versions
 from vlmad_core.errors import StoreError
-from vlmad_core.metrics import METRICS
-from vlmad_core.metrics.pixel_bootstrap import PIXEL_RESAMPLES
-from vlmad_core.metrics.uncertainty import IMAGE_RESAMPLES, LEVEL
 from vlmad_core.store import layout
-from vlmad_core.store.schema import Protocol, Provenance, RunKey, RunRecord, canonical_json, short_hash
+from vlmad_core.store.schema import Protocol, Provenance, RunKey, RunRecord, canonical_json
 from vlmad_core.store.writer import now
 
 ScoreRule = Literal["max", "mean_top_1_percent"]
-
-MASK_RULE = "defective where any stored value is above zero; then bilinear to the map's size, above one half"
 
 
 @dataclass(frozen=True)
@@ -104,36 +99,15 @@ def imported_record(store: Path, dataset: Dataset, found: Imported, sizes: Seque
                 "input": f"by {found.origin}; not known here",
                 "mask": MASK_RULE,
             },
-            evaluation={
-                "map_size": MAP_SIZE,
-                "native_size": sizes[-1],
-                "metrics": {name: short_hash(spec.definition) for name, spec in METRICS.items()},
-                "bootstrap": {
-                    "over": "images, stratified by label",
-                    "image_resamples": IMAGE_RESAMPLES,
-                    "pixel_resamples": PIXEL_RESAMPLES,
-                    "level": LEVEL,
-                    "seed": 0,
-                },
-            },
+            evaluation=evaluation_record(sizes[-1]),
         )
     provenance = Provenance(
         code_version=code_version(),
         packages=package_versions(),
         hardware={"processor": "unknown (imported)", "machine": platform.machine(), "id": "imported"},
         parameters=None,
-        data={
-            "source": str(dataset.root),
-            "fingerprint": listing_record(dataset.samples),
-            "layout": dataset.layout,
-            "official": dataset.official,
-            "licence": dataset.licence,
-            "redistributable": dataset.redistributable,
-            "synthetic": dataset.synthetic,
-            "reserved": sorted(dataset.reserved),
-            "notes": list(dataset.notes),
-            "problems": len(dataset.problems),
-            "trained": {},
+        data=data_record(str(dataset.root), dataset, {})
+        | {
             "imported": {
                 "origin": found.origin,
                 "from": found.source,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlmad_core.errors import StoreError
-from vlmad_core.exchange.problems import ImportProblem, ImportRefusedError
+from vlmad_core.exchange.items import ImportProblem, ImportRefusedError
 from vlmad_core.io import commit_folder, json_bytes, lock, temporary_folder, write_atomically, write_synced
 from vlmad_core.store import layout
 from vlmad_core.store.reader import Store, open_store

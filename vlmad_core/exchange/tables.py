@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.errors import StoreError
-from vlmad_core.exchange.matching import SampleIndex
-from vlmad_core.exchange.problems import ImportProblem
+from vlmad_core.exchange.items import ImportProblem, SampleIndex
 
 ID_COLUMNS = ("image_id", "image_path", "path", "file", "filename", "file_name", "image", "img_path", "id", "name")
 SCORE_COLUMNS = ("score", "pred_score", "pred_scores", "anomaly_score", "image_score", "anomaly_scores", "prediction")

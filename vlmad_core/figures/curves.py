@@ -1,4 +1,4 @@
-"""ROC, PR and PRO curves of several methods in one figure, and the distribution of scores."""
+"""Curves and scores of several methods on one category: ROC, PR, PRO, histograms, share found, reliability."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from vlmad_core.errors import VlmadError
-from vlmad_core.figures.colours import method_style
-from vlmad_core.figures.layout import LEGEND_LINE, calm
 from vlmad_core.figures.libraries import go
+from vlmad_core.figures.style import LEGEND_LINE, calm, method_style
+from vlmad_core.metrics.image import Reliability
 
 AXES: dict[str, tuple[str, str]] = {
     "roc": ("False-positive rate", "True-positive rate"),
@@ -125,3 +125,71 @@ def score_histogram(images: pd.DataFrame, threshold: float | None = None, bins: 
     figure.update_xaxes(title="Anomaly score of the image")
     figure.update_yaxes(title="Images")
     return calm(figure, 240)
+
+
+def recall_bars(frame: pd.DataFrame, title: str) -> go.Figure:
+    """Draw the mean share found of each group of defects, a bar per method.
+
+    Args:
+        frame: method, title, group, value (a fraction), n (regions), in the order to draw.
+        title: What the groups are.
+    """
+    figure = go.Figure()
+    for (method, name), part in frame.groupby(["method", "title"], sort=False):
+        figure.add_bar(
+            x=[f"{row['group']}<br>({row['n']})" for row in part.to_dict("records")],
+            y=part["value"],
+            name=str(name),
+            marker={"color": method_style(str(method)).colour, "line": {"width": 0}},
+            hovertemplate="%{x}: %{y:.1%} found<extra>" + str(name) + "</extra>",
+        )
+    figure.update_layout(barmode="group", bargap=0.3, bargroupgap=0.08)
+    figure.update_xaxes(title=f"{title} (number of regions)")
+    figure.update_yaxes(title="Mean share found", range=[0, 1.02], tickformat=".0%")
+    return calm(figure, 280 + LEGEND_LINE * len(figure.data))
+
+
+@dataclass(frozen=True)
+class NamedReliability:
+    """One method's reliability.
+
+    Attributes:
+        method: Identifier; decides colour and dash.
+        title: How it is shown.
+        points: Its groups.
+    """
+
+    method: str
+    title: str
+    points: Reliability
+
+
+def reliability_figure(found: Sequence[NamedReliability], base_rate: float | None = None) -> go.Figure:
+    """Draw the share of anomalous images over the score; on the diagonal a score is a probability.
+
+    Args:
+        found: One per method; scores in [0, 1].
+        base_rate: Share of anomalous images among all, which a score that tells nothing would show everywhere.
+    """
+    figure = go.Figure()
+    guess = {"color": "#8a96a3", "dash": "dot", "width": 1}
+    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line=guess, layer="below")
+    if base_rate is not None:
+        figure.add_shape(type="line", x0=0, y0=base_rate, x1=1, y1=base_rate, line=guess, layer="below")
+    for one in found:
+        style = method_style(one.method)
+        figure.add_scatter(
+            x=one.points.score,
+            y=one.points.share,
+            customdata=one.points.n,
+            mode="lines+markers",
+            name=one.title,
+            line={"color": style.colour, "dash": style.dash, "width": 2},
+            marker={"symbol": style.symbol, "size": 9, "color": style.colour},
+            hovertemplate="score around %{x:.3f}: %{y:.0%} of %{customdata} are anomalous<extra>"
+            + one.title
+            + "</extra>",
+        )
+    figure.update_xaxes(title="Anomaly score of the image", range=[-0.02, 1.02])
+    figure.update_yaxes(title="Share of anomalous images", range=[-0.02, 1.02], tickformat=".0%")
+    return calm(figure, 360)

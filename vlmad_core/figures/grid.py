@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from vlmad_core.analysis.comparison import MEAN
-from vlmad_core.figures.colours import diverging, ink_on, interpolate, sequential
 from vlmad_core.figures.libraries import alt
+from vlmad_core.figures.style import diverging, ink_on, interpolate, sequential
+from vlmad_core.metrics.spec import MEAN
 
 ROW_HEIGHT = 34
 SURROUNDINGS = 100

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from vlmad_core.figures.colours import heat_table, to_hex
 from vlmad_core.figures.scale import ColourScale
+from vlmad_core.figures.style import heat_table, to_hex
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Methods in order of a metric, each with its interval; and how that order changes with the metric."""
+"""Methods in order of a metric, how that order moves with the metric, and what papers and others report beside it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from vlmad_core.figures.colours import method_style
-from vlmad_core.figures.libraries import alt
+from vlmad_core.figures.libraries import alt, go
+from vlmad_core.figures.style import calm, method_style
 
 ROW_HEIGHT, NARROW_ROW = 46, 38
+CLAIMS_ROW = 34
 STEP = 30
 QUIET = "#8a96a3"
 SHORT: Mapping[str, str] = MappingProxyType(
@@ -29,6 +30,12 @@ SHORT: Mapping[str, str] = MappingProxyType(
 )
 """Metrics in as few letters as a narrow figure has room for; the level is said elsewhere."""
 
+WHO = {
+    "public": ("Others' runs, logs and listings", "circle-open", 10, QUIET),
+    "here": ("This program", "star", 15, "#D9701A"),
+    "paper": ("The paper", "line-ns-open", 20, "#2E86D6"),
+}
+"""By ``who`` a number is from: name, symbol, size and colour; shapes tell them apart without the colour."""
 _SHAPES = {"circle": "circle", "square": "square", "diamond": "diamond", "triangle-up": "triangle-up"}
 
 
@@ -188,6 +195,71 @@ def moves_data(frame: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str,
         colour=[method_style(str(method)).colour for method in kept["method"]],
         value=kept["value"].astype(float),
     )[["method", "name", "metric", "short", "label", "value", "rank", "place", "colour"]]
+
+
+def reproduction_figure(table: pd.DataFrame, label: str) -> go.Figure:
+    """Draw every claim of a metric on its method's row.
+
+    Args:
+        table: As ``reproduction_table`` gives it, of one metric and one number of references.
+        label: Name of the metric.
+    """
+    figure = go.Figure()
+    methods = method_order(table)
+    for who, (name, symbol, size, colour) in WHO.items():
+        rows = table[(table["who"] == who) & table["value"].notna()]
+        if rows.empty:
+            continue
+        figure.add_scatter(
+            x=rows["value"],
+            y=rows["method"],
+            mode="markers",
+            name=name,
+            customdata=rows[["label", "variant"]].to_numpy(),
+            marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 2.2, "color": colour}},
+            hovertemplate="%{y}: %{x:.1%}<br>%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
+        )
+    figure.update_yaxes(categoryorder="array", categoryarray=methods[::-1], showgrid=True)
+    figure.update_xaxes(title=label, tickformat=".0%")
+    return calm(figure, 110 + CLAIMS_ROW * max(2, len(methods)))
+
+
+def method_order(table: pd.DataFrame) -> list[str]:
+    """Methods by the paper's number, best first; those without one follow by their best other number."""
+    best = table.assign(paper=table["who"] == "paper").dropna(subset="value")
+    best = best.sort_values(["paper", "value"], ascending=False).drop_duplicates("method")
+    return [str(name) for name in best["method"]]
+
+
+def story_figure(steps: pd.DataFrame, label: str) -> go.Figure:
+    """Draw how one number fared from hand to hand, one below the other, against the first.
+
+    Args:
+        steps: title, value (a fraction), label (whose number it is), method; the paper's first.
+        label: Name of the metric.
+    """
+    names, values = steps["title"].tolist(), steps["value"].tolist()
+    figure = go.Figure()
+    for name, value in zip(names[1:], values[1:], strict=True):
+        figure.add_scatter(
+            x=[value, values[0]], y=[name, name], mode="lines", line={"color": QUIET, "width": 2},
+            hoverinfo="skip", showlegend=False,
+        )  # fmt: skip
+    figure.add_vline(x=values[0], line={"color": WHO["paper"][3], "width": 1.5, "dash": "dot"})
+    figure.add_scatter(
+        x=values,
+        y=names,
+        mode="markers+text",
+        text=[f"{100 * value:.1f}" for value in values],
+        textposition=["middle right", *("top center" for _ in values[1:])],
+        customdata=steps["label"].tolist(),
+        marker={"size": 12, "symbol": "diamond", "color": method_style(str(steps["method"].iloc[0])).colour},
+        hovertemplate="%{customdata}: %{x:.1%}<extra></extra>",
+        showlegend=False,
+    )
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.3])
+    figure.update_xaxes(title=label, tickformat=".0%", range=[min(values) - 0.05, max(values) + 0.05])
+    return calm(figure, 90 + 46 * len(steps))
 
 
 def _short(metric: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmad_core import paths
+from vlmad_core.cards import first_choices
 from vlmad_core.datasets.images import DEFAULT_LIMITS, ImageLimits
 from vlmad_core.errors import DatasetError, VlmadError
 from vlmad_core.live.inputs import Item, Picture, Source, gather
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
 
-DEFAULT_METHODS = ("clip_ac", "clip_cpe", "winclip")
+DEFAULT_METHODS = first_choices()
 
 Judge = Callable[["LivePrediction"], "Opinion"]
 

@@ -1,19 +1,39 @@
-"""Saved demos read back: what is in their record, taken with care, and their pictures."""
+"""Judged images kept: written to a folder, shown on one html page, and read back from saved demos."""
 
 from __future__ import annotations
 
 import io
+import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from PIL import Image
 
-from vlmad_core.errors import StoreError
-from vlmad_core.live.cli import file_stem
+from vlmad_core import templates
+from vlmad_core.errors import StoreError, VlmadError
+from vlmad_core.figures.overlay import colour_bar, encode
+from vlmad_core.io import write_atomically
+from vlmad_core.live.drawing import (
+    Look,
+    combined_figure,
+    draw_maps,
+    method_figure,
+    origin_line,
+    png,
+    score_line,
+)
+from vlmad_core.live.inputs import gather
+from vlmad_core.live.record import ImageResult, Judged, own_milliseconds, verdict_word
 from vlmad_core.store.annotations import Demo
 from vlmad_core.store.reader import Missing
+
+MOST_PICTURED = 50
+"""Images shown with their maps; further ones appear in the table."""
 
 IMAGE_FILE = "image.webp"
 MOST_PIXELS = 2**24
@@ -60,6 +80,97 @@ class SavedDemo:
     note: str
     scale: str
     methods: tuple[SavedMethod, ...]
+
+
+def save(judged: Judged, folder: Path, sources: Sequence[Any]) -> list[Path]:
+    """Write a judgement to a folder: result.json, scores.csv, report.html, and pictures of each image.
+
+    Args:
+        judged: The results.
+        folder: Where; made if it is not there.
+        sources: The images again, as they were given to ``predict``: results keep no pixels.
+
+    Returns:
+        The files.
+
+    Raises:
+        StoreError: If they can't be written.
+    """
+    look = Look()
+    make_output(folder)
+    by_hash = {image.content: image for image in judged.images if image.content}
+    pictures: dict[str, Image.Image] = {}
+    files: list[Path] = []
+    try:
+        for number, item in enumerate(gather(sources).items, start=1):
+            try:
+                picture = item.read()
+            except VlmadError:
+                continue  # its error is in the results
+            result = by_hash.get(picture.content)
+            if result is None or picture.content in pictures:
+                continue
+            if len(pictures) < MOST_PICTURED:
+                pictures[picture.content] = picture.image
+            stem = f"{number:03d}-{file_stem(picture.name)}"
+            whole = combined_figure(picture.image, result.opinions, look, picture.name)
+            files.append(_write(folder / f"{stem}.png", png(whole)))
+            for one in result.opinions:
+                if one.prediction.anomaly_map is not None:
+                    name = f"{stem}-{file_stem(one.prediction.method_id)}.png"
+                    files.append(_write(folder / name, png(method_figure(picture.image, one, look))))
+        files.append(_write(folder / "result.json", json.dumps(judged.to_json(), indent=1).encode()))
+        files.append(_write(folder / "scores.csv", judged.table().to_csv(index=False).encode()))
+        title = f"{judged.setup['category']}: {len(judged.images)} images judged"
+        files.append(_write(folder / "report.html", render(judged, pictures, look, title).encode()))
+    except OSError as error:
+        raise StoreError(f"{folder} can't be written to: {error.strerror}.", "Choose another place.") from error
+    return files
+
+
+def make_output(folder: Path) -> None:
+    """Make a folder for the output.
+
+    Raises:
+        StoreError: If it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} can't be made: {error.strerror}.", "Choose another place.") from error
+
+
+def file_stem(name: str) -> str:
+    """A name as part of a file's name.
+
+    >>> file_stem("../a b/winclip:canonical.png")
+    'a_b_winclip_canonical'
+    """
+    stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", name)
+    return re.sub(r"[^A-Za-z0-9-]+", "_", stem).strip("_")[:60] or "image"
+
+
+def render(judged: Judged, pictures: Mapping[str, Image.Image], look: Look, title: str = "Live demo") -> str:
+    """Write the report.
+
+    Args:
+        judged: The results.
+        pictures: Images by their content hash; a result whose image is not among them is only in the table.
+        look: How maps are drawn.
+        title: The report's title.
+    """
+    shown = [image for image in judged.images if image.content in pictures][:MOST_PICTURED]
+    return templates.render(
+        "live.html.j2",
+        title=title,
+        judged=judged,
+        setup=judged.setup,
+        shown=[_shown(image, pictures[image.content], look) for image in shown],
+        settings=json.dumps(dict(judged.setup), indent=1, ensure_ascii=False),
+        verdict_word=verdict_word,
+        score_line=score_line,
+        origin_line=origin_line,
+    )
 
 
 def overlay_file(method_id: str) -> str:
@@ -116,6 +227,28 @@ def saved_picture(demo: Demo, name: str) -> bytes | Missing:
     except (StoreError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return Missing("The saved picture is damaged or gone.")
     return content
+
+
+def _shown(result: ImageResult, image: Image.Image, look: Look) -> dict[str, Any]:
+    """An image as the page shows it: with its maps, their colour bar, and each method's latency."""
+    drawn = draw_maps(image, result.opinions, look)
+    times = ((one.prediction.title, own_milliseconds(one)) for one in result.opinions)
+    return {
+        "name": result.name,
+        "size": f"{image.width} x {image.height} pixels" if result.size else "",
+        "opinions": result.opinions,
+        "picture": templates.webp_address(encode(drawn.pixels)),
+        "maps": {method: templates.webp_address(encode(pixels)) for method, pixels in drawn.maps.items()},
+        "scale": drawn.scale,
+        "colour_bar": None if drawn.scale is None else Markup(colour_bar(drawn.scale, look.opacity)),
+        "reasons": [(one.prediction.title, reason) for one in result.opinions for reason in one.prediction.reasons],
+        "latency": ", ".join(f"{title} {ms:.0f} ms" for title, ms in times if ms is not None),
+    }
+
+
+def _write(path: Path, content: bytes) -> Path:
+    write_atomically(path, content)
+    return path
 
 
 def _method(raw: Mapping[str, Any]) -> SavedMethod:

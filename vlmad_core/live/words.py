@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.datasets.images import DEFAULT_LIMITS, ImageLimits
-from vlmad_core.datasets.names import category_noun
 from vlmad_core.errors import DatasetError
 
 

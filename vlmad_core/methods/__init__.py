@@ -1,8 +1,8 @@
 """The methods, one file each, and the registry that lists them."""
 
+from vlmad_core.cards import MethodCard, MethodStyle, load_card
 from vlmad_core.methods import anomaly_clip, april_gan, clip_text, musc, patch_memory, teacher_memory, winclip
 from vlmad_core.methods.base import Capabilities, Method, MethodSettings, PublishedSetup, Reason, Scorer
-from vlmad_core.methods.card import MethodCard, load_card
 from vlmad_core.methods.plugins import load_all_plugins, load_plugin
 from vlmad_core.methods.predictions import MapRule, Predictions, anomaly_maps, concatenate_predictions, map_maximum
 from vlmad_core.methods.registry import (
@@ -22,6 +22,7 @@ __all__ = [
     "Method",
     "MethodCard",
     "MethodSettings",
+    "MethodStyle",
     "Predictions",
     "PublishedSetup",
     "Reason",

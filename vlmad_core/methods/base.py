@@ -17,8 +17,8 @@ from torch import Tensor
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, PositionRule
 from vlmad_core.backbones.tower import TextTower
-from vlmad_core.datasets.names import NameTable
-from vlmad_core.methods.card import MethodCard, load_card
+from vlmad_core.cards import MethodCard, load_card
+from vlmad_core.datasets.catalogue import NameTable
 from vlmad_core.methods.predictions import Predictions
 
 

@@ -9,9 +9,9 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from vlmad_core.cards import add_card, load_card, place_of
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import Method
-from vlmad_core.methods.card import add_card, load_card
 from vlmad_core.methods.settings import check_types
 from vlmad_core.prompts.saved import ensemble_label, ensemble_of_label
 
@@ -38,18 +38,6 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 )
 """Names in the literature, in lower case, and the identifiers used here."""
 
-DISPLAY_ORDER = (
-    "clip_ac",
-    "clip_cpe",
-    "winclip",
-    "april_gan",
-    "anomaly_clip",
-    "patch_memory",
-    "teacher_memory",
-    "musc",
-)
-"""The order in which methods are listed; others follow in the order they were registered."""
-
 
 def register_method(method: MethodType) -> MethodType:
     """Class decorator that adds a method to the registry.
@@ -74,10 +62,11 @@ def register_method(method: MethodType) -> MethodType:
 
 
 def list_methods(pattern: str = "*") -> tuple[str, ...]:
-    """Names of all registered methods that match a shell pattern, in ``DISPLAY_ORDER``."""
-    rank = {name: number for number, name in enumerate(DISPLAY_ORDER)}
-    ordered = sorted(_METHODS, key=lambda name: rank.get(name, len(rank)))
-    return tuple(name for name in ordered if fnmatch.fnmatch(name, pattern))
+    """Names of all registered methods that match a shell pattern.
+
+    In the order that their cards give; those without one follow in the order they were registered.
+    """
+    return tuple(name for name in sorted(_METHODS, key=place_of) if fnmatch.fnmatch(name, pattern))
 
 
 def method_class(name: str) -> type[Method]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.open_clip import read_state
-from vlmad_core.datasets.official import canonical_name
+from vlmad_core.datasets.catalogue import canonical_name
 from vlmad_core.errors import MethodError
 from vlmad_core.paths import parameter_folders
 

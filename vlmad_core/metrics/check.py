@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from vlmad_core.errors import MetricError, VlmadError
 from vlmad_core.metrics.image import image_metrics
-from vlmad_core.metrics.legacy import aupro_legacy200
 from vlmad_core.metrics.ordering import order_pixels
-from vlmad_core.metrics.pixel import evaluate_pixels
+from vlmad_core.metrics.pixel import aupro_legacy200, evaluate_pixels
 from vlmad_core.metrics.regions import CONNECTIVITY
 from vlmad_core.metrics.spec import MetricValue, aupro_name
 

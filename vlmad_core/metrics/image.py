@@ -1,4 +1,7 @@
-"""Image-level metrics: AUROC, AP and F1-max of one score per image, exact, with ties as one step."""
+"""Image-level metrics: AUROC, AP and F1-max of one score per image, exact, with ties as one step; calibration.
+
+Calibration asks whether scores mean what they say: reliability, and the expected calibration error.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from vlmad_core.errors import MetricError
 from vlmad_core.metrics.curves import Curve, CurveKind, CurveThinner
 from vlmad_core.metrics.spec import MetricValue
+
+BINS = 10
+"""Groups of items in which reliability is looked at, at most."""
 
 
 @dataclass(frozen=True)
@@ -241,41 +247,68 @@ def image_auroc(labels: ArrayLike, scores: ArrayLike) -> MetricValue:
     return image_metrics(labels, scores)["image_auroc"]
 
 
-def image_ap(labels: ArrayLike, scores: ArrayLike) -> MetricValue:
-    """Image average precision: sum of precision times the step in recall.
+@dataclass(frozen=True)
+class Reliability:
+    """Items in groups of about equally many, by rising score.
+
+    Attributes:
+        score: Mean score of each group [B].
+        share: Share of anomalous items in each group [B].
+        n: Items in each group [B].
+    """
+
+    score: NDArray[np.float64]
+    share: NDArray[np.float64]
+    n: NDArray[np.int64]
+
+
+def reliability(labels: ArrayLike, scores: ArrayLike, bins: int = BINS) -> Reliability:
+    """Share of anomalous items among those with about the same score.
+
+    Equal scores always come into the same group, so that the order of items does not matter.
 
     Args:
-        labels: 0/1 or boolean, [N]; 1 is anomalous.
-        scores: Finite real numbers, [N].
-
-    Returns:
-        The value in [0, 1], or None with a reason.
+        labels: [N] 0 or 1.
+        scores: [N] finite, on any scale.
+        bins: Most groups; of about equally many items (equal-mass binning).
 
     Raises:
-        MetricError: If labels or scores are malformed; names the index.
-
-    Examples:
-        >>> image_ap([0, 1, 1], [0.3, 0.2, 0.9]).value
-        0.8333333333333333
+        MetricError: If lengths differ, a label is not 0 or 1, a score is not finite, or there are no bins.
     """
-    return image_metrics(labels, scores)["image_ap"]
+    y, s = np.asarray(labels, np.float64), np.asarray(scores, np.float64)
+    if y.shape != s.shape or y.ndim != 1:
+        raise MetricError(f"{y.shape} labels and {s.shape} scores.", "Give one label per score.")
+    if not np.isin(y, (0, 1)).all() or not np.isfinite(s).all():
+        raise MetricError("A label is not 0 or 1, or a score is not finite.", "Leave such items out.")
+    if bins < 1:
+        raise MetricError(f"{bins} bins asked for.", "Use at least one.")
+    values, where = np.unique(s, return_inverse=True)
+    n = np.bincount(where, minlength=len(values)).astype(np.int64)
+    middle = np.cumsum(n) - 0.5 * n
+    group = np.minimum((middle * bins / max(1, len(s))).astype(np.intp), bins - 1)
+    used, which = np.unique(group, return_inverse=True)
+    count = np.bincount(which, n, len(used))
+    positive = np.bincount(which, np.bincount(where, y, len(values)), len(used))
+    total = np.bincount(which, values * n, len(used))
+    return Reliability(total / count, positive / count, count.astype(np.int64))
 
 
-def image_f1max(labels: ArrayLike, scores: ArrayLike) -> MetricValue:
-    """Image F1-max: the largest F1 over all thresholds (an oracle).
+def expected_calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = BINS) -> float | None:
+    """Mean distance of scores, read as probabilities, from the share of anomalous items (0 is best).
+
+    Equal-mass bins, weighted by their items (Nguyen and O'Connor, Posterior calibration and exploratory analysis,
+    2015; the name is from Naeini et al., Obtaining well calibrated probabilities, 2015, who use bins of equal width).
 
     Args:
-        labels: 0/1 or boolean, [N]; 1 is anomalous.
-        scores: Finite real numbers, [N].
+        labels: [N] 0 or 1.
+        scores: [N].
+        bins: Most groups.
 
     Returns:
-        The value in [0, 1], or None with a reason.
-
-    Raises:
-        MetricError: If labels or scores are malformed; names the index.
-
-    Examples:
-        >>> image_f1max([0, 1, 1], [0.3, 0.2, 0.9]).value
-        0.8
+        In [0, 1]; None without items, or where a score is outside [0, 1] and so can't be read as a probability.
     """
-    return image_metrics(labels, scores)["image_f1max"]
+    found = reliability(labels, scores, bins)
+    s = np.asarray(scores, np.float64)
+    if len(s) == 0 or s.min() < 0 or s.max() > 1:
+        return None
+    return float(np.average(np.abs(found.score - found.share), weights=found.n))

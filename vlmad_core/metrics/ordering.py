@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlmad_core.errors import MetricError
 from vlmad_core.metrics.regions import Maps, Masks, Region, check_pairs, label_regions, regions_of
 
 BLOCK = 1 << 15
@@ -122,20 +121,10 @@ class PixelOrdering:
             ends.append(float(self.slice_defective(self.n_defective - 1, self.n_defective)[0][0]))
         return min(ends), max(ends)
 
-    def region_weights(self, select: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
-        """Weight of one pixel of each region, such that each selected region counts once in the mean.
-
-        Args:
-            select: Boolean [R], the regions that count; None for all.
-
-        Returns:
-            float64 [R]; zero for regions that don't count.
-        """
+    def region_weights(self) -> NDArray[np.float64]:
+        """Weight of one pixel of each region, float64 [R], such that each region counts once in the mean."""
         areas = np.array([region.area for region in self.regions], np.float64)
-        chosen = np.ones(areas.size, np.bool_) if select is None else np.asarray(select, np.bool_)
-        if chosen.shape != areas.shape:
-            raise MetricError(f"Selection of {chosen.size} regions, but there are {areas.size}.", "Select one by one.")
-        return np.where(chosen, 1.0 / areas, 0.0) / max(int(chosen.sum()), 1)
+        return (1.0 / areas) / max(areas.size, 1)
 
     def blocks(self, weights: NDArray[np.float64], size: int | None = None) -> Iterator[Block]:
         """Walk down the distinct scores of the defective pixels.

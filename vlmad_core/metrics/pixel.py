@@ -18,6 +18,9 @@ from vlmad_core.metrics.thresholds import Threshold, allowed_count
 DEFAULT_LIMITS = (0.30, 0.05)
 """False-positive-rate limits of the AUPRO that are reported."""
 
+LEGACY_STEPS, LEGACY_LIMIT = 200, 0.3
+"""Thresholds and false-positive-rate limit of the authors' AUPRO, which is for comparison with published numbers."""
+
 
 @dataclass(frozen=True)
 class PixelEvaluation:
@@ -110,32 +113,48 @@ def evaluate_pixels(
     )
 
 
-def aupro_of_regions(
-    ordering: PixelOrdering, select: NDArray[np.bool_], limits: Sequence[float] = DEFAULT_LIMITS
-) -> dict[str, MetricValue]:
-    """Exact AUPRO of some of the regions, against the false-positive rate on all normal pixels.
+def aupro_legacy200(ordering: PixelOrdering) -> MetricValue:
+    """Reproduce the 200-step AUPRO of the public APRIL-GAN and AnomalyCLIP code, quirks included.
+
+    Thresholds run from the smallest score in 200 equal steps, in the precision of the scores; a pixel is
+    found if score > threshold; points with a false-positive rate below 0.3 are kept and their rates stretched
+    to [0, 1]. The value changes when the scores are rescaled by a strictly increasing map, so it is never to
+    be ranked with the exact AUPRO. Where the authors' code stops or returns NaN, the value is None.
 
     Args:
-        ordering: Result of `order_pixels`.
-        select: Boolean [R], the regions that count.
-        limits: False-positive-rate limits, in (0, 1].
+        ordering: Result of `order_pixels`; made from float32 maps, since the steps depend on the precision.
 
     Returns:
-        One AUPRO per limit by name; `n` is the number of images that have a selected region. None with a
-        reason where nothing is selected or pixel metrics don't exist.
-
-    Raises:
-        MetricError: If the selection has another length than the regions.
+        The value, or None with a reason.
     """
-    weights = ordering.region_weights(select)
-    n = len({region.image for region, chosen in zip(ordering.regions, select, strict=True) if chosen})
-    reason = ordering.missing or (None if n else "no region in this slice")
-    if reason is not None:
-        return {aupro_name(limit): MetricValue(None, reason, n=n) for limit in limits}
-    areas = _ProAreas(ordering.n_normal, limits)
-    for block in ordering.blocks(weights):
-        areas.add(block)
-    return {aupro_name(limit): MetricValue(value, n=n) for limit, value in zip(limits, areas.finish(), strict=True)}
+    n = ordering.n_images
+    if ordering.missing is not None:
+        return MetricValue(None, ordering.missing, n=n)
+    dtype = ordering.normal.dtype
+    lowest, highest = (dtype.type(end) for end in ordering.extremes())
+    if lowest == highest:
+        return MetricValue(None, "all scores are equal: no steps between smallest and largest", n=n)
+    step = (highest - lowest) / LEGACY_STEPS
+    if step == 0:
+        return MetricValue(None, "the range of scores is too narrow for 200 steps", n=n)
+    # The dtype's own arange, not linspace: rounded steps are part of what the authors' numbers are.
+    thresholds = np.arange(lowest, highest, step).astype(np.float64)
+    above = np.nextafter(thresholds.astype(dtype), dtype.type(np.inf)).astype(np.float64)
+    fpr = ordering.normal_at_least(above) / ordering.n_normal
+    pro = ordering.weight_at_least(ordering.region_weights(), above)
+    keep = fpr < LEGACY_LIMIT
+    if int(keep.sum()) < 2:
+        return MetricValue(
+            None,
+            f"fewer than two of the {thresholds.size} steps have a false-positive rate below {LEGACY_LIMIT}",
+            n=n,
+        )
+    x, y = fpr[keep], pro[keep]
+    if x.max() == x.min():
+        return MetricValue(None, "all kept steps have the same false-positive rate", n=n)
+    stretched = (x - x.min()) / (x.max() - x.min())
+    # Thresholds rise, so rates fall: the area comes out negative.
+    return MetricValue(min(max(float(-np.trapezoid(y, stretched)), 0.0), 1.0), n=n)
 
 
 def pixel_threshold_at_fpr(ordering: PixelOrdering, rate: float) -> float | None:

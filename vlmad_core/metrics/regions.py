@@ -1,4 +1,4 @@
-"""Defect regions: connected components of the masks, their area, and how much of each is found."""
+"""Defect regions: connected components of the masks, and their areas."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from vlmad_core.errors import MetricError
 
 CONNECTIVITY = 8
 """Pixels that touch by an edge or a corner belong to one region."""
-
-AREA_QUARTILES = ("Q1 (smallest)", "Q2", "Q3", "Q4 (largest)")
-"""Names of the four slices by area."""
 
 Maps = Sequence[NDArray[np.floating]] | NDArray[np.floating]
 """Anomaly maps of a category: [N, H, W], or one [H, W] each where sizes differ."""
@@ -111,25 +108,6 @@ def _check_mask(mask: NDArray[np.bool_], name: str) -> None:
         )
 
 
-def find_regions(masks: Masks) -> tuple[Region, ...]:
-    """List the defect regions of all masks of a category.
-
-    Args:
-        masks: Boolean [N, H, W] or a sequence of [H, W].
-
-    Returns:
-        Regions in the order of the images; images without a defect have none.
-
-    Raises:
-        MetricError: If a mask is not two-dimensional and boolean.
-    """
-    found: list[Region] = []
-    for i, mask in enumerate(masks):
-        labels, areas = label_regions(mask)
-        found.extend(regions_of(i, labels, areas))
-    return tuple(found)
-
-
 def regions_of(image: int, labels: NDArray[np.int32], areas: NDArray[np.int64]) -> list[Region]:
     """Make the region records of one image.
 
@@ -153,48 +131,3 @@ def regions_of(image: int, labels: NDArray[np.int32], areas: NDArray[np.int64]) 
         )
         for k, (area, (y, x)) in enumerate(zip(areas, boxes, strict=True))
     ]
-
-
-def group_by_defect_type(regions: Sequence[Region], defect_types: Sequence[str | None]) -> dict[str, NDArray[np.bool_]]:
-    """Group regions by the defect type of their image.
-
-    Args:
-        regions: Regions of a category.
-        defect_types: Defect type per image of the category, [N]; None where unknown.
-
-    Returns:
-        One boolean selection [R] per type that has regions, in alphabetical order; unknown types under
-        `unknown`.
-
-    Raises:
-        MetricError: If a region's image has no entry in `defect_types`.
-    """
-    beyond = [region.image for region in regions if region.image >= len(defect_types)]
-    if beyond:
-        raise MetricError(
-            f"Image {beyond[0]} has a defect region, but only {len(defect_types)} defect types were given.",
-            "Give one defect type (or None) per image.",
-        )
-    names = np.array([defect_types[region.image] or "unknown" for region in regions], dtype=object)
-    return {str(name): names == name for name in sorted(set(names.tolist()))}
-
-
-def group_by_area(regions: Sequence[Region]) -> dict[str, NDArray[np.bool_]]:
-    """Group regions into quartiles of their area over the area of the image.
-
-    Borders are the 25th, 50th and 75th percentile over the regions given; a region on a border belongs to
-    the smaller quartile, so with many equal areas a quartile may be larger than another, or empty (then left
-    out).
-
-    Args:
-        regions: Regions of a category.
-
-    Returns:
-        One boolean selection [R] per quartile that has regions, smallest areas first.
-    """
-    if not regions:
-        return {}
-    fractions = np.array([region.area_fraction for region in regions])
-    borders = np.quantile(fractions, [0.25, 0.5, 0.75])
-    quartile = np.searchsorted(borders, fractions, side="left")
-    return {name: quartile == k for k, name in enumerate(AREA_QUARTILES) if bool(np.any(quartile == k))}

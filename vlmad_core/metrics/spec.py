@@ -80,6 +80,9 @@ def _aupro(name: str, limit: float) -> MetricSpec:
     )
 
 
+MEAN = "mean"
+"""What the mean over categories is called among the categories."""
+
 _SPECS = (
     MetricSpec(
         "image_auroc",
@@ -158,28 +161,6 @@ _SPECS = (
 
 METRICS: Mapping[str, MetricSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
 """All metrics by name, in the order in which tables show them (read-only)."""
-
-
-def metric_spec(name: str) -> MetricSpec:
-    """Look a metric up by name.
-
-    Args:
-        name: One of the keys of `METRICS`.
-
-    Returns:
-        Its specification.
-
-    Raises:
-        MetricError: If there is no such metric.
-
-    Examples:
-        >>> metric_spec("aupro_30").label
-        'AUPRO@30% (8-conn., exact)'
-    """
-    try:
-        return METRICS[name]
-    except KeyError:
-        raise MetricError(f"Unknown metric {name!r}.", f"Use one of: {', '.join(METRICS)}.") from None
 
 
 def aupro_name(limit: float) -> str:

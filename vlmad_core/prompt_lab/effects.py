@@ -6,7 +6,7 @@ passes the backbone again, and a few hundred ensembles are scored with one produ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,12 +137,3 @@ def _mean(effects: Sequence[Effect]) -> Effect:
         adds,
         why,
     )
-
-
-def strongest(effects: Sequence[Effect], count: int = 3) -> Mapping[str, tuple[Effect, ...]]:
-    """The phrases that help most and that harm most, by ``adds``; prompts are left out."""
-    known = sorted((e for e in effects if e.adds is not None and e.kind != "prompt"), key=lambda e: -(e.adds or 0.0))
-    return {
-        "helps": tuple(e for e in known[:count] if (e.adds or 0.0) > 0),
-        "harms": tuple(e for e in reversed(known[-count:]) if (e.adds or 0.0) < 0),
-    }

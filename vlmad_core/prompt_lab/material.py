@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, concatenate_features
 from vlmad_core.backbones.feature_cache import Encoder, FeatureCache, content_key
 from vlmad_core.datasets import Dataset, Sample
+from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
-from vlmad_core.datasets.names import category_noun
 from vlmad_core.errors import VlmadError
 from vlmad_core.metrics.prepared import PreparedMasks, prepare_masks
 

@@ -73,7 +73,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Step:
+class ChosenPhrase:
     """One phrase chosen.
 
     Attributes:
@@ -101,7 +101,7 @@ class Fold:
     fitted: tuple[str, ...]
     held: tuple[str, ...]
     ensemble: PromptEnsemble
-    steps: tuple[Step, ...]
+    steps: tuple[ChosenPhrase, ...]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Suggestion:
     scheme: Scheme
     folds: tuple[Fold, ...]
     held: Changes
-    steps: tuple[Step, ...]
+    steps: tuple[ChosenPhrase, ...]
     left_out: tuple[str, ...]
 
 
@@ -240,19 +240,19 @@ def _place(ensemble: PromptEnsemble, pool: Pool) -> Choice:
     return normal, abnormal, templates
 
 
-def _select(tables: Sequence[PromptTable], pool: Pool, start: Choice | None) -> tuple[Pool, tuple[Step, ...]]:
+def _select(tables: Sequence[PromptTable], pool: Pool, start: Choice | None) -> tuple[Pool, tuple[ChosenPhrase, ...]]:
     """Greedy forward selection on these categories, from a start or from the best pair and template."""
     sizes = (len(pool.normal_states), len(pool.abnormal_states), len(pool.templates))
     words = (pool.normal_states, pool.abnormal_states, pool.templates)
     kinds = ("normal state", "abnormal state", "template")
-    steps: list[Step] = []
+    steps: list[ChosenPhrase] = []
     if start is not None:
         now, value = _best(tables, [start], sizes)
     else:
         pairs = [((n,), (a,), tuple(range(sizes[2]))) for n in range(sizes[0]) for a in range(sizes[1])]
         (normal, abnormal, _), _ = _best(tables, pairs, sizes)
         now, value = _best(tables, [(normal, abnormal, (t,)) for t in range(sizes[2])], sizes)
-        steps = [Step(kind, word[part[0]], value) for kind, word, part in zip(kinds, words, now, strict=True)]
+        steps = [ChosenPhrase(kind, word[part[0]], value) for kind, word, part in zip(kinds, words, now, strict=True)]
     for _ in range(MOST_STEPS):
         options = [
             tuple((*part, i) if side == place else part for place, part in enumerate(now))
@@ -266,7 +266,7 @@ def _select(tables: Sequence[PromptTable], pool: Pool, start: Choice | None) -> 
         if reached < value + LEAST_GAIN:
             break
         side = next(k for k in range(3) if len(following[k]) > len(now[k]))
-        steps.append(Step(kinds[side], words[side][following[side][-1]], reached))
+        steps.append(ChosenPhrase(kinds[side], words[side][following[side][-1]], reached))
         now, value = following, reached
     picked = [tuple(word[i] for i in sorted(part)) for word, part in zip(words, now, strict=True)]
     return Pool(*picked), tuple(steps)

@@ -23,7 +23,7 @@ KINDS = ("missed", "false_alarm")
 
 
 @dataclass(frozen=True)
-class Picture:
+class MistakePicture:
     """One picture of a mistake.
 
     Attributes:
@@ -56,7 +56,7 @@ class Mistake:
     defect_type: str
     score: float
     threshold: float
-    pictures: Sequence[Picture]
+    pictures: Sequence[MistakePicture]
     reason: str
 
 
@@ -139,7 +139,7 @@ def _pictures(
     category: str,
     image_id: str,
     scales: dict[str, ColourScale | None],
-) -> tuple[tuple[Picture, ...], str]:
+) -> tuple[tuple[MistakePicture, ...], str]:
     run = line.run_with(category)
     assert run is not None
     thumbnail = store.thumbnail(run.id, category, image_id)
@@ -150,7 +150,7 @@ def _pictures(
     mask = None if isinstance(stored, Missing) else _enlarged(decode_mask(stored), image.shape[:2])
     marked = image if mask is None else outline(image, mask)
     caption = "image" if mask is None else "image with the labelled defect"
-    pictures = [Picture(caption, encode(marked))]
+    pictures = [MistakePicture(caption, encode(marked))]
     source = segmenter.run_with(category) if segmenter is not None else None
     if source is not None and segmenter is not None:
         if category not in scales:
@@ -159,7 +159,9 @@ def _pictures(
         found = store.anomaly_map(source.id, category, image_id, (image.shape[0], image.shape[1]))
         if scale is not None and not isinstance(found, Missing):
             laid = overlay(image, scale.place(found))
-            pictures.append(Picture(f"map of {segmenter.title}", encode(laid if mask is None else outline(laid, mask))))
+            pictures.append(
+                MistakePicture(f"map of {segmenter.title}", encode(laid if mask is None else outline(laid, mask)))
+            )
     return tuple(pictures), ""
 
 

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from vlmad_core import templates
 from vlmad_core.analysis.tables import interval_text
-from vlmad_core.figures.colours import ink_on, interpolate, method_style, sequential
 from vlmad_core.figures.grid import category_label
+from vlmad_core.figures.style import ink_on, interpolate, method_style, sequential
 from vlmad_core.metrics.spec import METRICS
 from vlmad_core.report.content import Report, Task
 

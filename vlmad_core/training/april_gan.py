@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
-from vlmad_core.datasets.names import category_noun
+from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.methods import create_method
 from vlmad_core.methods.april_gan import AprilGan
 from vlmad_core.prompts.ensemble import load_ensemble

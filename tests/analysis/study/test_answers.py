@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from vlmad_core.analysis.study.answers import Answer, answers, as_json
+from vlmad_core.analysis.study.findings import findings_table
 from vlmad_core.analysis.study.plan import study_plan
-from vlmad_core.figures.study import finding_figure
+from vlmad_core.figures.variants import finding_figure
 
 
 def everything(made_up: Any, **means: float) -> list[Any]:
@@ -96,7 +97,7 @@ def test_papers_stand_beside_and_are_never_mixed_in(results: Any, made_up: Any) 
 def test_every_finding_has_a_figure_with_its_values(results: Any, made_up: Any) -> None:
     for one in answers(*results(everything(made_up))):
         for finding in one.findings:
-            figure = finding_figure(finding)
+            figure = finding_figure(findings_table([finding]), finding.metric, finding.kind)
             assert figure is not None, finding.name
             places = [value for trace in figure.data for value in (*trace.x, *trace.y)]
             shown = {round(float(value), 6) for value in places if isinstance(value, int | float)}

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from vlmad_core.datasets import load_dataset
-from vlmad_core.datasets.bundled_sets import bundled_root, verify_pixels
+from vlmad_core.datasets.check import verify_pixels
 from vlmad_core.datasets.images import pixel_hash
+from vlmad_core.datasets.loading import bundled_root
 from vlmad_core.errors import DatasetError
 from vlmad_core.factory.renderer.build import (
     SEED,

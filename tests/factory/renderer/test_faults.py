@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.stats import rankdata
 
 from vlmad_core.datasets import load_dataset
-from vlmad_core.datasets.bundled_sets import bundled_root
+from vlmad_core.datasets.loading import bundled_root
 from vlmad_core.datasets.sample import Dataset, Sample
 from vlmad_core.factory.renderer.build import AREA, render_defective
 from vlmad_core.factory.renderer.camera import Camera

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -365,3 +366,35 @@ def _first(label: str) -> str:
 
 def _listed(labels: Sequence[str]) -> str:
     return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
+
+
+def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
+    """The figures of several parts, one row for each variant.
+
+    Args:
+        findings: The parts.
+
+    Returns:
+        part, variant, metric (its label), value, low, high, gain, spread (fractions, NaN where missing), categories,
+        note, runs, x (its place on the horizontal axis).
+    """
+    rows = [
+        {
+            "part": finding.ask,
+            "variant": entry.label,
+            "metric": METRICS[finding.metric].label,
+            "value": entry.estimate.value,
+            "low": entry.estimate.low,
+            "high": entry.estimate.high,
+            "gain": math.nan if entry.gain is None else entry.gain.value,
+            "spread": entry.spread,
+            "categories": entry.estimate.categories,
+            "note": entry.note,
+            "runs": ", ".join(entry.run_ids),
+            "x": entry.x,
+        }
+        for finding in findings
+        for entry in finding.entries
+    ]
+    columns = ["part", "variant", "metric", "value", "low", "high", "gain", "spread", "categories", "note", "runs", "x"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("value", "low", "high", "gain", "x"), float))

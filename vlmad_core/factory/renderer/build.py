@@ -22,7 +22,7 @@ from vlmad_core.datasets.images import pixel_hash
 from vlmad_core.errors import DatasetError
 from vlmad_core.factory.renderer.defects import ALL_DEFECTS
 from vlmad_core.factory.renderer.domains import DOMAINS, STRUCTURAL, Category, build_item, draw_shot
-from vlmad_core.factory.renderer.scene import Picture, take_normal, take_pair
+from vlmad_core.factory.renderer.scene import Photograph, take_normal, take_pair
 
 SIZE = 224
 QUALITY = 84
@@ -45,7 +45,7 @@ class Counts:
     per_defect: int = 9
 
 
-def render_normal(category: Category, domain: str, seed: int, number: int, size: int = SIZE) -> Picture:
+def render_normal(category: Category, domain: str, seed: int, number: int, size: int = SIZE) -> Photograph:
     """Render undamaged picture ``number`` of a category; training and test pictures have their own numbers."""
     rng = _rng(seed, domain, category.name, "normal", number)
     shot = draw_shot(category, rng, size, _look_seed(seed, domain, category.name))
@@ -54,7 +54,7 @@ def render_normal(category: Category, domain: str, seed: int, number: int, size:
 
 def render_defective(
     category: Category, domain: str, defect: str, seed: int, number: int, size: int = SIZE
-) -> tuple[Picture, Picture]:
+) -> tuple[Photograph, Photograph]:
     """Render damaged picture ``number`` of a type, and the same item undamaged.
 
     Raises:

@@ -18,7 +18,6 @@ from vlmad_core.factory.renderer.fields import (
     mix,
     noise,
     sd_box,
-    sd_polygon,
     sd_segment,
     smoothstep,
 )
@@ -223,11 +222,6 @@ def knob(look: Rng, inst: Rng, frame: Frame) -> tuple[Surface, Array]:
     return sheet(
         frame, tint * machined(look, inst, frame, True)[..., None], height, 0.3, float(look.choice([0, 0.5]))
     ), inside(distance, frame)
-
-
-def hexagon(x: Array, y: Array, apothem: float) -> Array:
-    """Signed distance to a hexagon, for fasteners."""
-    return sd_polygon(x, y, apothem, 6)
 
 
 TRAINING_OBJECTS: dict[str, Object] = {

@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from vlmad_core.factory.renderer import defects, materials, objects
 from vlmad_core.factory.renderer.sampling import draw_pair
 
-DATA_NAME = "vlmad-synthetic-training"
-"""Name under which these pictures are recorded as training data."""
-
 _NOUNS = {"generic": "textured surface"}
 _STREAMS = {"train": 0, "validation": 1, "invented": 2}
 """What tells the chance of one split from that of another."""

@@ -19,7 +19,7 @@ from vlmad_core.factory.renderer.inventions import (
 )
 from vlmad_core.factory.renderer.materials import TRAINING_MATERIALS, VALIDATION_MATERIALS, Material
 from vlmad_core.factory.renderer.objects import TRAINING_OBJECTS, VALIDATION_OBJECTS, Object
-from vlmad_core.factory.renderer.scene import Picture, take_pair
+from vlmad_core.factory.renderer.scene import Photograph, take_pair
 from vlmad_core.factory.renderer.surface import Surface, draw_light, place, sheet
 
 GENERIC_WEIGHT = 3.0
@@ -51,7 +51,7 @@ SPLITS = {
 
 
 @dataclass(frozen=True)
-class Pair:
+class DrawnPair:
     """A training example.
 
     Attributes:
@@ -65,8 +65,8 @@ class Pair:
     category: str
     kind: str
     defect: str
-    normal: Picture
-    damaged: Picture
+    normal: Photograph
+    damaged: Photograph
 
 
 def draw_ground(rng: Rng, frame: Frame) -> Surface:
@@ -93,7 +93,7 @@ def draw_item(
     return place(surface, draw_ground(rng, frame), cover, float(rng.choice([0.0, 0.03, 0.08]))), frame
 
 
-def draw_pair(rng: Rng, size: int, split: str = "train", attempts: int = 12) -> Pair:
+def draw_pair(rng: Rng, size: int, split: str = "train", attempts: int = 12) -> DrawnPair:
     """Render a random pair.
 
     Args:
@@ -128,4 +128,4 @@ def draw_pair(rng: Rng, size: int, split: str = "train", attempts: int = 12) -> 
             pictures = take_pair(surface, damaged, light, camera, frame, rng)
             if pictures is not None:
                 kind = "texture" if name in materials else "object"
-                return Pair(name, kind, defect, *pictures)
+                return DrawnPair(name, kind, defect, *pictures)

@@ -19,7 +19,7 @@ PEAK = 0.14
 
 
 @dataclass(frozen=True)
-class Picture:
+class Photograph:
     """A recorded image with its mask.
 
     Attributes:
@@ -59,10 +59,10 @@ def difference_mask(clean: Array, damaged: Array) -> tuple[NDArray[np.bool_], fl
     return mask, float(change[mask].mean()) if mask.any() else 0.0
 
 
-def take_normal(surface: Surface, light: Light, camera: Camera, frame: Frame, rng: Rng) -> Picture:
+def take_normal(surface: Surface, light: Light, camera: Camera, frame: Frame, rng: Rng) -> Photograph:
     """Record an undamaged item."""
     image = record(photograph(surface, light, camera, frame), camera, rng)
-    return Picture(image, np.zeros((frame.size, frame.size), dtype=bool), 0.0)
+    return Photograph(image, np.zeros((frame.size, frame.size), dtype=bool), 0.0)
 
 
 def take_pair(
@@ -74,7 +74,7 @@ def take_pair(
     rng: Rng,
     area: tuple[float, float] = (0.001, 0.25),
     contrast: tuple[float, float] = (0.08, 1.0),
-) -> tuple[Picture, Picture] | None:
+) -> tuple[Photograph, Photograph] | None:
     """Record an item undamaged and damaged under the same light.
 
     Args:
@@ -100,6 +100,6 @@ def take_pair(
         return None
     empty = np.zeros_like(mask)
     return (
-        Picture(record(clean, camera, rng), empty, 0.0),
-        Picture(record(faulty, camera, rng), mask, change),
+        Photograph(record(clean, camera, rng), empty, 0.0),
+        Photograph(record(faulty, camera, rng), mask, change),
     )

@@ -33,23 +33,6 @@ def pick_edge(cover: Array, rng: Rng) -> tuple[float, float]:
     return (xs[k] + 0.5) * 2.0 / size - 1.0, (ys[k] + 0.5) * 2.0 / size - 1.0
 
 
-def blob(
-    frame: Frame, rng: Rng, centre: tuple[float, float], radius: float, rough: float = 0.25, soft: float = 0.0
-) -> Array:
-    """An irregular patch: 1 inside, 0 outside, the edge ``soft`` x radius wide (at least a pixel)."""
-    dx, dy = frame.u - centre[0], frame.v - centre[1]
-    angle = np.arctan2(dy, dx)
-    turn, flat = float(rng.uniform(0, np.pi)), float(rng.uniform(0.55, 1.0))
-    c, s = np.cos(turn), np.sin(turn)
-    along, across = c * dx + s * dy, (c * dy - s * dx) / flat
-    outline = np.ones_like(angle)
-    for k in range(2, 8):
-        outline += rough / k**0.7 * float(rng.normal()) * np.cos(k * angle + float(rng.uniform(0, 6.3)))
-    ratio = np.hypot(along, across) / (radius * np.clip(outline, 0.35, 2.0))
-    edge = max(soft, frame.pixel / radius)
-    return smoothstep(1.0 + edge / 2.0, 1.0 - edge / 2.0, ratio.astype(np.float32))
-
-
 def patch(
     frame: Frame, rng: Rng, centre: tuple[float, float], radius: float, rough: float = 0.5, soft: float = 0.15
 ) -> Array:

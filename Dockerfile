@@ -1,0 +1,36 @@
+# The dashboard in a container. It has been written without Docker at hand; tests check what it copies.
+#
+#   docker build -t vlmad .
+#   docker run -p 8501:8501 -v vlmad-results:/results vlmad
+#
+# A new named volume begins with the demonstration's results. A folder of the host begins as it is: let the user
+# `vlmad` (id 10001) write to it, or the dashboard can keep neither notes nor demos.
+# Images to measure come in the same way: -v /path/to/data:/data:ro -e VLMAD_DATA_DIR=/data
+FROM python:3.11-slim
+
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+WORKDIR /app
+
+# A version with `+cpu` counts as newer than one without, so the second index gives torch without CUDA.
+COPY requirements.txt ./
+RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu -r requirements.txt
+
+RUN useradd --uid 10001 --create-home vlmad && mkdir /results && chown vlmad:vlmad /app /results
+
+COPY .streamlit ./.streamlit
+COPY LICENSE pyproject.toml app.py ./
+COPY results/reported ./results/reported
+COPY --chown=vlmad:vlmad results/bundled /results/bundled
+COPY pages ./pages
+COPY vlmad_core ./vlmad_core
+
+USER vlmad
+ENV VLMAD_STORE=/results
+VOLUME ["/results"]
+EXPOSE 8501
+
+HEALTHCHECK --interval=30s --timeout=5s --start-period=90s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
+
+CMD ["python", "-m", "streamlit", "run", "app.py", "--server.address", "0.0.0.0", "--server.port", "8501"]

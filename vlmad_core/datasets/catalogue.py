@@ -1,0 +1,135 @@
+"""What is known of published data sets: their names and image counts, and their categories in words.
+
+``official.yaml`` holds the sets and the counts their authors state, ``names.yaml`` what the methods' authors call
+categories in prompts. Such a name is part of the prompt and moves scores, so a run records which table it used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from vlmad_core.errors import DatasetError
+
+Counts = tuple[int, int, int]
+"""Normal train, normal test, defective test images."""
+
+NameTable = Literal["spaced", "raw", "pad", "aa", "object"]
+NAME_TABLES: tuple[NameTable, ...] = get_args(NameTable)
+"""The tables there are; ``spaced`` is the default, ``raw`` what APRIL-GAN was trained and tested with."""
+
+
+@dataclass(frozen=True)
+class OfficialSet:
+    """A published data set.
+
+    Attributes:
+        key: Its identifier, the one reported results use.
+        title: Its name in words.
+        source: Where the counts come from.
+        licence: Licence of its images, None where none is stated.
+        names: Patterns (lower case) of folder names it goes by.
+        counts: By category; empty where unknown.
+        total: Over all categories; None where unknown.
+        everything: Normal and defective images in all, for sets without a published split; None otherwise.
+        kinds: ``texture`` or ``object`` by category.
+    """
+
+    key: str
+    title: str
+    source: str
+    licence: str | None
+    names: tuple[str, ...]
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+    total: Counts | None = None
+    everything: tuple[int, int] | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+
+@cache
+def official_sets() -> Mapping[str, OfficialSet]:
+    """The published data sets that are known, by key."""
+    return {
+        key: OfficialSet(
+            key=key,
+            title=entry["title"],
+            source=entry["source"],
+            licence=entry.get("licence"),
+            names=tuple(entry["names"]),
+            counts={name: tuple(numbers) for name, numbers in entry.get("counts", {}).items()},
+            total=tuple(entry["total"]) if "total" in entry else None,
+            everything=tuple(entry["all"]) if "all" in entry else None,
+            kinds={name: kind for kind, names in entry.get("kinds", {}).items() for name in names},
+        )
+        for key, entry in _table("official.yaml").items()
+    }
+
+
+def canonical_name(name: str) -> str:
+    """The identifier of a data set by any of its names: ``MVTec-AD`` gives ``mvtec_ad``.
+
+    Args:
+        name: A folder's or data set's name. An unknown one comes back in lower case with underscores.
+    """
+    tidy = re.sub(r"[\s-]+", "_", name.strip().lower())
+    for key, entry in official_sets().items():
+        if any(fnmatchcase(tidy, pattern) for pattern in entry.names):
+            return key
+    return tidy
+
+
+def official_key(name: str, categories: Collection[str] = ()) -> str | None:
+    """Which published data set this is, or is a part of; None if it is none that is known.
+
+    The name decides; failing that two or more categories, all of which belong to one published set, do. (One
+    category proves nothing: ``tile`` is a category of more than one data set.)
+
+    Args:
+        name: The data set's name.
+        categories: Its categories.
+    """
+    key = canonical_name(name)
+    if key in official_sets():
+        return key
+    if len(set(categories)) < 2:
+        return None
+    matches = [key for key, entry in official_sets().items() if entry.counts and set(categories) <= set(entry.counts)]
+    return matches[0] if len(matches) == 1 else None
+
+
+def category_noun(category: str, table: str = "spaced") -> str:
+    """What a category is called in a prompt.
+
+    Args:
+        category: Its folder name, e.g. ``metal_nut``.
+        table: One of :data:`NAME_TABLES`.
+
+    Raises:
+        DatasetError: There is no such table.
+
+    Examples:
+        >>> category_noun("metal_nut"), category_noun("metal_nut", "raw"), category_noun("pcb1", "pad")
+        ('metal nut', 'metal_nut', 'printed circuit board')
+    """
+    if table == "raw":
+        return category
+    if table == "object":
+        return "object"
+    if table not in NAME_TABLES:
+        raise DatasetError(f"No table of category names called {table!r}.", f"Use one of {', '.join(NAME_TABLES)}.")
+    tables = _table("names.yaml")
+    spaced = tables["spaced"].get(category) or " ".join(category.replace("_", " ").split()) or "object"
+    return tables.get(table, {}).get(category, spaced)
+
+
+@cache
+def _table(file: str) -> Mapping[str, Mapping[str, Any]]:
+    content: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name(file).read_text(encoding="utf-8"))
+    return content
