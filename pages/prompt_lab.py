@@ -4,6 +4,7 @@ import streamlit as st
 
 from pages._lab import desk, effect, words
 from pages._ui import frame, machine, selection
+from vlmad_core import paths
 from vlmad_core.cards import card_names
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.grid import category_label
@@ -38,7 +39,7 @@ def offer_extraction(place: desk.Place, stored: int, total: int) -> None:
         bring(place, total)
         st.rerun()
     st.caption("Or on the command line, for large data sets:")
-    backbone = machine.named_backbone() or "bundled"
+    backbone = paths.named_backbone() or "bundled"
     st.code(
         f"python -m vlmad_core precompute --cache --dataset {place.dataset} --method {place.method} "
         f"--backbone {backbone}",

@@ -4,7 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, selection
-from vlmad_core.analysis.reported import METRIC_NAMES, REPORTED, conflicts, load_reported, load_sources
+from vlmad_core import paths
+from vlmad_core.analysis.reported import METRIC_NAMES, conflicts, load_reported, load_sources
 from vlmad_core.analysis.reproduction import (
     HERE,
     PAPER,
@@ -129,7 +130,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         "metric", "Metric", list(METRIC_NAMES), METRIC_NAMES[0], known=list(METRICS), slot="reported",
         format_func=LABELS.__getitem__, width=230,
     )  # fmt: skip
-    table = table_of(data.signature(data.store_roots()), dataset)
+    table = table_of(data.signature(paths.stores()), dataset)
     table = table[table["metric"] == metric]
     counts = [str(k) for k in sorted(set(table["shots"]))]
     shots = selection.choose(
@@ -186,4 +187,4 @@ with st.expander("Where sources disagree", icon=":material/compare_arrows:"):
         alt="Values that sources state differently", column_config={"value": "Percent", "spread": "Spread (points)"},
     )  # fmt: skip
 with st.expander("How these numbers were collected", icon=":material/library_books:"):
-    st.markdown((REPORTED / "README.md").read_text(encoding="utf-8").partition("\n")[2])
+    st.markdown((paths.reported_folder() / "README.md").read_text(encoding="utf-8").partition("\n")[2])

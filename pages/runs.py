@@ -69,6 +69,7 @@ else:
         "Machine": ", ".join(f"{k} {v}" for k, v in flat(chosen.provenance.hardware).items()),
         "Packages": ", ".join(f"{k} {v}" for k, v in chosen.provenance.packages.items()),
         "Data": ", ".join(f"{k}: {v}" for k, v in flat(chosen.provenance.data).items() if v not in ("", "None")),
+        "Fingerprint of the data": str(chosen.fingerprint),
         "Started": chosen.provenance.started_at,
         "Folder": chosen.id,
     }

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from pages._ui import data, frame, pictures, selection
+from vlmad_core import paths
 from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.analysis.ranks import line_names, named
 from vlmad_core.datasets.images import read_image
@@ -41,7 +42,7 @@ def show_references(one: Comparison, category: str) -> None:
             for place, sample in enumerate(found, start=1):
                 first = next((k for k in counts if k >= place), run.key.shots)
                 st.image(
-                    _small(data.signature(data.store_roots()), str(sample.image_path)), width=110,
+                    _small(data.signature(paths.stores()), str(sample.image_path)), width=110,
                     caption=f"from {first} shot{'' if first == 1 else 's'} on",
                     alt=f"Reference {place} of seed {seed}: a normal {category_label(category)}",
                 )  # fmt: skip

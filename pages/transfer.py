@@ -23,12 +23,8 @@ if not methods:
         title="Nothing to transfer yet",
         icon=":material/model_training:",
     )
-    st.code(
-        f"python -m vlmad_core train april_gan --data {one.dataset} --backbone {backbone} --out parameters\n"
-        f"python -m vlmad_core precompute --dataset {one.dataset} --method april_gan --backbone {backbone} "
-        f"--parameters april_gan=parameters/april_gan/{one.dataset}-{one.backbone.get('weights_hash')}.safetensors",
-        language="bash", wrap_lines=True,
-    )  # fmt: skip
+    commands = fill_commands("april_gan", [one.dataset], one.dataset, backbone, str(one.backbone.get("weights_hash")))
+    st.code("\n".join(commands), language="bash", wrap_lines=True)
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -65,7 +61,8 @@ if empty:
         for cell in empty:
             trained = selection.tidy(cell.trained_on)
             st.markdown(f"Trained on **{trained}**, judged on **{selection.tidy(cell.dataset)}**")
-            st.code("\n".join(fill_commands(cell, backbone, weights)), language="bash", wrap_lines=True)
+            commands = fill_commands(cell.method, cell.trained_on.split(" + "), cell.dataset, backbone, weights)
+            st.code("\n".join(commands), language="bash", wrap_lines=True)
 blanks = table[table["value"].isna() & (table["verdict"] != "")]
 for blank in blanks.to_dict("records"):
     where = f"{selection.tidy(str(blank['trained_on']))} on {selection.tidy(str(blank['dataset']))}"

@@ -16,8 +16,6 @@ from typing import NoReturn
 
 from vlmad_core.errors import VlmadError
 
-PROGRAM = "python -m vlmad_core"
-
 
 @dataclass(frozen=True)
 class Command:
@@ -73,6 +71,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "check-reference": Command("hold a method against reference outputs", "vlmad_core.methods.reference.check"),
     "check-metrics": Command("hold the metrics against expected values", "vlmad_core.metrics.check"),
+    "app": Command("open the dashboard", "vlmad_core.dashboard"),
     "doctor": Command("look at this machine and say what to mend", "vlmad_core.doctor"),
 }
 """All commands; those whose module is not there are not offered."""
@@ -99,10 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
-    parser = Parser(prog=PROGRAM, description="Compare vision-language methods for visual anomaly detection.")
+    # The script that an installed package brings is called vlmad; a checkout is run as a module.
+    program = "vlmad" if Path(sys.argv[0]).stem == "vlmad" else "python -m vlmad_core"
+    parser = Parser(prog=program, description="Compare vision-language methods for visual anomaly detection.")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     try:
-        module, depth = _mount(parser, COMMANDS, [word for word in given if not word.startswith("-")], PROGRAM)
+        module, depth = _mount(parser, COMMANDS, [word for word in given if not word.startswith("-")], program)
         try:
             args = parser.parse_args(given)
         except SystemExit as exit_request:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import psutil
 
+from vlmad_core import paths
 from vlmad_core.errors import VlmadError
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 Verdict = Literal["ok", "note", "problem"]
 
@@ -24,7 +29,8 @@ LEAST_MEMORY = 4 * 2**30
 
 LEAST_DISK = 2 * 2**30
 LEAST_PYTHON = (3, 11)
-PINNED = ("torch", "transformers", "streamlit", "plotly", "pandas", "scikit-learn", "pillow", "rich")
+DASHBOARD = ("streamlit", "plotly")
+"""Packages without which everything but the dashboard works."""
 HUB_TIMEOUT = 3.0
 
 
@@ -47,9 +53,7 @@ class Diagnosis:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument(
-        "--store", type=Path, nargs="+", default=[Path("results"), Path("results/bundled")], metavar="DIR"
-    )
+    parser.add_argument("--store", type=Path, nargs="+", default=paths.stores(), metavar="DIR", help="results folders")
     parser.add_argument("--offline", action="store_true", help="don't try to reach the model hub")
     parser.add_argument("--json", action="store_true", help="print json")
 
@@ -71,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         check_cached_features,
         lambda: [] if args.offline else check_hub(),
         check_data,
+        check_parameters,
+        check_variables,
         lambda: check_stores(args.store),
     ]
     findings = [finding for check in checks for finding in check()]
@@ -83,26 +89,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_versions() -> list[Diagnosis]:
-    """Python and the packages, against what is pinned."""
+    """Python and the packages, against the versions they were tested with."""
     from importlib import metadata, util
 
     python = ".".join(map(str, sys.version_info[:3]))
     findings = [Diagnosis("Python", "ok", python)]
     if sys.version_info[:2] < LEAST_PYTHON:
         findings = [Diagnosis("Python", "problem", python, "Use Python 3.11 or newer.")]
-    pins = _pins(Path(__file__).resolve().parents[1] / "requirements.txt")
-    for name in PINNED:
+    for name, wanted in tested_versions().items():
+        dashboard = name in DASHBOARD
+        how = paths.how_to_install("app" if dashboard else "")
         try:
             version = metadata.version(name).split("+")[0]
         except metadata.PackageNotFoundError:
-            findings.append(Diagnosis(name, "problem", "not installed", "pip install -r requirements.txt"))
+            verdict: Verdict = "note" if dashboard else "problem"
+            found = "not installed; only the dashboard needs it" if dashboard else "not installed"
+            findings.append(Diagnosis(name, verdict, found, how))
             continue
-        pinned = pins.get(name)
-        if pinned in (None, version):
+        if wanted.contains(version, prereleases=True):
             findings.append(Diagnosis(name, "ok", version))
         else:
-            advice = f"It was tested with {pinned}: pip install -r requirements.txt"
-            findings.append(Diagnosis(name, "note", version, advice))
+            findings.append(Diagnosis(name, "note", version, f"It was tested with {wanted}: {how}"))
     if util.find_spec("torchvision") is not None:
         advice = "If importing transformers fails, remove it; this program does not need it."
         findings.append(Diagnosis("torchvision", "note", "installed", advice))
@@ -194,9 +201,9 @@ def check_cached_weights() -> list[Diagnosis]:
 
 def check_cached_features() -> list[Diagnosis]:
     """Features that earlier runs left on disk."""
-    from vlmad_core.backbones.feature_cache import FeatureFolder, default_folder
+    from vlmad_core.backbones.feature_cache import FeatureFolder
 
-    folder = default_folder()
+    folder = paths.feature_folder()
     if not folder.is_dir():
         return [Diagnosis("cached features", "ok", f"none in {folder}", "precompute --cache makes some.")]
     filled = FeatureFolder(folder).filled_bytes()
@@ -224,20 +231,37 @@ def check_hub() -> list[Diagnosis]:
 def check_data() -> list[Diagnosis]:
     """Data sets that can be loaded by name."""
     from vlmad_core.datasets import list_datasets
-    from vlmad_core.datasets.loading import DATA_DIR_VARIABLE
 
     entries = list_datasets()
     here = [entry.name for entry in entries if entry.available]
-    advice = "" if os.environ.get(DATA_DIR_VARIABLE) else f"Name a folder of your own data sets in {DATA_DIR_VARIABLE}."
+    advice = "" if paths.data_dir() else f"Name a folder of your own data sets in {paths.DATA_DIR}."
     return [Diagnosis("data sets", "ok" if here else "problem", ", ".join(here) or "none", advice)]
 
 
-def check_stores(paths: list[Path]) -> list[Diagnosis]:
+def check_parameters() -> list[Diagnosis]:
+    """Trained parameters, in the order in which they are looked for."""
+    counts = [(folder, len(list(folder.glob("*/*.safetensors")))) for folder in paths.parameter_folders()]
+    found = ", ".join(f"{count} in {paths.as_typed(folder)}" for folder, count in counts if count)
+    return [Diagnosis("trained parameters", "ok" if found else "note", found or "none", "" if found else "Train some.")]
+
+
+def check_variables() -> list[Diagnosis]:
+    """The program's environment variables that are set; a name it does not know is likely misspelt."""
+    given = {name: value for name, value in os.environ.items() if name.startswith("VLMAD_")}
+    known = [f"{name}={value}" for name, value in given.items() if name in paths.VARIABLES]
+    findings = [Diagnosis("variables", "ok", ", ".join(sorted(known)))] if known else []
+    advice = f"Known are: {', '.join(paths.VARIABLES)}."
+    return findings + [
+        Diagnosis(name, "note", "is not read", advice) for name in sorted(set(given) - set(paths.VARIABLES))
+    ]
+
+
+def check_stores(folders: Sequence[Path]) -> list[Diagnosis]:
     """What the results folders hold, and what is wrong in them."""
     from vlmad_core.store.reader import open_store
 
     findings = []
-    for path in paths:
+    for path in folders:
         if not path.is_dir():
             findings.append(
                 Diagnosis(f"results in {path}", "note", "none yet", "Make some: python -m vlmad_core precompute")
@@ -260,11 +284,25 @@ def check_stores(paths: list[Path]) -> list[Diagnosis]:
     return findings
 
 
-def _pins(path: Path) -> dict[str, str]:
-    """Pinned versions by package; empty without the file."""
+def tested_versions() -> dict[str, SpecifierSet]:
+    """By package: the version that a checkout pins, or the range that the installed package asks for."""
+    from importlib import metadata
+
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    root = paths.checkout()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
+        lines = (
+            (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
+            if root
+            else metadata.requires("vlm-ad") or []
+        )
+    except (OSError, metadata.PackageNotFoundError):
         return {}
-    pairs = (line.partition("==") for line in lines if "==" in line and not line.startswith("#"))
-    return {name.strip(): version.strip() for name, _, version in pairs}
+    found = {}
+    for line in lines:
+        with contextlib.suppress(InvalidRequirement):  # a comment, or an empty line
+            one = Requirement(line)
+            if one.marker is None or one.marker.evaluate({"extra": "app"}):
+                found[one.name] = one.specifier
+    return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui import data, frame, pictures, selection
+from pages._ui import frame, pictures, selection
 from pages._ui.pictures import Tile
+from vlmad_core import paths
 from vlmad_core.errors import StoreError
 from vlmad_core.store.annotations import Demo, read_demos, remove_demo
 from vlmad_core.store.reader import Missing
@@ -15,7 +16,7 @@ PER_PAGE = 12
 
 def show() -> None:
     """The list of saved demos, the one that is opened over it, and what could not be read; nothing without any."""
-    found = read_demos(data.store_root())
+    found = read_demos(paths.store_root())
     by_id: dict[str, Demo] = {demo.id: demo for demo in found.items}
     opened = selection.current("demo", ["", *by_id], "")
     if not found.items and not found.problems:
@@ -87,7 +88,7 @@ def _open(demo: Demo) -> None:
 
 def _remove(demo: Demo) -> None:
     try:
-        remove_demo(data.store_root(), demo.id)
+        remove_demo(paths.store_root(), demo.id)
     except StoreError as error:
         st.error(selection.tidy(str(error), 300), icon=":material/error:")
     else:

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, selection
+from vlmad_core import paths
 from vlmad_core.analysis.agreement import judge_others
 from vlmad_core.analysis.comparison import Comparison, Line
 from vlmad_core.analysis.failures import judge_line
@@ -34,7 +35,7 @@ def judged(line: Line, categories: Sequence[str], name: str | None, value: float
         name: Name of the threshold.
         value: A threshold set by hand instead.
     """
-    mark = data.signature(data.store_roots())
+    mark = data.signature(paths.stores())
     runs = tuple(run.id for run in line.runs)
     return _judged(line, tuple(categories), name, value, (mark, *runs))
 
@@ -50,7 +51,7 @@ def others(
     one: Comparison, shots: int, line: Line, categories: Sequence[str], name: str | None
 ) -> dict[str, pd.DataFrame]:
     """The same for all other lines, each at its own thresholds of that name; not to be changed by the caller."""
-    mark = data.signature(data.store_roots())
+    mark = data.signature(paths.stores())
     return _others(one, shots, line, tuple(categories), name, (mark, one.dataset, one.conditions, line.id))
 
 
@@ -73,7 +74,7 @@ def all_notes(dataset: str) -> tuple[Annotation, ...]:
 
 def found_notes(dataset: str) -> Found:
     """All notes on a data set, and what could not be read of them."""
-    root = data.store_root()
+    root = paths.store_root()
     return _notes(root, annotations_signature(root), dataset)
 
 
@@ -139,7 +140,9 @@ def _save(fresh: Annotation, about: str, seen: str) -> None:
     note, tags = st.session_state[f"note-{about}"], st.session_state[f"tags-{about}"]
     values = {name: getattr(fresh, name) for name in fresh.__dataclass_fields__}
     try:
-        kept = save_annotation(data.store_root(), Annotation(**values | {"note": note, "tags": tuple(tags)}), seen=seen)
+        kept = save_annotation(
+            paths.store_root(), Annotation(**values | {"note": note, "tags": tuple(tags)}), seen=seen
+        )
     except StoreError as error:
         st.session_state["note_message"] = (True, str(error))
     else:

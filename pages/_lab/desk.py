@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from pages._ui import machine, selection
+from vlmad_core import paths
 from vlmad_core.metrics import METRICS
 from vlmad_core.prompts import PromptEnsemble, available_ensembles, load_ensemble
 
@@ -91,7 +92,7 @@ def engine() -> Engine:
     Raises:
         VlmadError: If it can't be loaded.
     """
-    return machine.engine(machine.named_backbone() or "bundled", "float32")
+    return machine.engine(paths.named_backbone() or "bundled", "float32")
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

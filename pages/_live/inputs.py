@@ -10,6 +10,7 @@ import streamlit as st
 
 from pages._live import visit
 from pages._ui import frame, machine, selection
+from vlmad_core import paths
 from vlmad_core.cards import first_choices
 from vlmad_core.datasets.images import DEFAULT_LIMITS
 from vlmad_core.errors import VlmadError
@@ -143,7 +144,7 @@ def choose_engine() -> Any:
     """
     from vlmad_core.live.choices import precision_choices
 
-    choices = machine.backbones(machine.named_backbone())
+    choices = machine.backbones(paths.named_backbone())
     titles = {one.id: one.title for one in choices if one.available}
     precisions = precision_choices()
     with st.popover("Backbone", icon=":material/memory:"):
@@ -157,7 +158,7 @@ def choose_engine() -> Any:
         for one in (*precisions, *choices):
             if not one.available:
                 st.caption(f"**{selection.tidy(one.title)}**: {selection.tidy(one.reason, 200)}")
-        if not machine.named_backbone():
+        if not paths.named_backbone():
             st.caption("A folder with a model of your own: start the dashboard with VLMAD_BACKBONE=FOLDER.")
     return machine.engine(backbone or next(iter(titles)), "bfloat16" if precision == "bfloat16" else "float32")
 

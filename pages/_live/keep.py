@@ -12,7 +12,8 @@ import numpy as np
 import streamlit as st
 
 from pages._live import visit
-from pages._ui import data, selection
+from pages._ui import selection
+from vlmad_core import paths
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.overlay import encode
 
@@ -90,7 +91,7 @@ def _save(task: visit.Task, opinions: Sequence[Opinion], drawn: Drawn, title: st
             files[map_file(name)] = buffer.getvalue()
             files[overlay_file(name)] = encode(drawn.maps[name])
     named: dict[str, Any] = {**content, **extra}
-    return save_demo(data.store_root(), title.strip() or task.panel.category, named, files)
+    return save_demo(paths.store_root(), title.strip() or task.panel.category, named, files)
 
 
 def _button(label: str, name: str, mime: str, make: Any) -> None:

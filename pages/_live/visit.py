@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from pages._ui import data, selection
+from vlmad_core import paths
 from vlmad_core.datasets import Sample
 from vlmad_core.errors import VlmadError
 
@@ -90,14 +90,7 @@ def methods(_info: BackboneInfo, mark: str, shots: int, dataset: str | None) -> 
     """Methods with the reason where one can't judge a single image."""
     from vlmad_core.live.choices import method_choices
 
-    return method_choices(_info, shots, dataset, parameter_folders())
-
-
-def parameter_folders() -> tuple[Path, ...]:
-    """Where trained parameters of one's own lie."""
-    from vlmad_core.live.predict import parameter_folders as folders
-
-    return folders(data.store_roots())
+    return method_choices(_info, shots, dataset)
 
 
 def held() -> Visit:
@@ -133,7 +126,7 @@ def panel(
     key = repr((*parts, *(one.content for one in references)))
     mine = held()
     if mine.panel is None or mine.panel[0] != key:
-        members = choose_members(names, info, len(references), dataset, parameter_folders())
+        members = choose_members(names, info, len(references), dataset)
         mine.panel = key, Panel(engine, words, members, references, mine.features)
     return mine.panel[1]
 
@@ -180,7 +173,7 @@ def own_key(prediction: LivePrediction) -> str:
 def yardstick(panel: Panel, dataset: str | None, prediction: LivePrediction) -> Yardstick | None:
     """A stored run of the same method, backbone and category; one of the data set the image is from goes first."""
     info = panel.engine.info
-    roots = data.store_roots()
+    roots = paths.stores()
     marks = (data.signature(roots), info.weights_hash, info.precision, str(info.image_size), info.activation)
     return _yardstick(marks, prediction.method_id, prediction.shots, panel.category, dataset, info, prediction)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, selection
+from vlmad_core import paths
 from vlmad_core.analysis.comparison import Comparison
 from vlmad_core.analysis.kinds import KINDS
 from vlmad_core.analysis.study.advice import Candidate, Constraints, advise, summary
@@ -35,7 +36,7 @@ def _answers(roots: tuple[Path, ...], mark: str, dataset: str, conditions: str) 
 
 def six_answers(one: Comparison) -> tuple[Answer, ...]:
     """The answers for what is chosen at the top of the page, ablations included."""
-    roots = data.store_roots()
+    roots = paths.stores()
     mark = "-".join(store_signature(root) for root in study_roots(roots) if root.is_dir())
     return _answers(roots, mark, one.dataset, one.conditions)
 
@@ -138,7 +139,7 @@ def adviser(one: Comparison) -> None:
         all_at_once=together,
         kind=None if kind == ANY else kind,
     )
-    roots = data.store_roots()
+    roots = paths.stores()
     found = _advice(roots, data.signature(roots), (one.dataset, one.conditions), wanted, one)
     st.success(summary(found, wanted), icon=":material/lightbulb:")
     st.dataframe(

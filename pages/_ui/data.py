@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from vlmad_core import paths
 from vlmad_core.analysis.aggregate import leaderboard
 from vlmad_core.analysis.comparison import Comparison, Line, comparisons
 from vlmad_core.analysis.comparison import cells as measured_cells
@@ -30,20 +30,6 @@ from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
 from vlmad_core.store.reader import Missing, Store, open_stores, store_signature
 
-CHECKOUT = Path(__file__).parents[2]
-
-
-def store_root() -> Path:
-    """Where the results are: ``VLMAD_STORE``, or ``results`` of the checkout."""
-    given = os.environ.get("VLMAD_STORE")
-    return Path(given) if given else CHECKOUT / "results"
-
-
-def store_roots() -> tuple[Path, ...]:
-    """The root and the demonstration store inside it, the demonstration first, so that own runs win."""
-    root = store_root()
-    return root / "bundled", root
-
 
 @st.cache_data(ttl=2, show_spinner=False)
 def signature(roots: tuple[Path, ...]) -> str:
@@ -58,7 +44,7 @@ def _store(roots: tuple[Path, ...], mark: str) -> Store:
 
 def store() -> Store:
     """The results as they are now."""
-    roots = store_roots()
+    roots = paths.stores()
     return _store(roots, signature(roots))
 
 
@@ -69,7 +55,7 @@ def _comparisons(roots: tuple[Path, ...], mark: str) -> tuple[Comparison, ...]:
 
 def all_comparisons() -> tuple[Comparison, ...]:
     """What may be ranked together, per data set."""
-    roots = store_roots()
+    roots = paths.stores()
     return _comparisons(roots, signature(roots))
 
 
@@ -88,7 +74,7 @@ def board(comparison: Comparison, categories: tuple[str, ...] | None = None, see
         categories: The categories the means are over; all if None.
         seed: One draw of references; the mean over all if None.
     """
-    roots = store_roots()
+    roots = paths.stores()
     frame = _board(roots, signature(roots), comparison.dataset, categories, seed)
     return titled(frame[frame["conditions"] == comparison.conditions], comparison.lines())
 
@@ -108,7 +94,7 @@ def _groups(
 
 def groups(comparison: Comparison, keys: Sequence[LineKey], metric: str, categories: Sequence[str]) -> Groups:
     """Which of these lines can't be told apart in a metric, over these categories."""
-    roots = store_roots()
+    roots = paths.stores()
     place = comparison.dataset, comparison.conditions
     return _groups(roots, signature(roots), place, tuple(keys), metric, tuple(categories))
 
@@ -152,7 +138,7 @@ def _notes(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> dict[L
 
 def notes(comparison: Comparison) -> dict[LineKey, LineNotes]:
     """What to know of each line."""
-    roots = store_roots()
+    roots = paths.stores()
     return _notes(roots, signature(roots), (comparison.dataset, comparison.conditions))
 
 
@@ -163,7 +149,7 @@ def _costs(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> pd.Dat
 
 def costs(comparison: Comparison) -> pd.DataFrame:
     """What each line of a comparison costs."""
-    roots = store_roots()
+    roots = paths.stores()
     return _costs(roots, signature(roots), (comparison.dataset, comparison.conditions))
 
 
@@ -180,7 +166,7 @@ def _rarity(roots: tuple[Path, ...], mark: str, run_id: str, category: str) -> C
 
 def rarity(run_id: str, category: str) -> ColourScale | None:
     """How rare a value is on the normal test images of a run's category; None without maps."""
-    roots = store_roots()
+    roots = paths.stores()
     return _rarity(roots, signature(roots), run_id, category)
 
 
@@ -199,7 +185,7 @@ def _raw(roots: tuple[Path, ...], mark: str, run_ids: tuple[str, ...], category:
 
 def raw(run_ids: tuple[str, ...], category: str) -> ColourScale | None:
     """One scale in raw units for these runs together; None without maps."""
-    roots = store_roots()
+    roots = paths.stores()
     return _raw(roots, signature(roots), run_ids, category)
 
 
@@ -212,7 +198,7 @@ def _cells(
 
 def cells(lines: Sequence[Line], metric: str) -> pd.DataFrame:
     """A metric for each category and line, as ``vlmad_core.analysis.comparison.cells`` gives it."""
-    roots = store_roots()
+    roots = paths.stores()
     keys = tuple(f"{line.id} {run.id}" for line in lines for run in line.runs)
     return _cells(roots, signature(roots), keys, metric, lines)
 

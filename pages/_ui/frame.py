@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from pages._ui import data, selection
+from vlmad_core import paths
 from vlmad_core.analysis.comparison import Comparison, Line
 from vlmad_core.analysis.kinds import KINDS, of_kind
 from vlmad_core.cards import first_choices
@@ -123,7 +124,7 @@ def chosen() -> Comparison | None:
 def nothing_yet() -> None:
     """Say that there are no results, where they were looked for, and how to make some."""
     st.info(
-        f"No measured results were found in `{selection.tidy(str(data.store_root()), 200)}`. "
+        f"No measured results were found in `{selection.tidy(str(paths.store_root()), 200)}`. "
         "Make some with the command below; they appear here unit by unit as they are finished.",
         title="Nothing has been measured yet",
         icon=":material/hourglass_empty:",

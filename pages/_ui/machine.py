@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
     from vlmad_core.live.panel import Engine
 
 THUMBNAIL = 112
-
-
-def named_backbone() -> str | None:
-    """The backbone that whoever started the program named in ``VLMAD_BACKBONE``."""
-    return os.environ.get("VLMAD_BACKBONE")
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the backbone, once for all visitors …")

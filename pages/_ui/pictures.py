@@ -11,6 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pages._ui import data, selection
+from vlmad_core import paths
 from vlmad_core.datasets import Sample, load_dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
@@ -133,7 +134,7 @@ def drawn_map(
         opacity: Of the upper end.
         with_outline: Whether the outline of the truth is drawn.
     """
-    mark = data.signature(data.store_roots())
+    mark = data.signature(paths.stores())
     return _drawn(mark, run_id, category, image_id, hash(scale), opacity, with_outline, scale)
 
 
@@ -157,7 +158,7 @@ def _drawn(
 
 def shown(run_id: str, category: str, image_id: str) -> tuple[bytes | Missing, bytes | Missing]:
     """An image and its truth as WebP files, or why there are none; kept for a while."""
-    return _shown(data.signature(data.store_roots()), run_id, category, image_id)
+    return _shown(data.signature(paths.stores()), run_id, category, image_id)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -181,7 +182,7 @@ def picture(run_id: str, category: str, image_id: str) -> Picture:
         category: The category.
         image_id: An id that the run lists; nothing else is looked for on disk.
     """
-    return _picture(data.signature(data.store_roots()), run_id, category, image_id)
+    return _picture(data.signature(paths.stores()), run_id, category, image_id)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -202,7 +203,7 @@ def _picture(mark: str, run_id: str, category: str, image_id: str) -> Picture:
 
 def reference(run_id: str, category: str, number: int) -> Pixels | Missing:
     """One of the normal references a run has seen, counted from 0; drawn again as the run drew it."""
-    return _reference(data.signature(data.store_roots()), run_id, category, number)
+    return _reference(data.signature(paths.stores()), run_id, category, number)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -9,7 +9,6 @@ import pytest
 from vlmad_core.analysis.reported import (
     CATEGORY_COUNTS,
     METRIC_NAMES,
-    REPORTED,
     check_means,
     compare_means,
     conflicts,
@@ -19,6 +18,7 @@ from vlmad_core.analysis.reported import (
 )
 from vlmad_core.errors import StoreError
 from vlmad_core.methods.registry import ALIASES
+from vlmad_core.paths import reported_folder
 
 KNOWN_EXCEPTIONS = {
     "visa/MuSc/repo results/0-shot/pixel_auroc": (0.9871, 0.98838),
@@ -147,7 +147,7 @@ def test_conflicts_are_kept_and_rounding_is_none(reported: pd.DataFrame) -> None
     ],
 )
 def test_a_damaged_table_is_refused_with_its_line(tmp_path: Path, change: tuple[str, str], message: str) -> None:
-    shutil.copytree(REPORTED, tmp_path / "reported")
+    shutil.copytree(reported_folder(), tmp_path / "reported")
     path = tmp_path / "reported" / "results.csv"
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     frame.loc[7, change[0]] = change[1]

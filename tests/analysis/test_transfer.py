@@ -17,13 +17,14 @@ from vlmad_core.analysis.notes import line_notes
 from vlmad_core.analysis.ranks import line_names, named
 from vlmad_core.analysis.transfer import (
     NOTHING,
-    Cell,
     cells_frame,
     fill_commands,
     setting,
     trained_methods,
     transfer_cells,
 )
+from vlmad_core.methods.trained import read_record
+from vlmad_core.paths import SHIPPED_PARAMETERS
 from vlmad_core.store.reader import Store, open_store
 from vlmad_core.store.schema import RunRecord
 
@@ -132,16 +133,16 @@ def test_cells_become_a_table_with_blanks(store: Store) -> None:
 
 
 def test_commands_fill_an_empty_cell_with_shipped_parameters_or_train_first() -> None:
-    from vlmad_core.methods.trained import SHIPPED, read_record
-
-    cell = Cell("bundled_a", "bundled_a", "april_gan", "APRIL-GAN", None, None, None, 0, None, "Not run yet.")
-    train, run = fill_commands(cell, "my/clip", "0" * 16)
-    assert "train april_gan --data bundled_a" in train
-    assert run.endswith(f"april_gan=parameters/april_gan/bundled_a-{'0' * 16}.safetensors")
-    shipped = [read_record(path) for path in (SHIPPED / "april_gan").glob("bundled_a-*.json")]
+    train, run = fill_commands("april_gan", ["bundled_a"], "bundled_a", "my/clip", "0" * 16)
+    assert train == "python -m vlmad_core train april_gan --data bundled_a --backbone my/clip"
+    assert run.endswith(f"april_gan=checkpoints/april_gan/bundled_a-{'0' * 16}.safetensors")
+    shipped = [read_record(path) for path in (SHIPPED_PARAMETERS / "april_gan").glob("bundled_a-*.json")]
+    assert shipped
     for record in shipped:
-        (only,) = fill_commands(cell, "bundled", str((record.backbone or {})["weights_hash"]))
+        weights = str((record.backbone or {})["weights_hash"])
+        (only,) = fill_commands("april_gan", ["bundled_a"], "bundled_a", "bundled", weights)
         assert "precompute --dataset bundled_a --method april_gan" in only
+        assert Path(only.rpartition("april_gan=")[2]).is_file()
 
 
 def test_no_trained_method_means_nothing_to_show(path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pages._live.ensembles import in_brief
-from vlmad_core.prompts import Tuning, load_ensemble, prompts_folder, save_ensemble
+from vlmad_core.paths import prompts_folder
+from vlmad_core.prompts import Tuning, load_ensemble, save_ensemble
 from vlmad_core.prompts.saved import ensemble_label
 
 WORDS = replace(

@@ -17,7 +17,6 @@ from vlmad_core.backbones.feature_cache import (
     CachingBackbone,
     FeatureFolder,
     content_key,
-    default_folder,
     feature_key,
     image_input,
 )
@@ -283,17 +282,6 @@ def test_an_unreadable_image_is_named(backbone, tmp_path):
     for path in (broken, tmp_path / "missing.png"):
         with pytest.raises(DatasetError, match=path.name):
             passed([path], backbone, EVERYTHING, FeatureFolder(tmp_path / "cache"))
-
-
-def test_where_the_default_folder_is(monkeypatch, tmp_path):
-    monkeypatch.setenv("VLMAD_CACHE_DIR", str(tmp_path))
-    assert default_folder() == tmp_path / "features"
-    monkeypatch.delenv("VLMAD_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert default_folder() == tmp_path / "xdg" / "vlmad" / "features"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert default_folder() == Path.home() / "Library" / "Caches" / "vlmad" / "features"
 
 
 def test_an_unknown_storage_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vlmad_core import paths
 from vlmad_core.analysis.comparison import comparisons
 from vlmad_core.bench import app, serving
 from vlmad_core.bench.made_up import write_made_up_store
@@ -83,7 +84,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, monkeypatch:
 
 
 def test_a_dashboard_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "APP", tmp_path / "app.py")
+    monkeypatch.setattr(paths, "shipped", lambda name: tmp_path / name)
     with pytest.raises(VlmadError, match="no dashboard"):
         serving.start_server(None)
 

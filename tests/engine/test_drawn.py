@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from vlmad_core.analysis.comparison import comparisons
+from vlmad_core.datasets.fingerprint import listing_hash
 from vlmad_core.datasets.sample import Sample
 from vlmad_core.datasets.splits import draw_references
 from vlmad_core.engine.drawn import references_of
-from vlmad_core.engine.protocol import listing_hash
 from vlmad_core.store.reader import Missing, open_store
 from vlmad_core.store.schema import RunRecord
 

@@ -27,7 +27,7 @@ def own_registry(monkeypatch):
     monkeypatch.setattr(cards, "_ADDED", dict(cards._ADDED))
     monkeypatch.setattr(features, "FEATURES", dict(features.FEATURES))
     monkeypatch.setattr(plugins.sys, "modules", plugins.sys.modules.copy())
-    monkeypatch.delenv(plugins.PLUGIN_VARIABLE, raising=False)
+    monkeypatch.delenv("VLMAD_PLUGINS", raising=False)
 
 
 def test_the_example_is_short_and_scores(backbone, pixels, reference_pixels):
@@ -58,7 +58,7 @@ def test_command_line_names_it_to_other_processes():
     args = parser.parse_args(["--plugin", str(EXAMPLE)])
     plugins.use_plugins(args.plugin)
     assert "mean_distance" in list_methods()
-    assert os.environ[plugins.PLUGIN_VARIABLE] == str(EXAMPLE)
+    assert os.environ["VLMAD_PLUGINS"] == str(EXAMPLE)
 
 
 def test_a_bad_plugin_costs_nothing_else(tmp_path, monkeypatch):
@@ -66,7 +66,7 @@ def test_a_bad_plugin_costs_nothing_else(tmp_path, monkeypatch):
     bad.write_text("import vlmad_core\nraise RuntimeError('half done')\n")
     empty.write_text("x = 1\n")
     paths = [str(bad), str(tmp_path / "absent.py"), str(empty), str(EXAMPLE)]
-    monkeypatch.setenv(plugins.PLUGIN_VARIABLE, os.pathsep.join(paths))
+    monkeypatch.setenv("VLMAD_PLUGINS", os.pathsep.join(paths))
     with pytest.warns(UserWarning, match="plugin") as warned:
         problems = plugins.load_all_plugins()
     assert len(problems) == len(warned) == 3

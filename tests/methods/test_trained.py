@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from vlmad_core.errors import BackboneError, MethodError
 from vlmad_core.methods import TrainingRecord, create_method, find_parameters, load_parameters
-from vlmad_core.methods import trained as trained_module
+from vlmad_core.methods.trained import read_record
+from vlmad_core.paths import SHIPPED_PARAMETERS
 
 
 @pytest.fixture
@@ -82,6 +83,20 @@ def test_found_are_those_not_trained_on_what_is_judged(save, backbone, tmp_path)
     assert find_parameters("april_gan", backbone.info, "mvtec", [official.parent.parent]) != official
 
 
+def test_the_first_folder_that_has_any_that_fit_is_used(save, backbone, tmp_path):
+    own = save(["bundled_a"])
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    own = own.parent.rename(first / "april_gan") / own.name
+    both = save(["bundled_a", "bundled_b"]).parent.rename
+    second.mkdir()
+    both(second / "april_gan")
+    other = save(["bundled_b"])
+    folders = [tmp_path / "none", first, second, tmp_path]
+    assert find_parameters("april_gan", backbone.info, "other", folders) == own
+    assert find_parameters("april_gan", backbone.info, "bundled_a", folders) == other
+
+
 def test_a_damaged_record_hides_nothing(save, backbone, tmp_path):
     good = save(["bundled_b"])
     save(["bundled_a"]).with_suffix(".json").write_text("{")
@@ -130,8 +145,8 @@ def test_nothing_is_unpickled(tmp_path, backbone, capsys):
 
 
 def test_shipped_records_are_whole():
-    for path in trained_module.SHIPPED.glob("*/*.safetensors"):
-        record = trained_module.read_record(path.with_suffix(".json"))
+    for path in SHIPPED_PARAMETERS.glob("*/*.safetensors"):
+        record = read_record(path.with_suffix(".json"))
         assert record.method == path.parent.name
         assert record.training_data
         assert record.losses[-1] < record.losses[0]

@@ -14,7 +14,6 @@ from vlmad_core.prompts import (
     list_ensembles,
     load_ensemble,
     parse_ensemble,
-    prompts_folder,
     remove_ensemble,
     save_ensemble,
     saved_names,
@@ -114,12 +113,6 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("VLMAD_PROMPTS_DIR", str(tmp_path / "file"))
     with pytest.raises(PromptError, match=r"Nothing was saved.*VLMAD_PROMPTS_DIR"):
         save_ensemble(MINE, "mine")
-
-
-def test_the_folder_follows_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("VLMAD_PROMPTS_DIR")
-    monkeypatch.setenv("VLMAD_STORE", "somewhere")
-    assert prompts_folder() == Path("somewhere/annotations/prompts")
 
 
 @pytest.mark.parametrize(

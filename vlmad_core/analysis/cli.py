@@ -15,6 +15,7 @@ from vlmad_core.analysis.aggregate import mean_over_categories
 from vlmad_core.analysis.conditions import ranked_together
 from vlmad_core.errors import StoreError
 from vlmad_core.io import held_locks
+from vlmad_core.paths import store_root
 from vlmad_core.store.prune import find_leftovers, remove
 from vlmad_core.store.reader import Store, find_run, open_store
 from vlmad_core.store.schema import RunRecord
@@ -30,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "list": "all runs",
         "show": "one run: protocol, units, metrics",
         "verify": "compare every file with the hash noted when it was written",
-        "diff": "what differs between two runs: protocol, provenance, metrics",
+        "diff": "what differs between two runs: protocol, provenance, data, metrics",
         "prune": "remove leftovers, damaged units, unused thumbnails; or whole runs",
     }
     for name, text in every.items():
         action = actions.add_parser(name, help=text, description=text)
-        action.add_argument("--store", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+        action.add_argument("--store", type=Path, default=store_root(), metavar="DIR", help="default: results")
         action.add_argument("--json", action="store_true", help="print json")
         if name == "show":
             action.add_argument("run", help="id of a run, or the part of it that tells it from the others")
@@ -106,12 +107,13 @@ def _show(store: Store, record: RunRecord) -> Answer:
     rows = ["category", "metric", "eval_size", "value", "low", "high", "n", "reason"]
     value = {
         **record.to_json(),
+        "fingerprint": str(record.fingerprint),
         "units": {name: unit.to_json() for name, unit in record.units.items()},
         "metrics": _records(metrics[rows]),
         "means": _records(means[["metric", "eval_size", "value", "low", "high", "n_categories", "n", "reason"]]),
         "failed": [asdict(f) for f in store.failed if f.run_id == record.id],
     }
-    lines = [f"{record.id}: {record.title}", f"started {record.provenance.started_at}"]
+    lines = [f"{record.id}: {record.title}", f"started {record.provenance.started_at}", f"data {record.fingerprint}"]
     lines += [f"{name} = {item}" for name, item in flat(record.to_json()["protocol"])]
     for name, unit in record.units.items():
         trouble = f", {unit.errors} unusable" if unit.errors else ""
@@ -146,6 +148,7 @@ def _diff(store: Store, first: RunRecord, second: RunRecord) -> Answer:
         joined["value_first"].isna() & joined["value_second"].isna()
     )
     parts["metrics"] = _records(joined[~same])
+    parts["data"] = list(first.fingerprint.differences(second.fingerprint))
     parts["rankable_together"] = ranked_together(first, second)
     lines = [
         f"{name} {key}: {a!r} -> {b!r}"
@@ -156,6 +159,7 @@ def _diff(store: Store, first: RunRecord, second: RunRecord) -> Answer:
         f"{row['category']} {row['metric']}@{row['eval_size']}: {row['value_first']} -> {row['value_second']}"
         for row in parts["metrics"]
     ]
+    lines += [f"data: {text}" for text in parts["data"]]
     together = "may" if parts["rankable_together"] else "must not"
     lines.append(f"These runs {together} be ranked together; {len(parts['metrics'])} metrics differ.")
     return parts, "\n".join(lines), 0

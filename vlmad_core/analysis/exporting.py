@@ -21,6 +21,7 @@ from vlmad_core.analysis.tables import csv_text, latex_table
 from vlmad_core.errors import StoreError
 from vlmad_core.io import commit_folder, json_bytes, temporary_folder, write_atomically
 from vlmad_core.metrics.spec import METRICS
+from vlmad_core.paths import store_root
 from vlmad_core.store.reader import Missing, Store, find_run, open_store
 from vlmad_core.store.schema import RunRecord
 
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     maps.add_argument("--images", metavar="DATASET", help="name or path of the data set, to look up image sizes")
     for kind in (board, maps):
-        kind.add_argument("--store", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+        kind.add_argument("--store", type=Path, default=store_root(), metavar="DIR", help="default: results")
     maps.add_argument("--json", action="store_true", help="print json")
 
 

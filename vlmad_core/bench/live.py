@@ -18,6 +18,7 @@ from typing import Any
 from vlmad_core.bench.serving import chromium, cpu_seconds_of, new_tab, start_server, stop_server
 from vlmad_core.engine.profiling import load_average, percentile
 from vlmad_core.errors import VlmadError
+from vlmad_core.paths import BACKBONE
 
 METHODS = ("clip_ac", "clip_cpe", "winclip", "april_gan")
 FIRST, ALL = 1.0, 3.0
@@ -82,7 +83,7 @@ def measure(images: Sequence[Path], backbone: str | None = None) -> dict[str, An
     before = load_average()
     threads = str(os.cpu_count() or 1)
     extra = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
-    process, address = start_server(None, extra | ({"VLMAD_BACKBONE": backbone} if backbone else {}))
+    process, address = start_server(None, extra | ({BACKBONE: backbone} if backbone else {}))
     try:
         with launch() as browser:
             measured = [_visitor(browser, address, image, process.pid) for image in images]

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +15,10 @@ from typing import Any
 
 import psutil
 
+from vlmad_core import paths
+from vlmad_core.dashboard import server_command
 from vlmad_core.errors import VlmadError
 
-APP = Path(__file__).parents[2] / "app.py"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -47,7 +47,7 @@ def chromium() -> Callable[[], AbstractContextManager[Any]]:
     except ImportError as error:
         raise VlmadError(
             "This measurement drives a browser with the package playwright, which is not installed.",
-            "Install what development needs: pip install -r requirements-dev.txt.",
+            f"Install what development needs: {paths.how_to_install('dev')}.",
         ) from error
     path = find_browser()
     if path is None:
@@ -76,27 +76,22 @@ def start_server(store: Path | None, extra: Mapping[str, str] | None = None) -> 
     """Serve the dashboard on a free port and wait until it answers.
 
     Args:
-        store: The results to show; None for those of the checkout.
+        store: The results to show; None for those that would be shown anyway.
         extra: Further environment variables.
 
     Returns:
         The process, which the caller ends with ``stop_server``, and the address.
 
     Raises:
-        VlmadError: If there is no dashboard beside the package, or it does not answer.
+        VlmadError: If there is no dashboard, or it does not answer.
     """
-    if not APP.is_file():
-        raise VlmadError(f"There is no dashboard at {APP}.", "Run this from a checkout, not from an installed package.")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
-    command += ["--server.headless", "true", "--server.fileWatcherType", "none", "--server.address", "127.0.0.1"]
+    command = [*server_command(port, "127.0.0.1"), "--server.headless", "true", "--server.fileWatcherType", "none"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(extra or {})}
-    environment |= {"VLMAD_STORE": str(store)} if store else {}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=APP.parent
-    )
+    environment |= {paths.STORE: str(store)} if store else {}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
@@ -106,7 +101,7 @@ def start_server(store: Path | None, extra: Mapping[str, str] | None = None) -> 
         except OSError:
             time.sleep(0.1)
     stop_server(process)
-    raise VlmadError(f"The dashboard did not answer at {address}.", f"See what it says: streamlit run {APP}.")
+    raise VlmadError(f"The dashboard did not answer at {address}.", "See what it says: python -m vlmad_core app.")
 
 
 def stop_server(process: subprocess.Popen[bytes]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from vlmad_core import paths
 from vlmad_core.datasets import manifest
 from vlmad_core.datasets.catalogue import canonical_name, official_key, official_sets
 from vlmad_core.datasets.folders import LayoutReader, subfolders
@@ -18,10 +19,6 @@ from vlmad_core.datasets.sample import Dataset
 from vlmad_core.datasets.split_files import REAL_IAD, VISA
 from vlmad_core.datasets.unsplit import ELPV, KOLEKTOR, MAGNETIC_TILE, TEXTILE
 from vlmad_core.errors import DatasetError
-
-DATA_DIR_VARIABLE = "VLMAD_DATA_DIR"
-"""Environment variable naming a folder of data sets, found there by their folder's name."""
-
 
 READERS: tuple[LayoutReader, ...] = (
     LayoutReader(manifest.LAYOUT, manifest.EXPECTED, manifest.recognises, manifest.read),
@@ -144,7 +141,7 @@ def list_datasets() -> tuple[DatasetEntry, ...]:
         found = package_root(name)
         reason = "" if found else f"Install {package.distribution} (requirements-data.txt)."
         entries.append(DatasetEntry(name, name, found, found is not None, reason, package.synthetic))
-    data_dir = _data_dir()
+    data_dir = paths.data_dir()
     for folder in subfolders(data_dir) if data_dir else ():
         try:
             inner, reader = _reader_below(folder)
@@ -179,13 +176,13 @@ def data_sets_in(root: Path) -> tuple[Path, ...]:
 
 def _locate(source: str | Path) -> tuple[Path, str | None]:
     if isinstance(source, Path) or source.startswith((".", "~")) or "/" in source or os.sep in source:
-        path, data_dir = Path(source).expanduser(), _data_dir()
+        path, data_dir = Path(source).expanduser(), paths.data_dir()
         if not path.exists() and data_dir is not None and (data_dir / path).exists():
             return data_dir / path, None
         return path, None
     if source in BUNDLED:
         return bundled_root(source), source
-    data_dir = _data_dir()
+    data_dir = paths.data_dir()
     if data_dir is not None:
         for folder in subfolders(data_dir):
             if folder.name.lower() == source.lower():
@@ -204,16 +201,11 @@ def _locate(source: str | Path) -> tuple[Path, str | None]:
         return found, source
     if Path(source).exists():
         return Path(source), None
-    where = f"in {data_dir} ({DATA_DIR_VARIABLE})" if data_dir else f"({DATA_DIR_VARIABLE} is not set)"
+    where = f"in {data_dir} ({paths.DATA_DIR})" if data_dir else f"({paths.DATA_DIR} is not set)"
     known = ", ".join(entry.name for entry in list_datasets() if entry.available)
     raise DatasetError(
         f"No data set named {source!r} {where}.", f"Give a path, or one of those that are here: {known}."
     )
-
-
-def _data_dir() -> Path | None:
-    value = os.environ.get(DATA_DIR_VARIABLE)
-    return Path(value).expanduser() if value else None
 
 
 def _reader_for(root: Path) -> LayoutReader | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vlmad_core.datasets.fingerprint import listing_hash
 from vlmad_core.datasets.sample import Sample
 from vlmad_core.datasets.splits import draw_references
-from vlmad_core.engine.protocol import listing_hash
 from vlmad_core.errors import DatasetError
 from vlmad_core.store.reader import Missing
 from vlmad_core.store.schema import RunRecord

@@ -18,6 +18,7 @@ from vlmad_core.backbones.feature_files import Storage
 from vlmad_core.backbones.info import Precision
 from vlmad_core.errors import VlmadError
 from vlmad_core.io import read_yaml
+from vlmad_core.paths import store_root
 from vlmad_core.records import Flag, Number, Whole, in_words, read_as
 
 T = TypeVar("T")
@@ -142,7 +143,7 @@ class PlanOptions:
     )
     size: Annotated[Size, Option(WHAT, "how many test images per category (default {default})")] = "full"
     categories: Annotated[Several[str] | None, Option(WHAT, "only these", "NAME")] = None
-    store: Annotated[Path, Option(HOW, "results folder (default {default})", "DIR")] = Path("results")
+    store: Annotated[Path, Option(HOW, "results folder (default {default})", "DIR")] = field(default_factory=store_root)
     batch_size: Annotated[Positive | None, Option(HOW, "images per pass (default: by the backbone's size)", "N")] = None
     window_tokens: Annotated[
         Positive | None,

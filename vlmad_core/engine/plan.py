@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,9 @@ from vlmad_core.errors import MethodError, StoreError
 from vlmad_core.io import TEMPORARY_PREFIX
 from vlmad_core.methods import Method, create_method
 from vlmad_core.methods.trained import find_parameters, load_parameters
+from vlmad_core.paths import parameter_folders
 from vlmad_core.store import layout
 from vlmad_core.store.schema import RunRecord
-
-OWN_PARAMETERS = Path("checkpoints")
-"""Where training leaves parameters, in a folder per method; searched before those that come with the program."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,20 @@ class Plan:
                 yield category, tuple(runs)
 
 
-def build_plan(options: PlanOptions, *, command: str = "", loader: Loader = BackboneSpec.load) -> Plan:
+def build_plan(
+    options: PlanOptions,
+    *,
+    command: str = "",
+    loader: Loader = BackboneSpec.load,
+    folders: Sequence[Path] | None = None,
+) -> Plan:
     """Work out the runs of a benchmark.
+
+    Args:
+        options: What was asked.
+        command: The command line, for the record.
+        loader: Loads a backbone.
+        folders: Where trained parameters are looked for; those of ``options.store`` if None.
 
     Raises:
         VlmadError: If a data set, method or backbone can't be had; nothing has been written then.
@@ -114,6 +124,7 @@ def build_plan(options: PlanOptions, *, command: str = "", loader: Loader = Back
     notes: list[str] = []
     runs: dict[str, PlannedRun] = {}
     budgets: dict[tuple[int, int], Backbone] = {}
+    searched = parameter_folders([options.store]) if folders is None else folders
     for source, dataset in zip(options.datasets, datasets, strict=True):
         notes += _dataset_notes(dataset)
         planned_categories(dataset, options)
@@ -123,7 +134,9 @@ def build_plan(options: PlanOptions, *, command: str = "", loader: Loader = Back
                 continue
             draws = list(_draws(method, own, skipped))
             try:
-                parameters, trained = trained_parameters(method, backbone.info, dataset, own) if draws else (None, {})
+                parameters, trained = (
+                    trained_parameters(method, backbone.info, dataset, own, searched) if draws else (None, {})
+                )
             except MethodError as error:
                 if len(methods) == 1 or method.name in own.parameters:
                     raise
@@ -176,7 +189,7 @@ def planned_images(dataset: Dataset, category: str, size: str) -> tuple[Sample, 
 
 
 def trained_parameters(
-    method: Method, info: BackboneInfo, dataset: Dataset, options: PlanOptions
+    method: Method, info: BackboneInfo, dataset: Dataset, options: PlanOptions, folders: Sequence[Path]
 ) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
     """The trained tensors a method is to use, and what is known of them; (None, {}) if it trains nothing.
 
@@ -187,7 +200,7 @@ def trained_parameters(
         return None, {}
     path = options.parameters.get(method.name)
     if path is None:
-        path = find_parameters(method.name, info, dataset.official or dataset.name, (OWN_PARAMETERS,))
+        path = find_parameters(method.name, info, dataset.official or dataset.name, folders)
     if path is None:
         raise MethodError(
             f"{method.name} has no trained parameters for {info.title} that were not trained on {dataset.name}.",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from vlmad_core.backbones import BackboneInfo
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
-from vlmad_core.datasets import Dataset, Sample
+from vlmad_core.datasets import Dataset
+from vlmad_core.datasets.fingerprint import listing_hash, listing_record
 from vlmad_core.datasets.images import reading_protocol
 from vlmad_core.engine.backbone import default_batch_size
 from vlmad_core.engine.options import SIZES, PlanError, PlanOptions
@@ -147,6 +147,7 @@ def data_record(source: str, dataset: Dataset, trained: Mapping[str, Any]) -> di
     """
     return {
         "source": source,
+        "fingerprint": listing_record(dataset.samples),
         "layout": dataset.layout,
         "official": dataset.official,
         "licence": dataset.licence,
@@ -157,12 +158,6 @@ def data_record(source: str, dataset: Dataset, trained: Mapping[str, Any]) -> di
         "problems": len(dataset.problems),
         "trained": dict(trained),
     }
-
-
-def listing_hash(samples: Sequence[Sample]) -> str:
-    """Sixteen hex digits over which images there are and what is said of them, not over their content."""
-    lines = [f"{s.id}\0{s.category}\0{s.split}\0{s.label}\0{s.mask_path is not None}" for s in samples]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 import torch
 
+from vlmad_core.paths import checkout
 from vlmad_core.store.schema import short_hash
 
 PACKAGES = (
@@ -36,9 +38,9 @@ CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd
 @cache
 def code_version() -> str:
     """Version of this program, with the git commit where it runs from a checkout."""
-    root = Path(__file__).resolve().parents[2]
+    root = checkout()
     version = _package_version(root)
-    if not (root / ".git").exists():
+    if root is None or not (root / ".git").exists():
         return version
     try:
         commit = _git(root, "rev-parse", "--short=12", "HEAD")
@@ -81,12 +83,11 @@ def hardware(device: str = "cpu") -> dict[str, Any]:
     return {**facts, "id": short_hash(facts)}
 
 
-def _package_version(root: Path) -> str:
-    try:
-        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        return str(project["version"])
-    except (OSError, KeyError, tomllib.TOMLDecodeError):
-        pass
+def _package_version(root: Path | None) -> str:
+    if root is not None:
+        with contextlib.suppress(OSError, KeyError, tomllib.TOMLDecodeError):
+            project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+            return str(project["version"])
     try:
         return metadata.version("vlm-ad")
     except metadata.PackageNotFoundError:

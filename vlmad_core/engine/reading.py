@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import time
 from collections import deque
@@ -18,7 +17,7 @@ from torch import Tensor
 from vlmad_core.backbones import FeatureRequest
 from vlmad_core.backbones.tower import Backbone, ImageInput
 from vlmad_core.datasets import Sample
-from vlmad_core.datasets.fingerprint import UNREADABLE, file_hash
+from vlmad_core.datasets.fingerprint import UNREADABLE, content_hashes, files_hash
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
 from vlmad_core.engine.profiling import Stopwatch
@@ -83,7 +82,7 @@ class ImageLoader:
     def __call__(self, sample: Sample) -> LoadedImage:
         """Load an image and its mask; what is wrong with them is said in ``error``."""
         start = time.perf_counter()
-        image_hash, content = _content_hashes(sample)
+        image_hash, content = content_hashes(sample)
         nothing: dict[int, np.ndarray | None] = dict.fromkeys(self.sizes)
         given = None if self.backbone is None else _input(self.backbone, sample, image_hash, self.request)
         known = given is not None and given.known is not None
@@ -174,25 +173,12 @@ def batches(items: Iterable[LoadedImage], size: int) -> Iterator[tuple[list[Load
 
 def contents_hash(images: Iterable[LoadedImage]) -> str:
     """Sixteen hex digits over the files of images and masks."""
-    lines = sorted(f"{image.sample.id}\0{image.content}" for image in images)
-    return _short("\n".join(lines))
+    return files_hash((image.sample.id, image.content) for image in images)
 
 
 def samples_hash(samples: Iterable[Sample]) -> str:
     """What ``contents_hash`` will give for these images, without decoding them."""
-    lines = sorted(f"{sample.id}\0{_content_hashes(sample)[1]}" for sample in samples)
-    return _short("\n".join(lines))
-
-
-def _content_hashes(sample: Sample) -> tuple[str, str]:
-    """Hash of the image's file, and that of image and mask together."""
-    image = file_hash(sample.image_path)
-    mask = file_hash(sample.mask_path) if sample.mask_path else ""
-    return image, f"{image}:{mask}"
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return files_hash((sample.id, content_hashes(sample)[1]) for sample in samples)
 
 
 def _truth(sample: Sample, size: tuple[int, int] | None) -> tuple[np.ndarray | None, str | None]:

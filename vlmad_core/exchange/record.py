@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vlmad_core.datasets.fingerprint import file_hash
+from vlmad_core.datasets.fingerprint import file_hash, listing_hash
 from vlmad_core.datasets.images import reading_protocol
 from vlmad_core.datasets.sample import Dataset
-from vlmad_core.engine.protocol import MASK_RULE, data_record, evaluation_record, listing_hash
+from vlmad_core.engine.protocol import MASK_RULE, data_record, evaluation_record
 from vlmad_core.engine.provenance import code_version, package_versions
 from vlmad_core.errors import StoreError
 from vlmad_core.store import layout

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from vlmad_core.errors import VlmadError
+from vlmad_core.figures.libraries import go
 from vlmad_core.figures.style import LEGEND_LINE, calm, method_style
 from vlmad_core.metrics.image import Reliability
 

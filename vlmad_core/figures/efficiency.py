@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from vlmad_core.figures.libraries import go
 from vlmad_core.figures.style import calm, method_style
 
 COSTS = {

@@ -9,9 +9,9 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
-import altair as alt
 import pandas as pd
 
+from vlmad_core.figures.libraries import alt
 from vlmad_core.figures.style import diverging, ink_on, interpolate, sequential
 from vlmad_core.metrics.spec import MEAN
 

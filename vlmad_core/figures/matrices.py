@@ -6,11 +6,11 @@ import base64
 import math
 from collections.abc import Mapping
 
-import altair as alt
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vlmad_core.figures.libraries import alt
 from vlmad_core.figures.overlay import encode
 from vlmad_core.figures.style import ink_on, interpolate, sequential
 

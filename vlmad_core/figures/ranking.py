@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-import altair as alt
 import pandas as pd
-import plotly.graph_objects as go
 
+from vlmad_core.figures.libraries import alt, go
 from vlmad_core.figures.style import calm, method_style
 
 ROW_HEIGHT, NARROW_ROW = 46, 38

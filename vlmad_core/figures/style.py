@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlmad_core.cards import Dash, MethodCard, MethodStyle, find_card
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from vlmad_core.figures.libraries import go
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -81,8 +78,6 @@ def calm(figure: go.Figure, height: int) -> go.Figure:
 
 def prepare() -> None:
     """Draw a figure nobody sees: the first one of a process takes far longer than all others."""
-    import plotly.graph_objects as go
-
     calm(go.Figure().add_scatter(x=[0], y=[0]).add_bar(x=[0], y=[0]), 100).to_json()
 
 

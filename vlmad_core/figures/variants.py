@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from vlmad_core.figures.libraries import go
 from vlmad_core.figures.style import calm, diverging, method_style
 
 ROW_HEIGHT, STUDY_ROW = 26, 34

@@ -44,7 +44,7 @@ class Choice:
 
 
 def method_choices(
-    info: BackboneInfo, shots: int, dataset: str | None = None, folders: Sequence[Path] = ()
+    info: BackboneInfo, shots: int, dataset: str | None = None, folders: Sequence[Path] | None = None
 ) -> tuple[Choice, ...]:
     """Every method, with the reason where it can't judge a single image here and now.
 
@@ -52,7 +52,7 @@ def method_choices(
         info: The backbone.
         shots: Normal references there are.
         dataset: The data set the image comes from; None for an image of one's own.
-        folders: Further folders of trained parameters.
+        folders: Where trained parameters are looked for; ``paths.parameter_folders()`` if None.
     """
     members = [(name, make_member(name, info, shots, dataset, folders)) for name in list_methods()]
     return tuple(Choice(name, member.title, member.error or "") for name, member in members)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from vlmad_core.backbones.info import PRECISIONS
 from vlmad_core.errors import StoreError
-from vlmad_core.live.predict import DEFAULT_METHODS, DEFAULT_STORES
+from vlmad_core.live.predict import DEFAULT_METHODS
 from vlmad_core.methods.plugins import add_plugin_argument
+from vlmad_core.paths import stores
 
 if TYPE_CHECKING:
     from vlmad_core.live.record import ImageResult
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--store",
         type=Path,
         nargs="+",
-        default=list(DEFAULT_STORES),
+        default=stores(),
         metavar="DIR",
         help="results folders to take thresholds from; default: results/bundled results",
     )

@@ -66,7 +66,7 @@ def choose_members(
     info: BackboneInfo,
     shots: int,
     dataset: str | None = None,
-    folders: Sequence[Path] = (),
+    folders: Sequence[Path] | None = None,
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> tuple[Member, ...]:
     """Make methods ready for a panel; one that can't take part says why and takes nothing from the others.
@@ -77,7 +77,7 @@ def choose_members(
         shots: References there are; methods that use none ignore them.
         dataset: The data set the images come from, which no trained parameters may have been trained on; None for
             images of one's own.
-        folders: Further folders of trained parameters.
+        folders: Where trained parameters are looked for; ``paths.parameter_folders()`` if None.
         limits: ``max_methods`` is the most.
 
     Raises:
@@ -95,7 +95,11 @@ def choose_members(
 
 
 def make_member(
-    item: str | Method, info: BackboneInfo, shots: int, dataset: str | None = None, folders: Sequence[Path] = ()
+    item: str | Method,
+    info: BackboneInfo,
+    shots: int,
+    dataset: str | None = None,
+    folders: Sequence[Path] | None = None,
 ) -> Member:
     """One method made ready, or the reason why it can't be; see ``choose_members``."""
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlmad_core import paths
 from vlmad_core.cards import first_choices
 from vlmad_core.datasets.images import DEFAULT_LIMITS, ImageLimits
 from vlmad_core.errors import DatasetError, VlmadError
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from vlmad_core.live.verdicts import Opinion
 
 DEFAULT_METHODS = first_choices()
-DEFAULT_STORES = (Path("results/bundled"), Path("results"))
-"""Where thresholds are looked for; folders that don't exist are passed over."""
 
 Judge = Callable[["LivePrediction"], "Opinion"]
 
@@ -34,7 +33,7 @@ def predict(
     precision: Precision = "float32",
     dataset: str | None = None,
     thresholds: Mapping[str, float] | None = None,
-    stores: Sequence[Path] = DEFAULT_STORES,
+    stores: Sequence[Path] | None = None,
     limits: ImageLimits = DEFAULT_LIMITS,
     progress: Callable[[ImageResult], None] | None = None,
 ) -> Judged:
@@ -50,7 +49,8 @@ def predict(
         dataset: The data set the images come from, if any: no method then uses parameters trained on it, and its
             stored runs are preferred for thresholds.
         thresholds: Thresholds of one's own by method, ``name`` or ``name:preset``.
-        stores: Results folders with runs to take thresholds from.
+        stores: Results folders with runs to take thresholds from, and with ``parameters``; those that don't exist are
+            passed over. ``paths.stores()`` if None.
         limits: What is accepted.
         progress: Called with each image's result as soon as it is there.
 
@@ -73,12 +73,13 @@ def predict(
     from vlmad_core.live.record import Judged, setup_of
 
     words = category_words(category, limits)
+    roots = paths.stores() if stores is None else stores
     given = gather(_several(images), limits)
     known = read_references(_several(references), limits)
     engine = load_engine(backbone, precision) if isinstance(backbone, str) else backbone
-    members = choose_members(methods, engine.info, len(known), dataset, parameter_folders(stores), limits)
+    members = choose_members(methods, engine.info, len(known), dataset, paths.parameter_folders(roots), limits)
     panel = Panel(engine, words, members, known)
-    judge = opinion_rule(panel, dataset, own_thresholds(panel, thresholds or {}), stores)
+    judge = opinion_rule(panel, dataset, own_thresholds(panel, thresholds or {}), roots)
     results = []
     for result in judge_items(panel, given.items, judge):
         results.append(result)
@@ -176,11 +177,6 @@ def own_thresholds(panel: Panel, given: Mapping[str, float]) -> dict[str, float]
             )
         found |= dict.fromkeys(matches, float(value))
     return found
-
-
-def parameter_folders(stores: Sequence[Path]) -> tuple[Path, ...]:
-    """Where trained parameters of one's own lie."""
-    return tuple(Path(store) / "parameters" for store in stores)
 
 
 def _several(sources: Source | Sequence[Source]) -> list[Source]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vlmad_core.methods import create_method, list_methods, load_card, method_class
 from vlmad_core.methods.plugins import add_plugin_argument, use_plugins
+from vlmad_core.paths import as_typed, parameter_folders
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """A method's card, presets, default settings and capabilities as json values."""
+    """A method's card, presets, default settings, capabilities and files of trained parameters as json values."""
     card, cls = load_card(name), method_class(name)
     method = create_method(name)
     return {
@@ -50,6 +51,9 @@ def describe(name: str) -> dict[str, Any]:
         "capabilities": dataclasses.asdict(method.capabilities),
         "own_backbone": cls.own_backbone,
         "lacking": cls.why_not_here(),
+        "parameters": [
+            as_typed(path) for folder in parameter_folders() for path in sorted((folder / name).glob("*.safetensors"))
+        ],
     }
 
 
@@ -72,6 +76,8 @@ def _card_text(item: dict[str, Any]) -> str:
     lines += [f"  {key} = {value!r}  {explained.get(key, '')}" for key, value in item["defaults"].items()]
     lines.append("presets:")
     lines += [f"  {name}: {settings or 'as above'}" for name, settings in item["presets"].items()]
+    if item["parameters"]:
+        lines += ["trained parameters here, first to last:", *(f"  {path}" for path in item["parameters"])]
     if item["deviations"]:
         lines += ["public codes differ:", *(f"  - {text}" for text in item["deviations"])]
     return "\n".join(lines)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import sys
 import warnings
 import zlib
@@ -19,9 +18,8 @@ from pathlib import Path
 
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.registry import list_methods
+from vlmad_core.paths import add_plugin_files, plugin_files
 
-PLUGIN_VARIABLE = "VLMAD_PLUGINS"
-"""Environment variable: paths of Python files, separated as in PATH."""
 ENTRY_POINT_GROUP = "vlmad.methods"
 
 
@@ -71,9 +69,9 @@ def load_all_plugins() -> tuple[str, ...]:
         A line for each plugin that can't be used; each is also a warning. The others are loaded all the same.
     """
     problems = []
-    for path in filter(None, os.environ.get(PLUGIN_VARIABLE, "").split(os.pathsep)):
+    for path in plugin_files():
         try:
-            load_plugin(Path(path))
+            load_plugin(path)
         except MethodError as error:
             problems.append(str(error))
     for entry in entry_points(group=ENTRY_POINT_GROUP):
@@ -104,9 +102,6 @@ def use_plugins(paths: Iterable[Path]) -> None:
     Raises:
         MethodError: From the first that can't be used.
     """
-    known = list(filter(None, os.environ.get(PLUGIN_VARIABLE, "").split(os.pathsep)))
     for path in paths:
         load_plugin(path)
-        known.append(str(path.expanduser().resolve()))
-    if known:
-        os.environ[PLUGIN_VARIABLE] = os.pathsep.join(dict.fromkeys(known))
+        add_plugin_files([path.expanduser().resolve()])

@@ -14,6 +14,7 @@ from vlmad_core.backbones.vision_only import TEACHER_ID
 from vlmad_core.methods.base import Capabilities
 from vlmad_core.methods.patch_memory import PatchMemory, PatchMemorySettings
 from vlmad_core.methods.registry import register_method
+from vlmad_core.paths import how_to_install
 
 
 @dataclass(frozen=True)
@@ -48,4 +49,4 @@ class TeacherMemory(PatchMemory):
         """Its packages may not be installed."""
         if teacher_is_installed():
             return None
-        return "Its network is not installed. Install it: pip install -r requirements-train.txt"
+        return f"Its network is not installed. Install it: {how_to_install('train')}"

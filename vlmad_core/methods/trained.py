@@ -7,7 +7,7 @@ how they were made. Training (``vlmad_core.training``) writes them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,8 @@ from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.open_clip import read_state
 from vlmad_core.datasets.catalogue import canonical_name
 from vlmad_core.errors import MethodError
+from vlmad_core.paths import parameter_folders
 
-SHIPPED = Path(__file__).parent / "parameters"
-"""Parameters that come with the program, in a folder per method."""
 RECORD_VERSION = 1
 
 
@@ -119,60 +118,70 @@ def read_record(path: Path) -> TrainingRecord:
 
 
 def find_parameters(
-    method: str, backbone: BackboneInfo, dataset: str | None, folders: Iterable[Path] = ()
+    method: str, backbone: BackboneInfo, dataset: str | None, folders: Iterable[Path] | None = None
 ) -> Path | None:
     """The parameters a run uses when none are named.
 
-    Among those for this method, backbone and activation that were not trained on the data set to be judged: the
-    ones trained on the most data sets, then of the first folder, then first by name. So ``bundled_b`` is judged
-    with what was trained on ``bundled_a``, the other way round, and any other data set with what was trained on
-    both.
+    The first folder that has any for this method, backbone and activation that were not trained on the data set to
+    be judged; in it the ones trained on the most data sets, then first by name. So ``bundled_b`` is judged with what
+    was trained on ``bundled_a``, the other way round, and any other data set with what was trained on both.
 
     Args:
         method: Name of the method.
         backbone: The backbone of the run.
         dataset: Name of the data set to be judged (``Dataset.official``, else its name); None if it is none (an
             uploaded image).
-        folders: Folders of one's own, each with a folder per method, searched before the shipped ones.
+        folders: Folders with a folder per method, first to last; ``paths.parameter_folders()`` if None.
 
     Returns:
         Path of a ``.safetensors`` file, or None if there is none that fits.
     """
     judged = None if dataset is None else canonical_name(dataset)
-    best: tuple[int, Path] | None = None
-    for path, data in _fitting(method, backbone, folders):
-        if judged not in data and (best is None or len(data) > best[0]):
-            best = (len(data), path)
-    return best[1] if best else None
+    for folder in parameter_folders() if folders is None else folders:
+        fitting = _fitting(folder, method, backbone.weights_hash, backbone.activation)
+        found = [(path, data) for path, data in fitting if judged not in data]
+        if found:
+            return max(found, key=lambda one: len(one[1]))[0]
+    return None
 
 
 def find_parameters_trained_on(
-    method: str, backbone: BackboneInfo, dataset: str, folders: Iterable[Path] = ()
+    data: Collection[str],
+    method: str,
+    weights_hash: str,
+    activation: str | None = None,
+    folders: Iterable[Path] | None = None,
 ) -> Path | None:
-    """The parameters trained on a data set and nothing else: contaminated if judged there, and only of use to show it.
+    """The parameters trained on exactly these data sets: contaminated if judged on them, and of use to show just that.
 
     Args:
+        data: Names of the data sets (``Dataset.official``, else the name).
         method: Name of the method.
-        backbone: The backbone of the run.
-        dataset: Name of the data set (``Dataset.official``, else its name).
+        weights_hash: Hash of the backbone's weights.
+        activation: Of the backbone; any if None.
         folders: As for ``find_parameters``.
     """
-    only = (canonical_name(dataset),)
-    return next((path for path, data in _fitting(method, backbone, folders) if data == only), None)
+    wanted = {canonical_name(name) for name in data}
+    for folder in parameter_folders() if folders is None else folders:
+        for path, own in _fitting(folder, method, weights_hash, activation):
+            if set(own) == wanted:
+                return path
+    return None
 
 
-def _fitting(method: str, backbone: BackboneInfo, folders: Iterable[Path]) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """Parameters for a method, backbone and activation whose training data is recorded, with that data."""
-    for folder in (*folders, SHIPPED):
-        for path in sorted((folder / method).glob("*.safetensors")):
-            try:
-                record = read_record(path.with_suffix(".json"))
-            except MethodError:
-                continue  # a damaged or half-copied file of one's own must not hide the others
-            known, data = record.backbone or {}, record.training_data
-            fits = (known.get("weights_hash"), known.get("activation")) == (backbone.weights_hash, backbone.activation)
-            if fits and data is not None and record.method == method:
-                yield path, tuple(data)
+def _fitting(
+    folder: Path, method: str, weights_hash: str, activation: str | None
+) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Parameters in a folder that fit and whose training data is recorded, with that data; by name."""
+    for path in sorted((folder / method).glob("*.safetensors")):
+        try:
+            record = read_record(path.with_suffix(".json"))
+        except MethodError:
+            continue  # a damaged or half-copied file of one's own must not hide the others
+        known, data = record.backbone or {}, record.training_data
+        fits = known.get("weights_hash") == weights_hash and activation in (None, known.get("activation"))
+        if fits and data is not None and record.method == method:
+            yield path, tuple(data)
 
 
 def read_authors_checkpoint(path: Path, method: str) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from vlmad_core.prompts.ensemble import (
     to_yaml,
     tuning_warning,
 )
-from vlmad_core.prompts.places import list_ensembles, prompts_folder, saved_names
+from vlmad_core.prompts.places import list_ensembles, saved_names
 from vlmad_core.prompts.saved import (
     EnsembleEntry,
     available_ensembles,
@@ -37,7 +37,6 @@ __all__ = [
     "load_ensemble",
     "parse_ensemble",
     "problem_of",
-    "prompts_folder",
     "read_ensemble",
     "read_phrases",
     "remove_ensemble",

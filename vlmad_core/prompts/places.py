@@ -1,20 +1,13 @@
-"""Where ensembles lie: those of the program, and a folder for those a user saves under a name.
-
-The user's folder is ``VLMAD_PROMPTS_DIR``, or else ``annotations/prompts`` in the results folder (``VLMAD_STORE``,
-or ``results`` of the checkout), where all that users add lies.
-"""
+"""Which ensembles there are: those of the program, and those a user saved under a name."""
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-ENSEMBLE_FOLDER = Path(__file__).parent / "ensembles"
-CHECKOUT = Path(__file__).parents[2]
+from vlmad_core.paths import prompts_folder
 
-PROMPTS_VARIABLE = "VLMAD_PROMPTS_DIR"
-STORE_VARIABLE = "VLMAD_STORE"
+ENSEMBLE_FOLDER = Path(__file__).parent / "ensembles"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,39}")
 TAKEN = frozenset({"canonical", "accurate", "anomalib", "authors", "visa", "con", "prn", "aux", "nul"})
@@ -26,15 +19,6 @@ MOST_SAVED = 500
 def list_ensembles() -> tuple[str, ...]:
     """Names of the ensembles that come with the program."""
     return tuple(sorted(path.stem for path in ENSEMBLE_FOLDER.glob("*.yaml")))
-
-
-def prompts_folder() -> Path:
-    """Where saved ensembles lie; it need not exist."""
-    given = os.environ.get(PROMPTS_VARIABLE)
-    if given:
-        return Path(given).expanduser()
-    store = os.environ.get(STORE_VARIABLE)
-    return (Path(store) if store else CHECKOUT / "results") / "annotations" / "prompts"
 
 
 def may_be_saved(name: str) -> bool:

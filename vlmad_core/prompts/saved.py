@@ -1,4 +1,4 @@
-"""Saving prompt ensembles under a name, and all that can be chosen; see ``places`` for where they lie."""
+"""Saving prompt ensembles under a name, and all that can be chosen; see ``vlmad_core.paths`` for where."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlmad_core.io import write_atomically
+from vlmad_core.paths import PROMPTS_DIR
 from vlmad_core.prompts.ensemble import (
     PromptEnsemble,
     PromptError,
@@ -18,7 +19,6 @@ from vlmad_core.prompts.ensemble import (
 from vlmad_core.prompts.places import (
     MOST_SAVED,
     NAME,
-    PROMPTS_VARIABLE,
     list_ensembles,
     may_be_saved,
     saved_names,
@@ -112,7 +112,7 @@ def save_ensemble(ensemble: PromptEnsemble, name: str, *, overwrite: bool = Fals
         write_atomically(path, text.encode())
     except OSError as error:
         raise PromptError(
-            f"Nothing was saved: {path.parent} can't be written to ({error}).", f"Set {PROMPTS_VARIABLE}."
+            f"Nothing was saved: {path.parent} can't be written to ({error}).", f"Set {PROMPTS_DIR}."
         ) from error
     return path
 

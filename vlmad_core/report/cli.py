@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from vlmad_core.errors import StoreError
+from vlmad_core.paths import stores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--store",
         type=Path,
         nargs="+",
-        default=[Path("results/bundled"), Path("results")],
+        default=stores(),
         metavar="DIR",
         help="results folders, read as one; default: results/bundled results",
     )

@@ -16,7 +16,6 @@ from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import METRICS
 from vlmad_core.report.mistakes import Mistake, mistakes
 from vlmad_core.store.reader import Store
-from vlmad_core.store.schema import RunRecord, short_hash
 from vlmad_core.store.writer import now
 
 TASKS: Mapping[str, tuple[str, str]] = {
@@ -232,7 +231,7 @@ def _runs(one: Comparison) -> tuple[tuple[tuple[str, str], ...], pd.DataFrame]:
                 "Machine": str(run.provenance.hardware.get("processor", "unknown")),
                 "Images from": str(data.get("source") or "unknown"),
                 "Licence of the images": str(data.get("licence") or "unknown"),
-                "Hash of the images": _data_hash(run),
+                "Fingerprint of the data": str(run.fingerprint),
                 "Imported from": str(imported.get("origin")) if isinstance(imported, Mapping) else "",
             }
         )
@@ -240,8 +239,3 @@ def _runs(one: Comparison) -> tuple[tuple[tuple[str, str], ...], pd.DataFrame]:
     equal = [name for name in frame.columns if name != "Run" and frame[name].nunique() == 1]
     pairs = tuple((name, str(frame[name].iloc[0])) for name in equal if frame[name].iloc[0])
     return pairs, frame.drop(columns=equal)
-
-
-def _data_hash(run: RunRecord) -> str:
-    """Over the images and masks of all categories of a run."""
-    return short_hash({category: unit.data_hash for category, unit in run.units.items()}, 16)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, with_config
 
+from vlmad_core.datasets.fingerprint import Fingerprint
 from vlmad_core.errors import StoreError
 from vlmad_core.io import RECOMPUTE
 from vlmad_core.records import Count, Holds, Whole, in_words, read_as
@@ -148,7 +149,8 @@ class UnitRecord:
         status: ``complete``, or ``partial`` where some images or masks could not be read.
         images: Number of test images scored.
         errors: Number of images whose image or mask file could not be used.
-        data_hash: Sixteen hex digits over the files of the unit's images and masks.
+        data_hash: Sixteen hex digits over the files of the unit's images and masks: the unit's part of the run's
+            fingerprint (``datasets.fingerprint``).
         profile: Seconds per stage, latency, throughput, peak memory.
         thresholds: By name: value, level, source and whether it looked at the labels it is judged on.
         files: By name: bytes and SHA-256 of each other file in the unit's folder.
@@ -208,6 +210,12 @@ class RunRecord:
     def categories(self) -> tuple[str, ...]:
         """Categories whose units are finished."""
         return tuple(self.units)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Which data the run rests on."""
+        files = {category: unit.data_hash for category, unit in self.units.items()}
+        return Fingerprint(str(self.protocol.data.get("listing") or ""), files)
 
     def to_json(self) -> dict[str, Any]:
         """What ``run.json`` holds: all but the place and the units."""

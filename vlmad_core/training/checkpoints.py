@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.errors import MethodError
 from vlmad_core.io import write_atomically
 from vlmad_core.methods.trained import TrainingRecord
 from vlmad_core.training.loop import Progress
 
 _PARAMETERS, _OPTIMISER = "parameters/", "optimiser/"
-
-
-def parameters_path(folder: Path, method: str, data: Sequence[str], backbone: BackboneInfo) -> Path:
-    """Where parameters go: ``<folder>/<method>/<data>-<backbone hash>.safetensors``."""
-    return folder / method / f"{'+'.join(sorted(data))}-{backbone.weights_hash}.safetensors"
 
 
 def save_parameters(path: Path, parameters: Mapping[str, Tensor], record: TrainingRecord) -> None:

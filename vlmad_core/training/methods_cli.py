@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from vlmad_core import paths
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, load_backbone
 from vlmad_core.datasets import load_dataset
 from vlmad_core.errors import MethodError
@@ -30,8 +31,6 @@ from vlmad_core.training.frozen_features import (
     list_training_images,
 )
 
-DEFAULT_FOLDER = Path("checkpoints")
-"""Where parameters go; runs started in the same folder find them there."""
 LONG_EPOCHS = 15
 
 
@@ -51,7 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="canonical", help="preset of the method whose settings are trained for")
     parser.add_argument("--tokenizer", metavar="ID", help="hub id or folder, for checkpoints that bring none")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="where the vision tower computes, e.g. cuda")
-    parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="where parameters go")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=paths.training_folder(),
+        metavar="DIR",
+        help="where parameters go (default: checkpoints, where every command and the live demo find them)",
+    )
     parser.add_argument("--epochs", type=int, help="passes over the training images (default: the authors')")
     parser.add_argument("--lr", type=float, default=defaults.learning_rate, help="learning rate")
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size, help="images per step")
@@ -85,7 +90,7 @@ class TrainingSession:
     @property
     def path(self) -> Path:
         """Where the parameters go."""
-        return checkpoints.parameters_path(self.args.out, self.method, self.data, self.backbone.info)
+        return paths.parameters_file(self.method, self.data, self.backbone.info.weights_hash, self.args.out)
 
     def extract(self, request: FeatureRequest, reading: Reading) -> AbstractContextManager[FrozenFeatures]:
         """Features of all training images, with a progress bar."""

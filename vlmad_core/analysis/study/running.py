@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from vlmad_core.datasets import list_datasets, load_dataset
 from vlmad_core.datasets.loading import BUNDLED
 from vlmad_core.engine.backbone import BackboneSpec
 from vlmad_core.engine.options import KeepGrids, MethodChoice, PlanOptions
-from vlmad_core.engine.plan import OWN_PARAMETERS, NotApplicable, Plan, build_plan
+from vlmad_core.engine.plan import NotApplicable, Plan, build_plan
 from vlmad_core.methods import create_method
 from vlmad_core.methods.trained import find_parameters_trained_on
+from vlmad_core.paths import data_dir, parameter_folders
 from vlmad_core.store.layout import STUDY_FOLDER
 
 
@@ -40,7 +40,7 @@ class StudyPart:
 def default_datasets() -> tuple[str, ...]:
     """The bundled data sets, and the real ones found in ``VLMAD_DATA_DIR``."""
     real = [entry.name for entry in list_datasets() if entry.available and not entry.synthetic]
-    return (*BUNDLED, *(real if os.environ.get("VLMAD_DATA_DIR") else ()))
+    return (*BUNDLED, *(real if data_dir() else ()))
 
 
 def study_parts(study: StudyPlan, datasets: Iterable[str], options: PlanOptions, command: str) -> list[StudyPart]:
@@ -68,10 +68,11 @@ def study_parts(study: StudyPlan, datasets: Iterable[str], options: PlanOptions,
     def loader(wanted: BackboneSpec) -> object:
         return backbone if wanted == spec else wanted.load()
 
+    folders = parameter_folders([options.store])
     parts = []
     for dataset in datasets:
         for ablations in (False, True):
-            choices, missing = _choices(study, dataset, ablations, backbone.info)
+            choices, missing = _choices(study, dataset, ablations, backbone.info, folders)
             if not choices:
                 continue
             own = dataclasses.replace(
@@ -84,13 +85,13 @@ def study_parts(study: StudyPlan, datasets: Iterable[str], options: PlanOptions,
                 grids="none",
                 thumbnails=options.thumbnails and not ablations,
             )
-            plan = build_plan(own, command=command, loader=loader)  # type: ignore[arg-type]
+            plan = build_plan(own, command=command, loader=loader, folders=folders)  # type: ignore[arg-type]
             parts.append(StudyPart(dataset, ablations, plan, tuple(missing)))
     return parts
 
 
 def _choices(
-    study: StudyPlan, dataset: str, ablations: bool, info: BackboneInfo
+    study: StudyPlan, dataset: str, ablations: bool, info: BackboneInfo, folders: Sequence[Path]
 ) -> tuple[list[MethodChoice], list[NotApplicable]]:
     choices: dict[tuple[str, str | None, Path | None], list[MethodChoice]] = {}
     missing = []
@@ -101,7 +102,7 @@ def _choices(
         if variant.trained == "within":
             loaded = load_dataset(dataset)
             name = loaded.official or loaded.name
-            parameters = find_parameters_trained_on(variant.method, info, name, (OWN_PARAMETERS,))
+            parameters = find_parameters_trained_on([name], variant.method, info.weights_hash, info.activation, folders)
             if parameters is None:
                 how = f"python -m vlmad_core train {variant.method} --data {dataset} --backbone {info.id}"
                 missing.append(NotApplicable(f"{variant.label} on {dataset}", f"None are there; train some: {how}"))

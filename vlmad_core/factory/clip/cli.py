@@ -26,8 +26,8 @@ from vlmad_core.factory.clip.recipe import Recipe
 from vlmad_core.factory.clip.trainer import Trainer
 from vlmad_core.factory.clip.view_bank import PatchTeacher, build_views
 from vlmad_core.factory.renderer.pairs import DEFECT_PHRASES, TRAINING_NOUNS
+from vlmad_core.paths import training_folder
 
-DEFAULT_FOLDER = Path("checkpoints/bundled")
 TRAINING_DATA = "vlmad-synthetic-training"
 """Name of the rendered training pairs, as recorded with the weights."""
 TEACHER_INPUT = 256
@@ -69,7 +69,9 @@ SMOKE_RECIPE = Recipe(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="where the model goes")
+    parser.add_argument(
+        "--out", type=Path, default=training_folder() / "bundled", metavar="DIR", help="where the model goes"
+    )
     parser.add_argument("--views-dir", type=Path, metavar="DIR", help="training views (default: OUT/views)")
     parser.add_argument("--seed", type=int, default=0, help="of pictures, initialisation and batches")
     parser.add_argument(

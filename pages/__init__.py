@@ -1,0 +1,1 @@
+"""One script per view; see ``app.py``."""
