@@ -17,8 +17,7 @@ from vlmad_core.metrics import METRICS
 from vlmad_core.store.reader import Missing
 from vlmad_core.store.schema import RunRecord
 
-SIDE = 160
-"""Longer side of a reference's picture, in pixels."""
+SIDE = 160  # of a reference's picture, the longer one, in pixels
 
 
 def show_references(one: Comparison, category: str) -> None:

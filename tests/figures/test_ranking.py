@@ -104,4 +104,5 @@ def test_the_story_shows_each_number_against_the_papers() -> None:
     points = figure.data[-1]
     assert list(points.text) == ["91.8", "90.4", "90.0", "70.2", "61.2"]
     assert points.x[0] == pytest.approx(0.918)
+    assert points.marker.color == method_style("winclip").colour
     assert len(figure.data) == len(told.steps)

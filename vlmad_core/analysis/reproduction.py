@@ -121,7 +121,8 @@ class Story:
 
     Attributes:
         dataset: Data set.
-        method: Method.
+        method: Method, as papers call it.
+        method_id: Its identifier in this program.
         metric: Metric.
         lead: First sentence.
         moral: Last sentence.
@@ -130,6 +131,7 @@ class Story:
 
     dataset: str
     method: str
+    method_id: str
     metric: str
     lead: str
     moral: str
@@ -208,12 +210,13 @@ def story(reported: pd.DataFrame, sources: Mapping[str, Source]) -> Story:
         difference = value - steps[0].value if steps else None
         url = sources[source].url
         steps.append(Step(value, difference, claim["citation"], url, claim["location"], known[source]))
-    return Story(told["dataset"], told["method"], told["metric"], told["lead"], told["moral"], tuple(steps))
+    method_id = str(board["method_id"].iloc[0])
+    return Story(told["dataset"], told["method"], method_id, told["metric"], told["lead"], told["moral"], tuple(steps))
 
 
 def steps_table(told: Story) -> pd.DataFrame:
-    """The numbers of a story: title, value (a fraction), label, method; one row for each, the paper's first."""
-    rows = [(step.implementation.title, step.value, step.label, told.method) for step in told.steps]
+    """The numbers of a story: title, value (a fraction), label, method (an id); one row each, the paper's first."""
+    rows = [(step.implementation.title, step.value, step.label, told.method_id) for step in told.steps]
     return pd.DataFrame(rows, columns=["title", "value", "label", "method"])
 
 
