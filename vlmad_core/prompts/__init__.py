@@ -18,7 +18,6 @@ from vlmad_core.prompts.saved import (
     available_ensembles,
     ensemble_label,
     ensemble_of_label,
-    remove_ensemble,
     save_ensemble,
     tidy_name,
 )
@@ -40,7 +39,6 @@ __all__ = [
     "prompts_folder",
     "read_ensemble",
     "read_phrases",
-    "remove_ensemble",
     "save_ensemble",
     "saved_names",
     "tidy_name",
