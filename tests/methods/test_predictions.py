@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from vlmad_core.errors import MethodError
-from vlmad_core.methods import MapRule, Predictions, anomaly_maps, concatenate_predictions, map_maximum
+from vlmad_core.methods import MapRule, Predictions, anomaly_maps, map_maximum
 
 
 def grids(count=2, layers=3, rows=4, columns=5):
@@ -69,10 +69,3 @@ def test_what_is_not_finite_is_refused(bad):
 def test_grids_and_rule_go_together():
     with pytest.raises(MethodError, match="go together"):
         Predictions(torch.zeros(1), torch.zeros(1, 1, 2, 2))
-
-
-def test_concatenation_keeps_order():
-    parts = [Predictions(torch.tensor([float(i)]), torch.full((1, 1, 2, 2), float(i)), MapRule()) for i in range(3)]
-    joined = concatenate_predictions(parts)
-    assert joined.image_score.tolist() == [0.0, 1.0, 2.0]
-    assert joined.grids[:, 0, 0, 0].tolist() == [0.0, 1.0, 2.0]

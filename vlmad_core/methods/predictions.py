@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -124,15 +124,3 @@ def map_maximum(grids: Tensor, rule: MapRule, size: tuple[int, int]) -> Tensor:
     """The maximum of each full-size anomaly map, made a few at a time: [N] float32; see ``anomaly_maps``."""
     parts = [anomaly_maps(part, rule, size).flatten(1).amax(dim=1) for part in grids.split(MAPS_AT_ONCE)]
     return torch.cat(parts) if parts else grids.new_empty(0)
-
-
-def concatenate_predictions(parts: Iterable[Predictions]) -> Predictions:
-    """Join the predictions of batches in order; all must come from one scorer."""
-    parts = list(parts)
-    first = parts[0]
-    grids = torch.cat([part.grids for part in parts if part.grids is not None]) if first.grids is not None else None
-    return Predictions(
-        image_score=torch.cat([part.image_score for part in parts]),
-        grids=grids,
-        map_rule=first.map_rule,
-    )

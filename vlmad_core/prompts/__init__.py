@@ -18,7 +18,6 @@ from vlmad_core.prompts.saved import (
     available_ensembles,
     ensemble_label,
     ensemble_of_label,
-    remove_ensemble,
     save_ensemble,
     tidy_name,
 )
@@ -39,7 +38,6 @@ __all__ = [
     "problem_of",
     "read_ensemble",
     "read_phrases",
-    "remove_ensemble",
     "save_ensemble",
     "saved_names",
     "tidy_name",

@@ -117,22 +117,6 @@ def save_ensemble(ensemble: PromptEnsemble, name: str, *, overwrite: bool = Fals
     return path
 
 
-def remove_ensemble(name: str) -> None:
-    """Remove a saved ensemble.
-
-    Raises:
-        PromptError: If there is none of that name, or it can't be removed.
-    """
-    check_name(name)
-    path = saved_path(name)
-    if name not in saved_names():
-        raise PromptError(f"No ensemble {name!r} is saved.", "Nothing was removed.")
-    try:
-        path.unlink()
-    except OSError as error:
-        raise PromptError(f"{path} can't be removed: {error}.", "Check its rights.") from error
-
-
 def ensemble_label(name: str) -> str:
     """How an ensemble is called where results are kept apart: one of the program by its name, others with a hash.
 

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from vlmad_core.errors import MethodError
 
-EpochDone = Callable[[int, float], None]
-"""Called after each epoch with its number, from 1, and its mean loss."""
 StepDone = Callable[[float], None]
 """Called after each step with its loss."""
 
