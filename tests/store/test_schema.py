@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,7 @@ def test_a_bad_run_is_a_listed_problem(store_path: Path, where: str, value: Any,
         ("files", {"../run.json": {"bytes": 1, "sha256": ""}}, "where a plain file name belongs"),
         ("thumbnails", "../../x.parquet", "thumbnails is '../../x.parquet' where a plain file name belongs"),
         ("category", [1], "category is [1] where text belongs"),
+        ("category", "felt", "'felt' is not the category of its folder"),
         ("status", "fine", "status is 'fine' where one of 'complete' or 'partial' belongs"),
         ("images", 2.5, "images is 2.5 where a whole number belongs"),
         ("profile", None, "profile is nothing where"),
@@ -200,3 +203,37 @@ def test_a_run_that_cannot_be_read_is_not_started_again(store_path: Path) -> Non
     changed(run.path / layout.RUN_FILE, "key.shots", "x")
     with pytest.raises(StoreError, match=r"key\.shots is 'x'.*Remove the folder"):
         writer.start_run(store_path, run)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a json value, the value itself left out."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, own in inner:
+        yield (*path, name)
+        yield from places(own, (*path, name))
+
+
+@pytest.mark.parametrize("name", [layout.RUN_FILE, layout.UNIT_FILE])
+def test_whatever_stands_anywhere_in_a_record_it_is_read_or_refused(tmp_path: Path, name: str) -> None:
+    source = next(BUNDLED.glob(f"bundled_a/*/{name}" if name == layout.RUN_FILE else f"bundled_a/*/*/{name}"))
+    folder = tmp_path / source.parent.name
+    shutil.copytree(source.parent, folder, ignore=shutil.ignore_patterns("*/*"))
+    refused = []
+    for place in list(places(json.loads(source.read_text()))):
+        for value in (None, "x", -1.5, {"a": [[1]]}):
+            whole = json.loads(source.read_text())
+            inner = whole
+            for step in place[:-1]:
+                inner = inner[step]
+            inner[place[-1]] = value
+            (folder / name).write_text(json.dumps(whole))
+            try:
+                if name == layout.RUN_FILE:
+                    run = layout.read_run(folder)
+                    assert len(run.protocol.hash) == len(run.protocol.conditions) == 8
+                else:
+                    layout.read_unit(folder)
+            except StoreError as error:
+                refused.append(str(error))
+    assert len(refused) > 100
+    assert all(str(folder) in message for message in refused)

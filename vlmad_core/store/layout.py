@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from vlmad_core.errors import StoreError
-from vlmad_core.io import read_json
+from vlmad_core.io import RECOMPUTE, read_json
 from vlmad_core.store.schema import FailedUnit, FailedUnits, RunKey, RunRecord, UnitRecord, read_record
 
 RUN_FILE = "run.json"
@@ -97,6 +97,8 @@ def read_unit(folder: Path) -> UnitRecord:
     if not mark.is_file():
         raise StoreError(f"{folder} is not a finished unit: it has no {UNIT_FILE}.", "Remove it.")
     unit = read_record(UnitRecord, read_json(mark), mark)
+    if folder_name(unit.category) != folder.name:
+        raise StoreError(f"{mark} is damaged: {unit.category!r} is not the category of its folder.", RECOMPUTE)
     for name, noted in unit.files.items():
         if _size(folder / name) != noted["bytes"]:
             raise StoreError(
