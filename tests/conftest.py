@@ -146,8 +146,7 @@ def _ids(category: str, images: int) -> list[tuple[str, int, str]]:
 
 
 def _thumbnails(path: Path, dataset: str, category: str, images: int) -> str:
-    from vlmad_core.store import layout
-    from vlmad_core.store.writer import write_thumbnails
+    from vlmad_core.store import layout, writer
 
     rows = []
     for index, (image_id, label, _) in enumerate(_ids(category, images)):
@@ -164,7 +163,7 @@ def _thumbnails(path: Path, dataset: str, category: str, images: int) -> str:
         }
         rows.append(row | ({"mask": _encode(mask, "PNG"), "reason": None} if label else {}))
     name = f"{layout.folder_name(category)}-{images:08x}.parquet"
-    write_thumbnails(path, dataset, name, rows)
+    writer.write_thumbnails(path, dataset, name, rows)
     return name
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +17,8 @@ from vlmad_core.engine.profiling import Stopwatch, peak_memory, percentile
 from vlmad_core.engine.reading import contents_hash, samples_hash
 from vlmad_core.engine.session import Entrant
 from vlmad_core.engine.speed import LARGEST_BATCH, Subject, measure_speed
-from vlmad_core.store.layout import UNIT_FILE, folder_name, thumbnail_file
+from vlmad_core.errors import StoreError
+from vlmad_core.store.layout import UNIT_FILE, folder_name, read_unit, thumbnail_file
 from vlmad_core.store.writer import UnitContents, write_thumbnails
 
 
@@ -94,8 +95,11 @@ def _speed(job: CategoryJob, scored: CategoryScores, scores: RunScores) -> dict[
 
 def _was_timed(run: PlannedRun) -> bool:
     """Whether a finished unit of the run holds its speed already."""
-    files = run.record.path.glob(f"*/{UNIT_FILE}")
-    return any(json.loads(file.read_text(encoding="utf-8")).get("profile", {}).get("speed") for file in files)
+    for file in run.record.path.glob(f"*/{UNIT_FILE}"):
+        with contextlib.suppress(StoreError):  # a damaged unit says nothing
+            if read_unit(file.parent).profile.get("speed"):
+                return True
+    return False
 
 
 def _alone(speed: Mapping[str, Any] | None) -> dict[str, Any] | None:
