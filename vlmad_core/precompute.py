@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from vlmad_core.engine.options import (
     WHAT,
     PlanError,
@@ -23,6 +21,7 @@ from vlmad_core.engine.options import (
     read_plan,
 )
 from vlmad_core.errors import VlmadError
+from vlmad_core.io import parse_yaml
 from vlmad_core.methods.plugins import add_plugin_argument
 
 if TYPE_CHECKING:
@@ -124,10 +123,7 @@ def with_settings(options: PlanOptions, changes: Sequence[str]) -> PlanOptions:
                 f"--set was given {change!r}, which changes no setting of {', '.join(m.id for m in methods)}.",
                 "Write METHOD.SETTING=VALUE, e.g. winclip.temperature=0.01.",
             )
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise PlanError(f"--set was given {change!r}: {error}.", "Write the value as in yaml.") from error
+        value = parse_yaml(text, f"What --set was given, {change!r},", PlanError)
         for i in mine:
             methods[i] = dataclasses.replace(methods[i], settings={**methods[i].settings, setting: value})
     return dataclasses.replace(options, methods=tuple(methods))
