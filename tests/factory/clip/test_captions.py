@@ -13,7 +13,8 @@ from vlmad_core.factory.clip.captions import (
     caption_pair,
 )
 from vlmad_core.factory.clip.model import CONTEXT_LENGTH
-from vlmad_core.factory.renderer.pairs import DEFECT_PHRASES, TRAINING_DEFECTS, TRAINING_NOUNS
+from vlmad_core.factory.renderer.defects import TRAINING_DEFECTS
+from vlmad_core.factory.renderer.pairs import DEFECT_PHRASES, TRAINING_NOUNS
 
 
 def test_pairs_differ_in_state_only() -> None:

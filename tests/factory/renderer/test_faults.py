@@ -16,11 +16,10 @@ from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.loading import bundled_root
 from vlmad_core.datasets.sample import Dataset, Sample
 from vlmad_core.factory.renderer.build import AREA, render_defective
-from vlmad_core.factory.renderer.camera import Camera
+from vlmad_core.factory.renderer.camera import Camera, take_pair
 from vlmad_core.factory.renderer.defects import ALL_DEFECTS
 from vlmad_core.factory.renderer.domains import DOMAINS, STRUCTURAL
 from vlmad_core.factory.renderer.fields import make_frame
-from vlmad_core.factory.renderer.scene import take_pair
 from vlmad_core.factory.renderer.surface import Light, shade, sheet
 
 BOTH = ("bundled_a", "bundled_b")

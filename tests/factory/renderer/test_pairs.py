@@ -8,18 +8,13 @@ import numpy as np
 import pytest
 
 from vlmad_core.factory.renderer import materials, objects
+from vlmad_core.factory.renderer.defects import ALL_DEFECTS, TRAINING_DEFECTS
 from vlmad_core.factory.renderer.domains import DOMAINS
 from vlmad_core.factory.renderer.fields import make_frame
 from vlmad_core.factory.renderer.inventions import STRUCTURAL_FAULTS, Fault, invented_part, invented_texture
-from vlmad_core.factory.renderer.pairs import (
-    DEFECT_PHRASES,
-    TRAINING_DEFECTS,
-    TRAINING_NOUNS,
-    VALIDATION_DEFECTS,
-    VALIDATION_NOUNS,
-    TrainingPair,
-    render_pair,
-)
+from vlmad_core.factory.renderer.pairs import DEFECT_PHRASES, SPLITS, TRAINING_NOUNS, TrainingPair, render_pair
+
+VALIDATION_NOUNS = {*SPLITS["validation"].materials, *SPLITS["validation"].objects}
 
 
 def digest(pair: TrainingPair) -> str:
@@ -52,14 +47,14 @@ def test_words() -> None:
     assert {pair.defect for pair in seen} <= set(TRAINING_DEFECTS)
     assert len({pair.noun for pair in seen}) > 8
     held_out = [render_pair(2, index, 48, split="validation") for index in range(10)]
-    assert {pair.noun for pair in held_out} <= set(VALIDATION_NOUNS)
-    assert {*VALIDATION_DEFECTS, *STRUCTURAL_FAULTS} == set(DEFECT_PHRASES)
-    assert all(DEFECT_PHRASES[defect] for defect in VALIDATION_DEFECTS)
+    assert {pair.noun for pair in held_out} <= VALIDATION_NOUNS
+    assert {*ALL_DEFECTS, *STRUCTURAL_FAULTS} == set(DEFECT_PHRASES)
+    assert all(DEFECT_PHRASES[defect] for defect in ALL_DEFECTS)
 
 
 def test_training_validation_and_bundled_categories_are_disjoint() -> None:
     bundled = {category.name.replace("_", " ") for domain in DOMAINS.values() for category in domain.categories}
-    assert not set(TRAINING_NOUNS) & set(VALIDATION_NOUNS)
+    assert not set(TRAINING_NOUNS) & VALIDATION_NOUNS
     assert not bundled & {*TRAINING_NOUNS, *VALIDATION_NOUNS}
     trained = {*materials.TRAINING_MATERIALS.values(), *objects.TRAINING_OBJECTS.values()}
     builders = {c.texture or c.item for domain in DOMAINS.values() for c in domain.categories}
@@ -72,7 +67,7 @@ def test_training_validation_and_bundled_categories_are_disjoint() -> None:
 def test_inventions_are_nothing_in_particular_and_none_is_like_another() -> None:
     pairs = [render_pair(2, index, 64, split="invented") for index in range(40)]
     assert {pair.noun for pair in pairs} == {"part", "textured surface"}
-    assert {pair.defect for pair in pairs} <= {*VALIDATION_DEFECTS, *STRUCTURAL_FAULTS}
+    assert {pair.defect for pair in pairs} <= {*ALL_DEFECTS, *STRUCTURAL_FAULTS}
     assert len({pair.defect for pair in pairs}) > 10
     colours = np.array([pair.normal.reshape(-1, 3).mean(0) for pair in pairs])
     nearest = np.sort(np.abs(colours[:, None] - colours[None]).max(-1), axis=1)[:, 1]

@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vlmad_core.factory.renderer.camera import Camera, develop, record
+from vlmad_core.factory.renderer.camera import Camera, develop, difference_mask, photograph, record, take_pair
 from vlmad_core.factory.renderer.defects import ALL_DEFECTS
 from vlmad_core.factory.renderer.fields import cells, inside, make_frame, noise, sd_box, smoothstep
 from vlmad_core.factory.renderer.materials import TRAINING_MATERIALS, VALIDATION_MATERIALS
 from vlmad_core.factory.renderer.objects import TRAINING_OBJECTS, VALIDATION_OBJECTS
-from vlmad_core.factory.renderer.scene import difference_mask, photograph, take_pair
 from vlmad_core.factory.renderer.surface import Light, place, shade, sheet
 
 LIGHT = Light(azimuth=0.0, elevation=0.7, ambient=0.3)

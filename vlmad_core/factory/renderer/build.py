@@ -20,9 +20,9 @@ from PIL import Image
 
 from vlmad_core.datasets.images import pixel_hash
 from vlmad_core.errors import DatasetError
+from vlmad_core.factory.renderer.camera import Photograph, take_normal, take_pair
 from vlmad_core.factory.renderer.defects import ALL_DEFECTS
 from vlmad_core.factory.renderer.domains import DOMAINS, STRUCTURAL, Category, build_item, draw_shot
-from vlmad_core.factory.renderer.scene import Photograph, take_normal, take_pair
 
 SIZE = 224
 QUALITY = 84
