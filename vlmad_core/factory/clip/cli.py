@@ -20,11 +20,10 @@ from vlmad_core.backbones.arithmetic import choose_precision
 from vlmad_core.backbones.info import PRECISIONS
 from vlmad_core.backbones.teacher import TEACHER_NAME, load_teacher
 from vlmad_core.factory.clip.captions import all_captions
-from vlmad_core.factory.clip.gates import measure_gates
-from vlmad_core.factory.clip.model import CONTEXT_LENGTH, load_model, new_model, save_model
-from vlmad_core.factory.clip.pair_bank import build_bank
-from vlmad_core.factory.clip.tokenizer import train_tokenizer
-from vlmad_core.factory.clip.trainer import Recipe, Trainer
+from vlmad_core.factory.clip.gates import build_bank, measure_gates
+from vlmad_core.factory.clip.model import CONTEXT_LENGTH, load_model, new_model, save_model, train_tokenizer
+from vlmad_core.factory.clip.recipe import Recipe
+from vlmad_core.factory.clip.trainer import Trainer
 from vlmad_core.factory.clip.view_bank import PatchTeacher, build_views
 from vlmad_core.factory.renderer.pairs import DEFECT_PHRASES, TRAINING_NOUNS
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from vlmad_core.backbones.info import Precision
-from vlmad_core.factory.clip.alignment_losses import caption_losses, state_direction, state_loss
 from vlmad_core.factory.clip.captions import caption_pair
-from vlmad_core.factory.clip.distillation import TAPS, DistillationHeads
+from vlmad_core.factory.clip.losses import TAPS, DistillationHeads, caption_losses, state_direction, state_loss
 from vlmad_core.factory.clip.model import IMAGE_SIZE, PATCH_SIZE
-from vlmad_core.factory.clip.muon import Muon
+from vlmad_core.factory.clip.recipe import Muon, Recipe
 from vlmad_core.factory.clip.view_bank import ViewBank
 from vlmad_core.factory.clip.views import (
     draw_windows,
@@ -48,76 +46,6 @@ WINDOWS: Mapping[int, int] = {2: 3, 3: 3, 5: 1, 8: 1}
 _RARE_IN_REFINEMENT = 0.15
 _SAMPLE = 256
 """Views, the first, over which mean and spread of the teacher's channels are taken."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything a training depends on beside the views.
-
-    Attributes:
-        distil_steps: Optimiser steps that distil only, on generic pictures.
-        caption_steps: Steps after these, with captions and rendered pictures.
-        refine_steps: Steps after these, from a fresh but lower rate, on pairs not seen before as well, most of them
-            inventions that are described only. Captions then say "normal" and "anomalous" as rarely as people do,
-            and the last block is no longer asked for patches that tell normal from abnormal.
-        first_pairs: Pairs that the steps before refinement draw from.
-        views_per_step: Views in a step that distils only.
-        pairs_per_step: Pairs with captions in a later step; twice as many views.
-        described_per_step: How many of these are described only in a step of refinement; the teacher's are the rest.
-        free_per_step: Views without captions beside them.
-        learning_rate: Of all parameters, until it falls; Muon's is scaled to AdamW's.
-        decay_share: Share of the steps before refinement, the last, over which the rate falls linearly to zero.
-        refine_rate: Factor on the rate at the start of refinement; it falls linearly to zero.
-        weight_decay: Of AdamW.
-        warmup: Steps of linear warm-up, at the start and once more for the text when captions begin.
-        anchor_weight: Weight of distillation once captions are there.
-        likeness_weight: Weight of the likeness of tokens within distillation.
-        window_weight: Weight of the windows' states.
-        refine_window_weight: The same in refinement.
-        pair_weight: Weight of telling the two views of a pair from each other.
-        dense_weight: Weight of the patch loss through heads that are thrown away.
-        precision: Of the vision tower's blocks, the distillation heads and Muon; losses are always in float32.
-        seed: Of initialisation, batches and captions.
-    """
-
-    distil_steps: int = 1000
-    caption_steps: int = 1000
-    refine_steps: int = 2100
-    first_pairs: int = 5_120
-    views_per_step: int = 16
-    pairs_per_step: int = 11
-    described_per_step: int = 7
-    free_per_step: int = 4
-    learning_rate: float = 3e-3
-    decay_share: float = 0.5
-    refine_rate: float = 0.6
-    weight_decay: float = 0.05
-    warmup: int = 100
-    anchor_weight: float = 1.0
-    likeness_weight: float = 1.0
-    window_weight: float = 1.0
-    refine_window_weight: float = 1.5
-    pair_weight: float = 0.5
-    dense_weight: float = 0.5
-    precision: Precision = "float32"
-    seed: int = 0
-
-    @property
-    def steps(self) -> int:
-        """All steps."""
-        return self.refine_from + self.refine_steps
-
-    @property
-    def refine_from(self) -> int:
-        """The first step of refinement."""
-        return self.distil_steps + self.caption_steps
-
-    def rate(self, step: int) -> float:
-        """Learning rate at a step."""
-        if step < self.refine_from:
-            return self.learning_rate * min(1.0, (1 - step / self.refine_from) / self.decay_share)
-        warm = min(1.0, (step + 1 - self.refine_from) / self.warmup)
-        return self.learning_rate * self.refine_rate * warm * (self.steps - step) / self.refine_steps
 
 
 class Trainer:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vlmad_core.factory.clip.generic_images import draw_generic
-from vlmad_core.factory.clip.picture_changes import (
+from vlmad_core.factory.clip.pictures import (
     VIEW_SIZE,
     Zoom,
     change_freely,
     change_light,
     draw_free_zoom,
+    draw_generic,
     draw_part_zoom,
     look,
 )

@@ -3,7 +3,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vlmad_core.factory.clip.muon import Muon, orthogonal
+from vlmad_core.factory.clip.recipe import Muon, Recipe, orthogonal
+
+
+def test_the_rate_falls_to_zero_twice() -> None:
+    recipe = Recipe(10, 10, 10, learning_rate=1.0, decay_share=0.5, refine_rate=0.6, warmup=2)
+    rates = [recipe.rate(step) for step in range(recipe.steps + 1)]
+    assert rates[:11] == [1.0] * 11
+    assert rates[19] == pytest.approx(0.1)
+    assert rates[20:22] == pytest.approx([0.3, 0.54])
+    assert rates[21:] == sorted(rates[21:], reverse=True)
+    assert rates[30] == 0
 
 
 def matrices() -> list[torch.nn.Parameter]:
