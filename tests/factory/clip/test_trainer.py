@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from vlmad_core.backbones import load_backbone
 from vlmad_core.errors import BackboneError
+from vlmad_core.factory.clip import model
 from vlmad_core.factory.clip.model import bundled_config, load_model, new_model, save_model
 from vlmad_core.factory.clip.recipe import Recipe
 from vlmad_core.factory.clip.trainer import Trainer
@@ -35,8 +36,18 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 DESCRIBED = {"captions", "states", "pairs", "windows", "dense"}
 
 
+def narrow_config(vocabulary: int) -> CLIPConfig:
+    """As deep as the bundled CLIP, and a quarter as wide."""
+    config = bundled_config(vocabulary)
+    config.vision_config.hidden_size, config.vision_config.intermediate_size = 48, 192
+    return config
+
+
 def make_trainer(bank: ViewBank, tokenizer: CLIPTokenizer, recipe: Recipe = RECIPE) -> Trainer:
-    return Trainer(new_model(tokenizer, recipe.seed), tokenizer, bank, DEFECT_PHRASES, recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "bundled_config", narrow_config)
+        narrow = new_model(tokenizer, recipe.seed)
+    return Trainer(narrow, tokenizer, bank, DEFECT_PHRASES, recipe)
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:

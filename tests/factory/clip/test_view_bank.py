@@ -70,14 +70,24 @@ def test_shards_are_kept_and_the_same_whoever_makes_them(
     written = record.stat().st_mtime_ns
     done: list[tuple[int, int]] = []
     more = build_views(
-        tmp_path, 4, 2, 0, 5, stand_in_teacher, "bfloat16", 1, lambda made, wanted: done.append((made, wanted))
+        tmp_path, 4, 2, 0, 5, stand_in_teacher, "float32", 1, lambda made, wanted: done.append((made, wanted))
     )
     assert record.stat().st_mtime_ns == written
     assert done == [(3, 3)]
     assert len(more) == len(first) + 6
-    assert more.precisions == ("float32", "float32", "bfloat16")
     again = build_views(tmp_path / "other", 4, 2, 0, 5, stand_in_teacher, "float32", workers=1)
     assert again.content_hash == more.content_hash
     other = build_views(tmp_path / "other", 4, 2, 0, 6, stand_in_teacher, "float32", workers=1)
+    assert again.precisions == ("float32",) * 3
     assert other.content_hash != more.content_hash
     assert not np.array_equal(other.pictures[0], again.pictures[0])
+
+
+def test_each_shard_says_what_the_teacher_computed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in_teacher: Callable[[], PatchTeacher]
+) -> None:
+    monkeypatch.setattr(view_bank, "PAIRS_PER_SHARD", 1)
+    monkeypatch.setattr(view_bank, "GENERIC_PER_SHARD", 1)
+    build_views(tmp_path, 1, 1, 0, 5, stand_in_teacher, "bfloat16", workers=1)
+    grown = build_views(tmp_path, 2, 1, 1, 5, stand_in_teacher, "float32", workers=1)
+    assert grown.precisions == ("bfloat16", "bfloat16", "float32")
