@@ -106,7 +106,7 @@ def test_the_precision_is_the_given_one_or_the_quicker(
 ) -> None:
     recipes = []
 
-    def train(out: Path, recipe: Recipe, *rest: Any, **options: Any) -> dict[str, Any]:
+    def train(out: Path, recipe: Recipe, *_: Any, **__: Any) -> dict[str, Any]:
         recipes.append(recipe)
         return {"gates": {}}
 
