@@ -11,8 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vlmad_core.errors import VlmadError
 
@@ -23,7 +22,7 @@ class Command:
 
     Attributes:
         help: One line.
-        module: Its module; None for a group.
+        module: Its module, or ``module:name`` of what has the two in a module of several commands; None for a group.
         commands: The group's commands.
     """
 
@@ -35,9 +34,16 @@ class Command:
         """Whether its module is there and is a command; looked up without importing anything."""
         if self.module is None:
             return any(command.available() for command in (self.commands or {}).values())
-        place = Path(__file__).parent.parent.joinpath(*self.module.split("."))
-        file = place.with_suffix(".py")
-        return file.is_file() and "\ndef add_arguments(" in file.read_text(encoding="utf-8")
+        module, _, name = self.module.partition(":")
+        file = Path(__file__).parent.parent.joinpath(*module.split(".")).with_suffix(".py")
+        wanted = f"\n{name} = " if name else "\ndef add_arguments("
+        return file.is_file() and wanted in file.read_text(encoding="utf-8")
+
+    def load(self) -> Any:
+        """What has ``add_arguments`` and ``run``."""
+        module, _, name = (self.module or "").partition(":")
+        loaded = importlib.import_module(module)
+        return getattr(loaded, name) if name else loaded
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -50,8 +56,8 @@ COMMANDS: Mapping[str, Command] = {
         "train what is trained",
         commands={
             "bundled": Command("the bundled CLIP", "vlmad_core.factory.clip.cli"),
-            "april_gan": Command("APRIL-GAN's projections", "vlmad_core.training.april_gan"),
-            "anomaly_clip": Command("AnomalyCLIP's prompts", "vlmad_core.training.anomaly_clip"),
+            "april_gan": Command("APRIL-GAN's projections", "vlmad_core.training.cli:april_gan"),
+            "anomaly_clip": Command("AnomalyCLIP's prompts", "vlmad_core.training.cli:anomaly_clip"),
         },
     ),
     "import": Command("import results of other programs", "vlmad_core.exchange.cli"),
@@ -129,20 +135,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _mount(
     parser: argparse.ArgumentParser, commands: Mapping[str, Command], words: Sequence[str], program: str
-) -> tuple[ModuleType | None, int]:
+) -> tuple[Any, int]:
     """Offer the commands that are there, and load the one that is called, with its depth in the words."""
     offered = {name: command for name, command in commands.items() if command.available()}
     choices = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     called = words[0] if words else None
-    found: tuple[ModuleType | None, int] = (None, 0)
+    found: tuple[Any, int] = (None, 0)
     for name, command in offered.items():
         sub = choices.add_parser(name, help=command.help, description=command.help, prog=f"{program} {name}")
         if name != called:
             continue
         if command.module is not None:
-            module = importlib.import_module(command.module)
-            module.add_arguments(sub)
-            found = (module, 1)
+            runnable = command.load()
+            runnable.add_arguments(sub)
+            found = (runnable, 1)
         else:
             inner, depth = _mount(sub, command.commands or {}, words[1:], f"{program} {name}")
             found = (inner, depth + 1)

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from vlmad_core.errors import MethodError
-from vlmad_core.training.checkpoints import load_progress, save_progress
-from vlmad_core.training.loop import Optimisation, Progress, fit, start
+from vlmad_core.training.loop import Optimisation, Progress, fit, load_progress, save_progress, start
 
 
 class Line:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from vlmad_core.training.segmentation_losses import dice_loss, focal_loss
+from vlmad_core.training.objectives import dice_loss, focal_loss
 
 PROBABILITY = torch.tensor([[[0.9, 0.2], [0.4, 0.5]]])
 MASK = torch.tensor([[[True, False], [True, False]]])

@@ -15,7 +15,8 @@ from vlmad_core.backbones import FeatureRequest, load_backbone
 from vlmad_core.datasets import load_dataset
 from vlmad_core.errors import MethodError
 from vlmad_core.methods import anomaly_maps, create_method, find_parameters, load_parameters
-from vlmad_core.training import april_gan, checkpoints, frozen_features, loop
+from vlmad_core.training import cli as training_cli
+from vlmad_core.training import frozen_features, loop, objectives
 from vlmad_core.training.frozen_features import encode, extract_once, list_training_images, read_pair, square_mask
 
 METHODS = ("april_gan", "anomaly_clip")
@@ -69,7 +70,7 @@ def test_trained_parameters_are_found_loaded_and_better_than_the_start(train, me
     # The random text tower gives learned prompts little to work with; the projections are free of it.
     margin = {"april_gan": 0.05, "anomaly_clip": 0.0}[method]
     assert maps[masks].mean() > maps[~masks].mean() + margin, "the trained map marks the bright square"
-    assert not checkpoints.resume_path(path).exists()
+    assert not loop.resume_path(path).exists()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -82,16 +83,16 @@ def test_same_seed_same_bytes(train, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_interrupted_and_resumed_equals_undisturbed(train, method, monkeypatch, tmp_path):
     undisturbed = Path(read(train(method, out="whole"))["parameters"])
-    save = checkpoints.save_progress
+    save = loop.save_progress
 
     def die(path, progress, plan):
         save(path, progress, plan)
         if len(progress.losses) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoints, "save_progress", die)
+    monkeypatch.setattr(loop, "save_progress", die)
     assert train(method, out="cut")[0] == 130
-    monkeypatch.setattr(checkpoints, "save_progress", save)
+    monkeypatch.setattr(loop, "save_progress", save)
     assert not list((tmp_path / "cut").rglob("*.safetensors"))
     record = read(train(method, "--resume", out="cut"))
     assert record["resumed_after_epoch"] == 2
@@ -100,13 +101,13 @@ def test_interrupted_and_resumed_equals_undisturbed(train, method, monkeypatch, 
 
 
 def test_resuming_with_other_settings_is_refused(train, monkeypatch):
-    save = checkpoints.save_progress
+    save = loop.save_progress
 
     def die(path, progress, plan):
         save(path, progress, plan)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoints, "save_progress", die)
+    monkeypatch.setattr(loop, "save_progress", die)
     assert train("april_gan")[0] == 130
     code, printed = train("april_gan", "--resume", "--lr", "0.5")
     assert code == 1
@@ -155,7 +156,7 @@ def test_features_in_files_equal_those_in_memory(data, tiny_clip, monkeypatch):
 
     def extracted(bound):
         with extract_once(
-            backbone, images, request, lambda f: april_gan.stage_tokens(f, (1, 2)), done.append, bound
+            backbone, images, request, lambda f: objectives.stage_tokens(f, (1, 2)), done.append, bound
         ) as frozen:
             return {name: tensor.clone() for name, tensor in frozen.tensors.items()}, frozen.masks.clone()
 
@@ -171,7 +172,7 @@ def test_features_in_files_equal_those_in_memory(data, tiny_clip, monkeypatch):
 def test_mosaic_is_four_images_of_one_category(data):
     images = list_training_images([load_dataset(data)])
     index = next(i for i, sample in enumerate(images.samples) if sample.category == "felt")
-    found = [april_gan.mosaic(images, index, np.random.default_rng(seed)) for seed in range(12)]
+    found = [objectives.mosaic(images, index, np.random.default_rng(seed)) for seed in range(12)]
     known = {np.asarray(read_pair(s)[0]).tobytes(): read_pair(s)[1] for s in images.samples if s.category == "felt"}
     abnormal = 0
     for picture, mask in found:
@@ -196,7 +197,7 @@ def test_mosaics_change_the_training(train):
 
 
 def test_the_temperature_is_the_backbones_own_or_the_given_one(train, tiny_clip):
-    own = april_gan.own_temperature(load_backbone(str(tiny_clip)))
+    own = objectives.own_temperature(load_backbone(str(tiny_clip)))
     assert own == pytest.approx(float(load_backbone(str(tiny_clip)).model.logit_scale.neg().exp()), abs=1e-6)
     for options, expected in (((), own), (("--temperature", "0.3"), 0.3)):
         record = read(train("april_gan", "--epochs", "1", *options))
@@ -210,4 +211,4 @@ def test_the_temperature_is_the_backbones_own_or_the_given_one(train, tiny_clip)
 def test_authors_defaults():
     plan = loop.Optimisation()
     assert (plan.epochs, plan.batch_size, plan.learning_rate, plan.betas, plan.seed) == (15, 8, 1e-3, (0.5, 0.999), 111)
-    assert (april_gan.SHORT_SETS, april_gan.SHORT_EPOCHS, april_gan.MOSAIC_SHARE) == (("mvtec_ad",), 3, 0.2)
+    assert (training_cli.SHORT_SETS, training_cli.SHORT_EPOCHS, objectives.MOSAIC_SHARE) == (("mvtec_ad",), 3, 0.2)

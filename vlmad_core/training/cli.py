@@ -1,4 +1,4 @@
-"""What the commands ``train april_gan`` and ``train anomaly_clip`` share: arguments, progress, files, resuming."""
+"""``train april_gan`` and ``train anomaly_clip``: arguments, progress, files, resuming, what each method fits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -19,10 +21,15 @@ from torch import Tensor
 from vlmad_core import paths
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, load_backbone
 from vlmad_core.datasets import load_dataset
+from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.errors import MethodError
-from vlmad_core.methods import method_class
+from vlmad_core.methods import create_method, method_class
+from vlmad_core.methods.anomaly_clip import AnomalyClip
+from vlmad_core.methods.april_gan import AprilGan
 from vlmad_core.methods.trained import TrainingRecord
-from vlmad_core.training import checkpoints, loop
+from vlmad_core.prompts.ensemble import load_ensemble
+from vlmad_core.prompts.prototypes import embed_ensemble
+from vlmad_core.training import loop
 from vlmad_core.training.frozen_features import (
     FrozenFeatures,
     Reading,
@@ -30,11 +37,24 @@ from vlmad_core.training.frozen_features import (
     extract_once,
     list_training_images,
 )
+from vlmad_core.training.objectives import (
+    CONTEXT_LENGTH,
+    DEEP_LENGTH,
+    MAP_WEIGHT,
+    MOSAIC_SHARE,
+    ProjectionObjective,
+    PromptObjective,
+    image_and_patches,
+    own_temperature,
+    stage_tokens,
+)
 
 LONG_EPOCHS = 15
+SHORT_SETS, SHORT_EPOCHS = ("mvtec_ad",), 3
+"""The authors of APRIL-GAN train 3 epochs on MVTec AD and 15 on VisA; 15 is the default for all others."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of both commands."""
     defaults = loop.Optimisation()
     parser.add_argument(
@@ -129,9 +149,9 @@ class TrainingSession:
             hyperparameters={**self.plan.to_json(), **extras},
             images=self.images.counts(),
         )
-        plan = checkpoints.fingerprint(record)
-        unfinished = checkpoints.resume_path(self.path)
-        state = checkpoints.load_progress(unfinished, plan) if self.args.resume else None
+        plan = loop.fingerprint(record)
+        unfinished = loop.resume_path(self.path)
+        state = loop.load_progress(unfinished, plan) if self.args.resume else None
         state = state or loop.start(objective, self.plan)
         done = len(state.losses)
         steps = -(-len(objective) // self.plan.batch_size)
@@ -139,12 +159,12 @@ class TrainingSession:
         started = time.perf_counter()
 
         def epoch_done(progress: loop.Progress) -> None:
-            checkpoints.save_progress(unfinished, progress, plan)
+            loop.save_progress(unfinished, progress, plan)
             self.bars.update(task, description=f"training, epoch {len(progress.losses)}/{self.plan.epochs} done")
 
         state = loop.fit(objective, self.plan, state, epoch_done, lambda loss: self._step(task, loss))
         record = TrainingRecord(**{**record.__dict__, "losses": tuple(state.losses)})
-        checkpoints.save_parameters(self.path, {**state.parameters, **(fixed or {})}, record)
+        loop.save_parameters(self.path, {**state.parameters, **(fixed or {})}, record)
         unfinished.unlink(missing_ok=True)
         self._report(record, time.perf_counter() - started, done)
         return 0
@@ -172,13 +192,13 @@ class TrainingSession:
 
 
 @contextmanager
-def prepare(
+def _prepare(
     args: argparse.Namespace, method: str, short_sets: tuple[str, ...] = (), short_epochs: int = LONG_EPOCHS
 ) -> Iterator[TrainingSession]:
     """Load data and backbone, and show progress while the context lasts.
 
     Args:
-        args: See ``add_arguments``.
+        args: See ``_add_arguments``.
         method: Name of the method.
         short_sets: Data sets on which the authors train ``short_epochs`` epochs.
         short_epochs: That number.
@@ -220,3 +240,101 @@ def _load_backbone(args: argparse.Namespace, method: str) -> ClipBackbone:
         position_rule=published.position_rule,
         **options,
     )
+
+
+def _april_gan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    _add_arguments(parser)
+    parser.add_argument(
+        "--mosaic",
+        type=float,
+        help=f"share of samples replaced by a mosaic of four (default: {MOSAIC_SHARE} on MVTec AD, else 0)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        help="divides the difference of cosines, in training and afterwards (default: the backbone's own, "
+        "1 / exp(logit_scale): 0.01 for OpenAI's weights, as in the authors' code)",
+    )
+
+
+def _train_april_gan(args: argparse.Namespace) -> int:
+    """Train, and write parameters and record."""
+    with _prepare(args, "april_gan", SHORT_SETS, SHORT_EPOCHS) as session:
+        backbone, images = session.backbone, session.images
+        temperature = args.temperature if args.temperature is not None else own_temperature(backbone)
+        method = create_method(f"april_gan:{args.preset}", temperature=temperature)
+        assert isinstance(method, AprilGan)
+        stages = method.stages(backbone.info)
+        short = set(session.data) <= set(SHORT_SETS)
+        share = args.mosaic if args.mosaic is not None else (MOSAIC_SHARE if short else 0.0)
+        ensemble, rule = load_ensemble(method.settings.ensemble), method.settings.text_average
+        nouns = [category_noun(category, method.settings.name_table) for _, category in images.categories]
+        prototypes = torch.stack([embed_ensemble(backbone, ensemble, noun, rule).prototypes for noun in nouns])
+        request = FeatureRequest(stages=frozenset(stages))
+        with session.extract(request, partial(stage_tokens, stages=stages)) as frozen:
+            objective = ProjectionObjective(backbone, images, frozen, prototypes, stages, temperature, share)
+            settings = {
+                "stages": list(stages),
+                "name_table": method.settings.name_table,
+                "temperature": temperature,
+                **method.prompt_record(),
+            }
+            extras = {"mosaic": share, "loss": "focal + dice, summed over the stages"}
+            fixed = {
+                "stages": torch.tensor(stages),
+                "temperature": torch.tensor(temperature, dtype=torch.float64),
+            }
+            return session.fit(objective, settings, extras, fixed)
+
+
+def _anomaly_clip_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    _add_arguments(parser)
+    parser.add_argument(
+        "--context-length", type=int, default=CONTEXT_LENGTH, metavar="N", help="learned vectors of each prompt"
+    )
+
+
+def _train_anomaly_clip(args: argparse.Namespace) -> int:
+    """Train, and write parameters and record."""
+    if args.context_length < 1:
+        raise MethodError(
+            f"--context-length is {args.context_length}.", f"Give a positive number, e.g. {CONTEXT_LENGTH}."
+        )
+    with _prepare(args, "anomaly_clip") as session:
+        method = create_method(f"anomaly_clip:{args.preset}")
+        assert isinstance(method, AnomalyClip)
+        backbone = session.backbone
+        reading = partial(image_and_patches, method=method, backbone=backbone)
+        with session.extract(method.needs(backbone.info, shots=0), reading) as frozen:
+            objective = PromptObjective(backbone, method, session.images, frozen, args.context_length)
+            settings = {
+                "normal_words": method.settings.normal_words,
+                "abnormal_words": method.settings.abnormal_words,
+                "temperature": method.settings.temperature,
+                "value_paths": [list(path) for path in method.value_paths(backbone.info)],
+            }
+            extras = {
+                "context_length": args.context_length,
+                "deep_length": DEEP_LENGTH,
+                "loss": f"cross-entropy + {MAP_WEIGHT} x (focal + dice abnormal + dice normal)",
+            }
+            return session.fit(objective, settings, extras)
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """The command of one method.
+
+    Attributes:
+        add_arguments: Adds its arguments to a parser.
+        run: Trains, and writes parameters and record; returns the exit code.
+    """
+
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+april_gan = TrainCommand(_april_gan_arguments, _train_april_gan)
+anomaly_clip = TrainCommand(_anomaly_clip_arguments, _train_anomaly_clip)

@@ -1,12 +1,14 @@
-"""``train april_gan``: the linear layers of APRIL-GAN (Chen et al., 2023, section 3.1), over frozen features."""
+"""What is minimised over frozen features, for each method that is trained.
+
+The linear layers of APRIL-GAN (Chen et al., 2023, section 3.1), the learned prompts of AnomalyCLIP (Zhou et al., ICLR
+2024), and the losses on anomaly maps that both take.
+"""
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -15,20 +17,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
-from vlmad_core.datasets.catalogue import category_noun
-from vlmad_core.methods import create_method
-from vlmad_core.methods.april_gan import AprilGan
-from vlmad_core.prompts.ensemble import load_ensemble
-from vlmad_core.prompts.prototypes import embed_ensemble
-from vlmad_core.training import methods_cli
+from vlmad_core.methods.anomaly_clip import AnomalyClip
 from vlmad_core.training.frozen_features import FrozenFeatures, TrainingImages, encode, read_pair, square_mask
-from vlmad_core.training.segmentation_losses import dice_loss, focal_loss
 
-METHOD = "april_gan"
 MOSAIC_SHARE = 0.2
 """Share of samples the authors replace by a mosaic when they train on MVTec AD; on others, none."""
-SHORT_SETS, SHORT_EPOCHS = ("mvtec_ad",), 3
-"""The authors train 3 epochs on MVTec AD and 15 on VisA; 15 is the default for all others."""
+CONTEXT_LENGTH = 12
+DEEP_LENGTH = 4
+INITIAL_DEVIATION = 0.02
+MAP_WEIGHT = 4.0
+"""How much the losses on maps count beside the one on the image score, as in the authors' code."""
+FOCAL_SMOOTHING = 1e-5
+DICE_SMOOTHING = 1.0
 
 
 @dataclass(frozen=True)
@@ -137,47 +137,99 @@ def own_temperature(backbone: ClipBackbone) -> float:
     return round(math.exp(-float(backbone.model.logit_scale)), 6)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    methods_cli.add_arguments(parser)
-    parser.add_argument(
-        "--mosaic",
-        type=float,
-        help=f"share of samples replaced by a mosaic of four (default: {MOSAIC_SHARE} on MVTec AD, else 0)",
-    )
-    parser.add_argument(
-        "--temperature",
-        type=float,
-        help="divides the difference of cosines, in training and afterwards (default: the backbone's own, "
-        "1 / exp(logit_scale): 0.01 for OpenAI's weights, as in the authors' code)",
-    )
+@dataclass(frozen=True)
+class PromptObjective:
+    """Cross-entropy of the image score, plus focal and both dice losses of each stage's map.
+
+    Attributes:
+        backbone: The frozen backbone; gradients flow through its text tower to the prompts.
+        method: AnomalyCLIP with its settings.
+        images: The training images.
+        frozen: ``image`` [N, e], ``patches.i`` [N, P, e], unit vectors, and masks.
+        context_length: Learned vectors of each prompt.
+        deep_length: Learned vectors that replace tokens before each of the deeper blocks.
+    """
+
+    backbone: ClipBackbone
+    method: AnomalyClip
+    images: TrainingImages
+    frozen: FrozenFeatures
+    context_length: int = CONTEXT_LENGTH
+    deep_length: int = DEEP_LENGTH
+
+    def __len__(self) -> int:
+        """Number of training images."""
+        return len(self.images.samples)
+
+    def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Normal random vectors; deep ones for all but the first of the first ceil(3L/4) text blocks."""
+        width = self.backbone.model.config.text_config.hidden_size
+        sets = -(-3 * self.backbone.info.text_depth // 4) - 1
+        shapes: dict[str, tuple[int, ...]] = {"context": (2, self.context_length, width)}
+        shapes |= {f"deep.{i}": (self.deep_length, width) for i in range(sets)}
+        return {name: torch.randn(shape, generator=generator) * INITIAL_DEVIATION for name, shape in shapes.items()}
+
+    def loss(self, parameters: Mapping[str, Tensor], images: Tensor, random: np.random.Generator) -> Tensor:
+        """Loss of a batch; probabilities are taken per patch, then enlarged to the input size."""
+        prototypes = self.method.embed(self.backbone, parameters)
+        direction = (prototypes[1] - prototypes[0]) / self.method.settings.temperature
+        logits = self.frozen.tensors["image"][images] @ direction
+        total = F.binary_cross_entropy_with_logits(logits, self.images.labels[images])
+        masks = self.frozen.masks[images]
+        for name, tensor in self.frozen.tensors.items():
+            if not name.startswith("patches."):
+                continue
+            grid = (tensor[images] @ direction).sigmoid().reshape(-1, 1, *self.backbone.info.grid)
+            abnormal = F.interpolate(grid, size=masks.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+            losses = focal_loss(abnormal, masks) + dice_loss(abnormal, masks) + dice_loss(1.0 - abnormal, ~masks)
+            total = total + MAP_WEIGHT * losses
+        return total
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train, and write parameters and record."""
-    with methods_cli.prepare(args, METHOD, SHORT_SETS, SHORT_EPOCHS) as session:
-        backbone, images = session.backbone, session.images
-        temperature = args.temperature if args.temperature is not None else own_temperature(backbone)
-        method = create_method(f"{METHOD}:{args.preset}", temperature=temperature)
-        assert isinstance(method, AprilGan)
-        stages = method.stages(backbone.info)
-        short = set(session.data) <= set(SHORT_SETS)
-        share = args.mosaic if args.mosaic is not None else (MOSAIC_SHARE if short else 0.0)
-        ensemble, rule = load_ensemble(method.settings.ensemble), method.settings.text_average
-        nouns = [category_noun(category, method.settings.name_table) for _, category in images.categories]
-        prototypes = torch.stack([embed_ensemble(backbone, ensemble, noun, rule).prototypes for noun in nouns])
-        request = FeatureRequest(stages=frozenset(stages))
-        with session.extract(request, partial(stage_tokens, stages=stages)) as frozen:
-            objective = ProjectionObjective(backbone, images, frozen, prototypes, stages, temperature, share)
-            settings = {
-                "stages": list(stages),
-                "name_table": method.settings.name_table,
-                "temperature": temperature,
-                **method.prompt_record(),
-            }
-            extras = {"mosaic": share, "loss": "focal + dice, summed over the stages"}
-            fixed = {
-                "stages": torch.tensor(stages),
-                "temperature": torch.tensor(temperature, dtype=torch.float64),
-            }
-            return session.fit(objective, settings, extras, fixed)
+def image_and_patches(features: Features, method: AnomalyClip, backbone: ClipBackbone) -> dict[str, Tensor]:
+    """Unit vectors: ``image`` [N, e] and ``patches.i`` [N, P, e] of each stage."""
+    image = features.image_embedding if method.settings.class_layer_norm else features.class_projection
+    assert image is not None
+    kept = {"image": F.normalize(image, dim=-1)}
+    for i, path in enumerate(method.value_paths(backbone.info)):
+        kept[f"patches.{i}"] = F.normalize(features.value_paths[path][:, 1:], dim=-1)
+    return kept
+
+
+def focal_loss(abnormal: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
+    """Focal loss (Lin et al., ICCV 2017) in the form of the authors' codes, mean over all pixels.
+
+    The target is smoothed to [1e-5, 1 - 1e-5] and the probability of the true class raised by 1e-5, so that its
+    logarithm is finite and it stays at most 1.
+
+    Args:
+        abnormal: Probability of abnormal, [N, H, W], in [0, 1]; that of normal is the rest.
+        mask: True where abnormal, [N, H, W].
+        gamma: How much well-classified pixels are played down.
+
+    Returns:
+        A scalar.
+    """
+    target = mask.to(abnormal.dtype).clamp(FOCAL_SMOOTHING, 1.0 - FOCAL_SMOOTHING)
+    true_class = target * abnormal + (1.0 - target) * (1.0 - abnormal) + FOCAL_SMOOTHING
+    return (-((1.0 - true_class) ** gamma) * true_class.log()).mean()
+
+
+def dice_loss(probability: Tensor, mask: Tensor) -> Tensor:
+    """Dice loss (Milletari et al., 3DV 2016) per image, then the mean over images.
+
+    The authors' code loses the image axis in a last batch of one image and takes the rows of that image for
+    images; here an image is an image in any batch.
+
+    Args:
+        probability: Of the class ``mask`` marks, [N, H, W], in [0, 1].
+        mask: [N, H, W].
+
+    Returns:
+        A scalar in [0, 1].
+    """
+    target = mask.to(probability.dtype).flatten(1)
+    found = probability.flatten(1)
+    overlap = (found * target).sum(dim=1)
+    size = found.sum(dim=1) + target.sum(dim=1)
+    return (1.0 - (2.0 * overlap + DICE_SMOOTHING) / (size + DICE_SMOOTHING)).mean()
