@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlmad_core.backbones import Feature, FeatureRequest, Features, Reader, register_feature
+from vlmad_core.backbones import Feature, FeatureReader, FeatureRequest, Features, register_feature
 from vlmad_core.backbones.feature_files import pack, read_file, to_bytes
 from vlmad_core.backbones.features import FEATURES, passing_stages
 from vlmad_core.errors import BackboneError
 
 
-class Echo(Reader):
+class Echo(FeatureReader):
     """Every patch's first two numbers as they enter the tower, times the key."""
 
     def __init__(self, tower, keys):

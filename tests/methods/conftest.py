@@ -13,7 +13,7 @@ from torch import Tensor
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features, load_backbone
 from vlmad_core.methods import Method, Predictions, create_method, list_methods
 
-collect_ignore = ["example_method.py", "example_feature.py"]
+collect_ignore = ["example_method.py"]
 TRAINED_SEED = 3
 
 

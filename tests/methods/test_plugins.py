@@ -17,7 +17,7 @@ from vlmad_core.methods import create_method, list_methods, load_card, load_plug
 from vlmad_core.store.reader import open_store
 
 EXAMPLE = Path(__file__).parent / "example_method.py"
-NEW_FEATURE = Path(__file__).parent / "example_feature.py"
+NEW_FEATURE = Path(__file__).parents[2] / "examples" / "own_method.py"
 
 
 @pytest.fixture(autouse=True)
@@ -113,19 +113,19 @@ def test_a_plugin_cannot_take_a_known_name(tmp_path):
 def test_one_file_brings_a_method_and_the_feature_it_reads(tiny_clip, tiny_dataset, tmp_path, content_of):
     """From the images to a run, to a cache and back, and to the live demo; no other file is touched."""
     data = tiny_dataset(tmp_path / "widgets", categories=("bolt",))
-    words = ["precompute", "--plugin", str(NEW_FEATURE), "--dataset", str(data), "--method", "turn", "clip_ac"]
+    words = ["precompute", "--plugin", str(NEW_FEATURE), "--dataset", str(data), "--method", "odd_patch", "clip_ac"]
     words += ["--backbone", str(tiny_clip), "--threads", "1", "--latency", "2"]
     cache = ["--cache", "--cache-dir", str(tmp_path / "cache"), "--cache-storage", "full"]
     for name, more in (("plain", []), ("cold", cache), ("warm", cache)):
         assert cli.main([*words, *more, "--store", str(tmp_path / name)]) == 0
     runs = {name: open_store(tmp_path / name).runs[-1] for name in ("plain", "cold", "warm")}
-    assert {run.key.method for run in runs.values()} == {"turn"}
+    assert {run.key.method for run in runs.values()} == {"odd_patch"}
     assert runs["plain"].units["bolt"].profile["speed"]["batch_1"]["images"] >= 2
     assert [runs[name].units["bolt"].profile["cache"]["computed"] for name in ("cold", "warm")] == [10, 0]
     scores = {name: open_store(tmp_path / name).images(run.id, "bolt")["score"] for name, run in runs.items()}
     assert scores["warm"].tolist() == scores["cold"].tolist() == pytest.approx(scores["plain"].tolist(), abs=1e-6)
     engine = load_engine(str(tiny_clip))
     image = data / "bolt" / "test" / "good" / "000.png"
-    (judged,) = predict(image, "bolt", ["turn"], backbone=engine, stores=[]).images
+    (judged,) = predict(image, "bolt", ["odd_patch"], backbone=engine, stores=[]).images
     found = open_store(tmp_path / "plain").images(runs["plain"].id, "bolt").set_index("image_id")["score"]
     assert judged.opinions[0].prediction.image_score == pytest.approx(found["bolt/test/good/000.png"], abs=1e-6)

@@ -10,15 +10,15 @@ from vlmad_core.backbones.features import (
 )
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.loading import load_backbone
-from vlmad_core.backbones.vision import Reader
+from vlmad_core.backbones.vision import FeatureReader
 
 __all__ = [
     "BackboneInfo",
     "ClipBackbone",
     "Feature",
+    "FeatureReader",
     "FeatureRequest",
     "Features",
-    "Reader",
     "concatenate_features",
     "load_backbone",
     "register_feature",

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.vision import (
+    FeatureReader,
     Grid,
     Key,
-    Reader,
     StageReader,
     TowerPass,
     ValuePathReader,
@@ -36,7 +36,7 @@ class Feature:
     Attributes:
         name: As requests and results call it, an identifier. What is cached is found by it, so a feature that is
             computed in another way needs another name.
-        read: Makes what reads it from a pass, for the keys that are asked for; see ``Reader``.
+        read: Makes what reads it from a pass, for the keys that are asked for; see ``FeatureReader``.
         rows: Vectors per image, for a patch grid (rows, columns) and a key.
         width: Numbers in a vector; ``joint`` for as many as the joint embedding space has, ``tower`` for the tower.
         numbers: Numbers in a key: 0 where there is one tensor only, 1 for e.g. a block, 2 for a pair.
@@ -47,7 +47,7 @@ class Feature:
     """
 
     name: str
-    read: Callable[[TowerPass, Collection[Key]], Reader]
+    read: Callable[[TowerPass, Collection[Key]], FeatureReader]
     rows: Callable[[Grid, Key], int]
     width: Literal["joint", "tower"] | int
     numbers: int = 0

@@ -100,7 +100,7 @@ class TowerPass:
                 "Choose stages within that range.",
             )
 
-    def run(self, readers: Collection[Reader]) -> None:
+    def run(self, readers: Collection[FeatureReader]) -> None:
         """Run all blocks over the whole images; every reader sees every block."""
         hidden = self.tokens.to(next(self.layers.parameters()).dtype)
         for number, layer in enumerate(self.layers, start=1):
@@ -109,7 +109,7 @@ class TowerPass:
                 reader.see(number, layer, before, hidden)
 
 
-class Reader(ABC):
+class FeatureReader(ABC):
     """Reads one feature from a pass; made from the pass and the keys that are wanted, before the first block.
 
     Raises:
@@ -131,7 +131,7 @@ class Reader(ABC):
         """What was read, once all blocks are done: key -> [N, ...] float32."""
 
 
-class LastBlockReader(Reader):
+class LastBlockReader(FeatureReader):
     """Reads something off the last block's output."""
 
     def __init__(self, tower: TowerPass, read: Callable[[TowerPass, Tensor], Tensor]) -> None:
@@ -154,7 +154,7 @@ def after_last_block(
     return lambda tower, keys: LastBlockReader(tower, read)
 
 
-class StageReader(Reader):
+class StageReader(FeatureReader):
     """Keeps the raw output of some blocks."""
 
     def __init__(self, tower: TowerPass, keys: Collection[Key]) -> None:
@@ -173,7 +173,7 @@ class StageReader(Reader):
         return self._found
 
 
-class ValuePathReader(Reader):
+class ValuePathReader(FeatureReader):
     """Runs AnomalyCLIP's value-value attention beside the blocks.
 
     The side path reads the original path, x_l = x_{l-1} + vv_l, and never feeds back into it.
@@ -212,7 +212,7 @@ def _value_attention(layer: Any, hidden: Tensor) -> Tensor:
     return out
 
 
-class WindowReader(Reader):
+class WindowReader(FeatureReader):
     """Runs the tower over every window by itself: class token and the window's patches, the others dropped."""
 
     def __init__(self, tower: TowerPass, keys: Collection[Key]) -> None:
