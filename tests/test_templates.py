@@ -17,7 +17,7 @@ from PIL import Image
 
 from vlmad_core import templates
 from vlmad_core.live.drawing import Look
-from vlmad_core.live.prediction import LivePrediction, Normals
+from vlmad_core.live.panel import LivePrediction, Normals
 from vlmad_core.live.record import ImageResult, Judged
 from vlmad_core.live.saved import render as render_judged
 from vlmad_core.live.verdicts import give_opinion

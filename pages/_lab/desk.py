@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -16,7 +15,7 @@ from vlmad_core.metrics import METRICS
 from vlmad_core.prompts import PromptEnsemble, available_ensembles, load_ensemble
 
 if TYPE_CHECKING:
-    from vlmad_core.live.engine import Engine
+    from vlmad_core.live.panel import Engine
     from vlmad_core.prompt_lab import LabData, LabResult, PromptBank, Suggestion
 
 FIRST = "winclip"
@@ -97,10 +96,9 @@ def engine() -> Engine:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _bank(key: str, _engine: Engine) -> PromptBank:
-    from vlmad_core.backbones.text_tree import encode_text_shared
     from vlmad_core.prompt_lab import PromptBank
 
-    return PromptBank(partial(encode_text_shared, _engine.backbone))
+    return PromptBank(_engine.backbone.encode_text_shared)
 
 
 def bank() -> PromptBank:

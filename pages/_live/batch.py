@@ -13,8 +13,7 @@ from pages._ui import selection
 
 if TYPE_CHECKING:
     from vlmad_core.live.inputs import Given, Picture
-    from vlmad_core.live.panel import Panel
-    from vlmad_core.live.prediction import LivePrediction
+    from vlmad_core.live.panel import LivePrediction, Panel
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
 

@@ -129,7 +129,7 @@ def show(task: visit.Task, opinions: Sequence[Opinion], look: Look) -> Drawn:
 
 def show_times(opinions: Sequence[Opinion]) -> None:
     """Where the time went."""
-    from vlmad_core.live.prediction import shared_stages
+    from vlmad_core.live.panel import shared_stages
 
     done = [one.prediction for one in opinions if one.prediction.seconds]
     if not done:

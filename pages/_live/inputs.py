@@ -72,7 +72,7 @@ def complain(error: VlmadError) -> None:
 
 def choose_words(asked: Asked) -> str:
     """The part's name in words; empty, with the reason said, if it can't be used."""
-    from vlmad_core.live.words import category_words
+    from vlmad_core.live.inputs import category_words
 
     default = category_words(asked.category) if asked.category else ""
     text = st.text_input(

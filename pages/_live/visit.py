@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from vlmad_core.backbones import BackboneInfo
     from vlmad_core.backbones.feature_cache import FeatureMemory
     from vlmad_core.live.choices import Choice
-    from vlmad_core.live.engine import Engine
     from vlmad_core.live.inputs import Picture
-    from vlmad_core.live.panel import Panel
-    from vlmad_core.live.prediction import LivePrediction
+    from vlmad_core.live.panel import Engine, LivePrediction, Panel
     from vlmad_core.live.record import ImageResult
     from vlmad_core.live.verdicts import Opinion, Yardstick
 

@@ -14,7 +14,7 @@ from vlmad_core.figures.matrices import PICK, SIDE, patch_chart
 from vlmad_core.figures.overlay import encode
 
 if TYPE_CHECKING:
-    from vlmad_core.live.prediction import LivePrediction
+    from vlmad_core.live.panel import LivePrediction
 
 TOWARDS = {"abnormal": "abnormal ↑", "normal": "normal ↓"}
 

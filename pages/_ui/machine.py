@@ -15,7 +15,7 @@ from vlmad_core.errors import VlmadError
 if TYPE_CHECKING:
     from vlmad_core.backbones.info import Precision
     from vlmad_core.live.choices import Choice
-    from vlmad_core.live.engine import Engine
+    from vlmad_core.live.panel import Engine
 
 THUMBNAIL = 112
 

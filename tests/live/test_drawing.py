@@ -22,7 +22,7 @@ from vlmad_core.live.drawing import (
     method_figure,
     png,
 )
-from vlmad_core.live.prediction import LivePrediction, Normals
+from vlmad_core.live.panel import LivePrediction, Normals
 from vlmad_core.live.record import ImageResult, own_milliseconds, wide_table, without_maps
 from vlmad_core.live.verdicts import give_opinion
 

@@ -10,7 +10,7 @@ import pytest
 
 from vlmad_core.analysis.comparison import comparisons
 from vlmad_core.errors import MetricError
-from vlmad_core.live.prediction import LivePrediction, Normals
+from vlmad_core.live.panel import LivePrediction, Normals
 from vlmad_core.live.verdicts import WITHIN_IMAGE, Opinion, find_yardstick, give_opinion, scales
 from vlmad_core.store.reader import open_store
 

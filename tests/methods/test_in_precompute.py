@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vlmad_core import cli, precompute
-from vlmad_core.backbones.preprocess import Preprocessing
+from vlmad_core.backbones.info import Preprocessing
 from vlmad_core.datasets import load_dataset
 from vlmad_core.engine.options import PlanError
 from vlmad_core.engine.profiling import Stopwatch

@@ -7,7 +7,7 @@ import pytest
 
 from vlmad_core.metrics import image_auroc
 from vlmad_core.prompt_lab import LabData, PromptBank, category_effects, dataset_effects, score_dataset
-from vlmad_core.prompt_lab.table import auroc_columns
+from vlmad_core.prompt_lab.effects import auroc_columns
 from vlmad_core.prompts import PromptEnsemble, load_ensemble
 
 ONE_PAIR = 0.003

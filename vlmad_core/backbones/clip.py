@@ -12,9 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from vlmad_core.backbones.features import FeatureRequest, Features
-from vlmad_core.backbones.info import BackboneInfo
-from vlmad_core.backbones.preprocess import Preprocessing
-from vlmad_core.backbones.text import Tokenizer, embed_learned_prompts, embed_prompts
+from vlmad_core.backbones.info import BackboneInfo, Preprocessing
+from vlmad_core.backbones.text import Tokenizer, embed_learned_prompts, embed_prompts, embed_shared
 from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, TowerPass
 from vlmad_core.errors import BackboneError
@@ -61,16 +60,32 @@ class ClipBackbone:
         Raises:
             BackboneError: If a prompt is longer than the text tower takes.
         """
-        tokens = self.tokenize(prompts)
-        limit = self.info.context_length
+        return embed_prompts(self.model, self._tokens(prompts)).to(self.device)
+
+    def encode_text_shared(self, prompts: Sequence[str]) -> Tensor:
+        """As ``encode_text`` but for rounding; many prompts that begin alike take a third of the time.
+
+        Raises:
+            BackboneError: If a prompt is longer than the text tower takes.
+        """
+        return embed_shared(self.model, self._tokens(prompts)).to(self.device)
+
+    def over_length(self, prompts: Sequence[str]) -> dict[str, int]:
+        """Prompts that the text tower can't read whole, with their numbers of tokens (start and end included)."""
+        counted = zip(prompts, self.tokenize(prompts) if prompts else (), strict=True)
+        return {prompt: len(ids) for prompt, ids in counted if len(ids) > self.info.context_length}
+
+    def _tokens(self, prompts: Sequence[str]) -> list[list[int]]:
+        tokens = self.tokenize(prompts) if prompts else []
         for prompt, ids in zip(prompts, tokens, strict=True):
-            if len(ids) > limit:
+            if len(ids) > self.info.context_length:
                 shown = prompt if len(prompt) <= 80 else prompt[:77] + "..."
                 raise BackboneError(
-                    f"The prompt {shown!r} has {len(ids)} tokens; {self.info.title} reads at most {limit}.",
+                    f"The prompt {shown!r} has {len(ids)} tokens; {self.info.title} reads at most "
+                    f"{self.info.context_length}.",
                     "Shorten the category name or the template.",
                 )
-        return embed_prompts(self.model, tokens).to(self.device)
+        return tokens
 
     def encode_learned_prompts(self, prompts: Sequence[str], context: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
         """Embed prompts behind learned context vectors: [n, e] float32; see ``embed_learned_prompts``."""

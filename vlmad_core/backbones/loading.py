@@ -15,12 +15,18 @@ from transformers.utils import logging as transformers_logging
 
 from vlmad_core.backbones.clip import ClipBackbone
 from vlmad_core.backbones.hub import TOKENIZER_FILES, fetch_model, fetch_tokenizer
-from vlmad_core.backbones.info import PRECISIONS, BackboneInfo, PositionRule, Precision
+from vlmad_core.backbones.info import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    PRECISIONS,
+    BackboneInfo,
+    PositionRule,
+    Precision,
+    Preprocessing,
+)
 from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip
-from vlmad_core.backbones.positions import set_image_size
-from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocessing
 from vlmad_core.backbones.text import Tokenizer
-from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, set_image_size
 from vlmad_core.errors import BackboneError
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"

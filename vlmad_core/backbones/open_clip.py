@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
-from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD
+from vlmad_core.backbones.info import OPENAI_MEAN, OPENAI_STD
 from vlmad_core.errors import BackboneError
 
 CONFIG_NAME = "open_clip_config.json"

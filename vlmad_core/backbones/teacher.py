@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vlmad_core.backbones.info import Preprocessing
 from vlmad_core.backbones.loading import hash_tensors
-from vlmad_core.backbones.preprocess import Preprocessing
 from vlmad_core.errors import BackboneError
 
 TEACHER_NAME = "efficientnet-lite0-imagenet"

@@ -1,10 +1,11 @@
-"""CLIP's text tower: prompts to embeddings, and prompts whose first words are learned vectors."""
+"""CLIP's text tower: prompts to embeddings, one by one or many that begin alike; learned prompts; a cache."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ Encode = Callable[[Sequence[str]], Tensor]
 """From n prompts to [n, e] float32."""
 
 PROMPT_BATCH = 256
+MOST_NODES = 256
+"""Tokens that pass the tower together; attention grows with its square."""
 MOST_STRINGS = 60_000
 """Prompts whose embeddings a cache holds; with 512 dimensions 120 MB."""
 
@@ -162,3 +165,113 @@ def run_text_blocks(model: Any, embeddings: Tensor, last: Tensor, deep: Sequence
     pooled = text.final_layer_norm(hidden[torch.arange(len(hidden)), last].float())
     projected: Tensor = model.text_projection(pooled)
     return projected
+
+
+@dataclass(frozen=True)
+class TokenTree:
+    """Beginnings of several prompts, each once.
+
+    The tower is causal, so the state at a token depends on nothing but the tokens before it. Prompts of an ensemble
+    begin alike ("a cropped photo of the ..."), for all states and all categories. Laid out as a tree of beginnings,
+    242 prompts x 15 categories have about a third of the tokens that they have one by one. The result is the same but
+    for rounding.
+
+    Attributes:
+        tokens: [N] token ids, parents before their children.
+        depths: [N] positions in the prompt.
+        parents: [N] index of the token before; -1 for the first.
+        prompts: Which prompts end here.
+        ends: For each of them the index of its last token.
+    """
+
+    tokens: tuple[int, ...]
+    depths: tuple[int, ...]
+    parents: tuple[int, ...]
+    prompts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    def mask(self, dtype: torch.dtype) -> Tensor:
+        """[1, 1, N, N]: 0 where a token sees another one, itself and those before it; -inf elsewhere."""
+        count = len(self.tokens)
+        sees = torch.zeros(count, count, dtype=torch.bool)
+        for node, parent in enumerate(self.parents):
+            if parent >= 0:
+                sees[node] = sees[parent]
+            sees[node, node] = True
+        return torch.zeros(count, count, dtype=dtype).masked_fill(~sees, float("-inf"))[None, None]
+
+
+def token_trees(tokens: Sequence[Sequence[int]], most_nodes: int = MOST_NODES) -> Iterator[TokenTree]:
+    """Lay prompts out as trees of at most so many tokens (or of one prompt, if that alone is longer).
+
+    Args:
+        tokens: Prompts as token ids, at least one id each.
+        most_nodes: Tokens of a tree at most.
+    """
+    order = sorted(range(len(tokens)), key=lambda i: tuple(tokens[i]))
+    nodes: list[tuple[int, int, int]] = []
+    prompts: list[int] = []
+    ends: list[int] = []
+    path: list[int] = []
+    before: Sequence[int] = ()
+    for index in order:
+        ids = tokens[index]
+        shared = 0
+        while shared < min(len(ids), len(before)) and ids[shared] == before[shared]:
+            shared += 1
+        if nodes and len(nodes) + len(ids) - shared > most_nodes:
+            yield _tree(nodes, prompts, ends)
+            nodes, prompts, ends, path, shared = [], [], [], [], 0
+        del path[shared:]
+        for depth in range(shared, len(ids)):
+            nodes.append((ids[depth], depth, path[-1] if path else -1))
+            path.append(len(nodes) - 1)
+        prompts.append(index)
+        ends.append(path[-1])
+        before = ids
+    if nodes:
+        yield _tree(nodes, prompts, ends)
+
+
+def _tree(nodes: list[tuple[int, int, int]], prompts: list[int], ends: list[int]) -> TokenTree:
+    tokens, depths, parents = zip(*nodes, strict=True)
+    return TokenTree(tokens, depths, parents, tuple(prompts), tuple(ends))
+
+
+def embed_tree(model: Any, tree: TokenTree) -> Tensor:
+    """Embed the prompts of a tree.
+
+    Args:
+        model: A transformers ``CLIPModel`` in evaluation mode.
+        tree: The tree.
+
+    Returns:
+        [n, e] float32 in the order of ``tree.prompts``, not normalised.
+    """
+    text = model.text_model
+    words = text.embeddings.token_embedding(torch.tensor([tree.tokens]))
+    hidden = words + text.embeddings.position_embedding.weight[torch.tensor(tree.depths)]
+    hidden = hidden.to(next(text.encoder.layers.parameters()).dtype)
+    mask = tree.mask(hidden.dtype)
+    for layer in text.encoder.layers:
+        hidden = layer(hidden, attention_mask=mask)
+    pooled = text.final_layer_norm(hidden[0, torch.tensor(tree.ends)].float())
+    projected: Tensor = model.text_projection(pooled)
+    return projected
+
+
+def embed_shared(model: Any, tokens: Sequence[Sequence[int]]) -> Tensor:
+    """Embed tokenised prompts, what they share at their beginnings once; as ``embed_prompts`` but for rounding.
+
+    Args:
+        model: A transformers ``CLIPModel`` in evaluation mode.
+        tokens: n prompts as token ids, start and end token included.
+
+    Returns:
+        [n, e] float32, not normalised; off by less than 1e-5 of their length.
+    """
+    result = torch.empty(len(tokens), model.config.projection_dim)
+    with torch.inference_mode():
+        for tree in token_trees(tokens):
+            result[torch.tensor(tree.prompts)] = embed_tree(model, tree)
+    return result

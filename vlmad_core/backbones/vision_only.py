@@ -15,8 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlmad_core.backbones.features import FeatureRequest, Features
-from vlmad_core.backbones.info import BackboneInfo
-from vlmad_core.backbones.preprocess import Preprocessing
+from vlmad_core.backbones.info import BackboneInfo, Preprocessing
 from vlmad_core.backbones.teacher import TEACHER_SIZE, TEACHER_STRIDES, Teacher, load_teacher
 from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
 from vlmad_core.errors import BackboneError

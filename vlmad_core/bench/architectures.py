@@ -15,9 +15,8 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from vlmad_core.backbones import BackboneInfo, ClipBackbone, load_backbone
-from vlmad_core.backbones.info import Precision
-from vlmad_core.backbones.positions import set_image_size
-from vlmad_core.backbones.preprocess import Preprocessing
+from vlmad_core.backbones.info import Precision, Preprocessing
+from vlmad_core.backbones.vision import set_image_size
 from vlmad_core.errors import BackboneError
 from vlmad_core.methods import Method
 from vlmad_core.methods.anomaly_clip import AnomalyClip

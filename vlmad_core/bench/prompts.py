@@ -10,7 +10,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ import torch
 from torch import Tensor
 
 from vlmad_core.backbones import ClipBackbone, Features, load_backbone
-from vlmad_core.backbones.text_tree import encode_text_shared
 from vlmad_core.datasets import load_dataset
 from vlmad_core.engine.profiling import load_average
 from vlmad_core.engine.session import Session
@@ -226,7 +224,7 @@ def run(args: argparse.Namespace) -> int:
     if full:
         request = lab_request(bundled.info, "clip_cpe")
         data = load_lab_data(load_dataset("bundled_a"), Session(bundled), request)
-        own = PromptBank(partial(encode_text_shared, bundled))
+        own = PromptBank(bundled.encode_text_shared)
         timings += time_edits(
             "bundled_a, bundled backbone", data, own, base, "clip_cpe", args.repetitions, None, report
         )
@@ -251,7 +249,7 @@ def _filled_bank(backbone: ClipBackbone, data: LabData, base: PromptEnsemble) ->
         if not known:
             known.append(prompts)
             return torch.randn(len(prompts), WIDTH, generator=torch.Generator().manual_seed(1))
-        return encode_text_shared(backbone, prompts)
+        return backbone.encode_text_shared(prompts)
 
     bank = PromptBank(encode)
     nouns = [category.noun for category in data.categories]

@@ -1,26 +1,168 @@
-"""Several methods on single images: one pass of the backbone for all of them, results as soon as they are there."""
+"""Several methods on single images: one pass of the backbone for all of them, results as soon as they are there.
+
+One loaded backbone serves everybody: visitors take turns, image by image, and share what does not depend on them.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlmad_core.backbones import FeatureRequest, Features, concatenate_features
+from vlmad_core.backbones import BackboneInfo, ClipBackbone, FeatureRequest, Features, concatenate_features
 from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory
+from vlmad_core.backbones.features import passing_stages
+from vlmad_core.backbones.text import TextCache
 from vlmad_core.backbones.tower import ImageInput
 from vlmad_core.engine.session import Entrant, Scored, Session, judge
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.scale import Map
-from vlmad_core.live.engine import Engine
-from vlmad_core.live.inputs import Picture
+from vlmad_core.live.inputs import Picture, category_words
 from vlmad_core.live.members import Member
-from vlmad_core.live.prediction import MAP_SIZE, NORMAL_MAP_SIZE, LivePrediction, Nearest, Normals
-from vlmad_core.live.words import category_words
-from vlmad_core.methods import Predictions, Scorer, anomaly_maps
+from vlmad_core.methods import Predictions, Reason, Scorer, anomaly_maps
+
+MOST_STRINGS = 8_000
+"""Prompts that are remembered for all visitors; an ensemble has a few hundred."""
+
+MAP_SIZE = 256
+NORMAL_MAP_SIZE = 64
+"""Side of the references' own maps, which only say how high normal pixels score."""
+
+
+def shared_stages() -> tuple[str, ...]:
+    """Stages that are spent once for all methods."""
+    return ("preprocess", *passing_stages(), "references")
+
+
+@dataclass(frozen=True)
+class Normals:
+    """What a method says of the normal references, each judged as if it were not among them.
+
+    Attributes:
+        scores: Image scores, one for each reference.
+        maps: Their anomaly maps [64, 64] float32; empty without maps.
+        reason: Why there are no scores; empty where there are.
+    """
+
+    scores: tuple[float, ...] = ()
+    maps: tuple[Map, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The nearest reference patch of every patch of an image.
+
+    Attributes:
+        grid: Patch grid (rows, columns), of image and references alike.
+        similarity: Cosine similarity [P] float32, row by row.
+        index: [P] int64 into the K * P patches of the references.
+    """
+
+    grid: tuple[int, int]
+    similarity: NDArray[np.float32]
+    index: NDArray[np.int64]
+
+    def of(self, row: int, column: int) -> tuple[float, int, int, int]:
+        """Similarity, reference (from 0), row and column of what is nearest to a patch."""
+        rows, columns = self.grid
+        patch = row * columns + column
+        reference, place = divmod(int(self.index[patch]), rows * columns)
+        return float(self.similarity[patch]), reference, *divmod(place, columns)
+
+
+@dataclass(frozen=True)
+class LivePrediction:
+    """What one method says of one image.
+
+    Attributes:
+        method_id: ``name:preset``.
+        title: The method as it is shown, with references as ``WinCLIP+``.
+        shots: References it used.
+        error: Why there is no result, or None.
+        image_score: Higher means more anomalous; None with an error.
+        anomaly_map: [256, 256] float32; None if the method makes no map.
+        seconds: Time by stage; those of ``shared_stages`` are spent once for all methods.
+        reasons: What moved the score, strongest first.
+        nearest: The nearest reference patches; None without a memory of patches.
+        normals: What the method says of the references.
+        trained_on: Data sets its parameters were trained on; empty if it does not train, None if unknown.
+    """
+
+    method_id: str
+    title: str
+    shots: int
+    error: str | None = None
+    image_score: float | None = None
+    anomaly_map: Map | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    reasons: tuple[Reason, ...] = ()
+    nearest: Nearest | None = None
+    normals: Normals = Normals()
+    trained_on: tuple[str, ...] | None = ()
+
+
+class Turns:
+    """A lock that is given first come, first served.
+
+    Python's own lock may be taken again by the thread that has just let it go; a visitor with two hundred images
+    would then keep all others waiting until the last of them.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._queue: deque[object] = deque()
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Wait for a turn, and end it with the block."""
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+            try:
+                self._changed.wait_for(lambda: self._queue[0] is ticket)
+            except BaseException:
+                self._leave(ticket)
+                raise
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._leave(ticket)
+
+    def _leave(self, ticket: object) -> None:
+        self._queue.remove(ticket)
+        self._changed.notify_all()
+
+
+class Engine:
+    """A backbone that many visitors use at once.
+
+    Args:
+        backbone: Loaded once, never changed.
+
+    Attributes:
+        backbone: The backbone.
+        texts: The prompts that were embedded last: methods and visitors share ensembles.
+        turns: Held for one image or one method at a time, never longer.
+    """
+
+    def __init__(self, backbone: ClipBackbone) -> None:
+        self.backbone = backbone
+        self.texts = TextCache(MOST_STRINGS)
+        self.turns = Turns()
+
+    @property
+    def info(self) -> BackboneInfo:
+        """What the backbone is."""
+        return self.backbone.info
 
 
 class Panel:

@@ -13,9 +13,7 @@ from vlmad_core.live.inputs import Item, Picture, Source, gather
 
 if TYPE_CHECKING:
     from vlmad_core.backbones.info import Precision
-    from vlmad_core.live.engine import Engine
-    from vlmad_core.live.panel import Panel
-    from vlmad_core.live.prediction import LivePrediction
+    from vlmad_core.live.panel import Engine, LivePrediction, Panel
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
 
@@ -69,10 +67,10 @@ def predict(
         >>> judged = vlmad_core.predict("part.png", "metal nut", ["clip_cpe", "winclip"])  # doctest: +SKIP
         >>> print(judged.table())  # doctest: +SKIP
     """
+    from vlmad_core.live.inputs import category_words
     from vlmad_core.live.members import choose_members
     from vlmad_core.live.panel import Panel
     from vlmad_core.live.record import Judged, setup_of
-    from vlmad_core.live.words import category_words
 
     words = category_words(category, limits)
     given = gather(_several(images), limits)
@@ -96,7 +94,7 @@ def load_engine(backbone: str = "bundled", precision: Precision = "float32") -> 
         BackboneError: As ``load_backbone``.
     """
     from vlmad_core.backbones import load_backbone
-    from vlmad_core.live.engine import Engine
+    from vlmad_core.live.panel import Engine
 
     return Engine(load_backbone(backbone, precision=precision))
 

@@ -11,8 +11,7 @@ import pandas as pd
 
 from vlmad_core.datasets.images import reading_protocol
 from vlmad_core.engine.provenance import code_version
-from vlmad_core.live.panel import Panel
-from vlmad_core.live.prediction import LivePrediction, shared_stages
+from vlmad_core.live.panel import LivePrediction, Panel, shared_stages
 from vlmad_core.live.verdicts import RATE, Opinion
 
 FORM = "vlmad-live-1"

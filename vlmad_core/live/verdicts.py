@@ -10,7 +10,7 @@ from vlmad_core.analysis.comparison import Comparison, Line
 from vlmad_core.analysis.verdicts import StoredThreshold, image_thresholds, normal_maps
 from vlmad_core.backbones import BackboneInfo
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale
-from vlmad_core.live.prediction import LivePrediction
+from vlmad_core.live.panel import LivePrediction
 from vlmad_core.metrics.thresholds import (
     Origin,
     Threshold,

@@ -4,7 +4,6 @@ Features stay in memory, so an edit costs the text tower's pass over the strings
 matrices, and the metrics.
 """
 
-from vlmad_core.prompt_lab.bank import PromptBank, all_prompts
 from vlmad_core.prompt_lab.comparing import Change, Changes, compare_results
 from vlmad_core.prompt_lab.effects import Effect, category_effects, dataset_effects
 from vlmad_core.prompt_lab.material import (
@@ -20,6 +19,8 @@ from vlmad_core.prompt_lab.scoring import (
     LAB_METHODS,
     CategoryResult,
     LabResult,
+    PromptBank,
+    all_prompts,
     lab_request,
     score_category,
     score_dataset,

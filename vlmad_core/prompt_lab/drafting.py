@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from vlmad_core.backbones import ClipBackbone
-from vlmad_core.backbones.text_tree import over_length
-from vlmad_core.prompt_lab.bank import PromptBank, all_prompts
+from vlmad_core.prompt_lab.scoring import PromptBank, all_prompts
 from vlmad_core.prompts.checks import Kind, PhraseProblem, read_phrases
 from vlmad_core.prompts.ensemble import PromptEnsemble, PromptError, Tuning
 
@@ -81,7 +80,7 @@ def too_long(backbone: ClipBackbone, ensemble: PromptEnsemble, nouns: Iterable[s
         nouns: The categories in words.
         bank: Prompts it knows have been read already and are not counted again.
     """
-    over = over_length(backbone, bank.missing(all_prompts(ensemble, nouns)))
+    over = backbone.over_length(bank.missing(all_prompts(ensemble, nouns)))
     if not over:
         return None
     worst, tokens = max(over.items(), key=lambda item: item[1])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vlmad_core.backbones import BackboneInfo, FeatureRequest
+from vlmad_core.backbones.text import MOST_STRINGS, Encode, TextCache
 from vlmad_core.engine.session import judge
 from vlmad_core.errors import MethodError
 from vlmad_core.methods import MapRule, Method, anomaly_maps, create_method
@@ -25,10 +27,9 @@ from vlmad_core.metrics import (
     image_replicates,
 )
 from vlmad_core.metrics.pixel_bootstrap import pixel_replicates
-from vlmad_core.prompt_lab.bank import PromptBank, all_prompts
 from vlmad_core.prompt_lab.material import EVAL_SIZE, LabCategory, LabData
 from vlmad_core.prompts.ensemble import PromptEnsemble
-from vlmad_core.prompts.prototypes import TextClasses
+from vlmad_core.prompts.prototypes import AverageRule, TextClasses, text_classes
 
 LAB_METHODS = ("clip_cpe", "winclip")
 """Methods whose score is nothing but the similarity to prompts, and so can be had from features at once."""
@@ -39,6 +40,49 @@ RESAMPLES = 1000
 
 MAPS_AT_ONCE = 8
 WORKERS = 2
+
+
+class PromptBank:
+    """Embeddings by string for one backbone: after an edit only what changed passes the text tower.
+
+    May be used from several threads.
+    """
+
+    def __init__(self, encode: Encode, most: int = MOST_STRINGS) -> None:
+        """Start empty.
+
+        Args:
+            encode: Embeds what is not known yet, e.g. ``ClipBackbone.encode_text_shared``.
+            most: Strings held; if more are asked for, those asked for longest ago go.
+        """
+        self._encode = encode
+        self._texts = TextCache(most)
+
+    def __len__(self) -> int:
+        """Number of strings held."""
+        return len(self._texts)
+
+    def missing(self, prompts: Iterable[str]) -> tuple[str, ...]:
+        """Which of the prompts are not known yet, each once, in order."""
+        return tuple(prompt for (prompt,) in self._texts.missing((prompt,) for prompt in prompts))
+
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """Embed prompts: [n, e] float32, not normalised; only unknown ones pass the tower.
+
+        Raises:
+            BackboneError: If a prompt is longer than the text tower takes; nothing of the call is kept then.
+        """
+        return self._texts.embed(self._encode, [(prompt,) for prompt in prompts])
+
+    def classes(self, ensemble: PromptEnsemble, noun: str, rule: AverageRule) -> TextClasses:
+        """An ensemble's prompts and prototypes for a category in words; as ``embed_ensemble`` but from the bank."""
+        normal, abnormal = ensemble.normal_prompts(noun), ensemble.abnormal_prompts(noun)
+        return text_classes(normal, abnormal, self.embed([*normal, *abnormal]), rule)
+
+
+def all_prompts(ensemble: PromptEnsemble, nouns: Iterable[str]) -> list[str]:
+    """Every prompt of an ensemble for every category."""
+    return [p for noun in nouns for p in (*ensemble.normal_prompts(noun), *ensemble.abnormal_prompts(noun))]
 
 
 @dataclass(frozen=True)

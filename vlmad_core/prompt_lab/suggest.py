@@ -19,11 +19,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from vlmad_core.prompt_lab.bank import PromptBank
 from vlmad_core.prompt_lab.comparing import Changes, compare_results
+from vlmad_core.prompt_lab.effects import PromptTable, prompt_table
 from vlmad_core.prompt_lab.material import LabCategory, LabData
-from vlmad_core.prompt_lab.scoring import CategoryResult, LabResult, lab_method, score_category
-from vlmad_core.prompt_lab.table import PromptTable, prompt_table
+from vlmad_core.prompt_lab.scoring import CategoryResult, LabResult, PromptBank, lab_method, score_category
 from vlmad_core.prompts.ensemble import MAX_PROMPTS, PromptEnsemble, PromptError, Tuning
 
 METRIC = "image_auroc"

@@ -55,9 +55,8 @@ def average_embeddings(embeddings: Tensor, rule: AverageRule) -> Tensor:
     return F.normalize(embeddings.mean(dim=0), dim=-1)
 
 
-def embed_classes(text: TextTower, normal: Sequence[str], abnormal: Sequence[str], rule: AverageRule) -> TextClasses:
-    """Embed the prompts of both classes and average them."""
-    embeddings = text.encode_text([*normal, *abnormal])
+def text_classes(normal: Sequence[str], abnormal: Sequence[str], embeddings: Tensor, rule: AverageRule) -> TextClasses:
+    """Both classes from their prompts and the embeddings [n, e] of these, normal ones first."""
     count = len(normal)
     return TextClasses(
         prompts=(*normal, *abnormal),
@@ -67,6 +66,11 @@ def embed_classes(text: TextTower, normal: Sequence[str], abnormal: Sequence[str
             [average_embeddings(embeddings[:count], rule), average_embeddings(embeddings[count:], rule)]
         ),
     )
+
+
+def embed_classes(text: TextTower, normal: Sequence[str], abnormal: Sequence[str], rule: AverageRule) -> TextClasses:
+    """Embed the prompts of both classes and average them."""
+    return text_classes(normal, abnormal, text.encode_text([*normal, *abnormal]), rule)
 
 
 def embed_ensemble(text: TextTower, ensemble: PromptEnsemble, category: str, rule: AverageRule) -> TextClasses:

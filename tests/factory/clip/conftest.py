@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from vlmad_core.backbones.preprocess import Preprocessing
+from vlmad_core.backbones.info import Preprocessing
 from vlmad_core.factory.clip import view_bank
 from vlmad_core.factory.clip.captions import all_captions
 from vlmad_core.factory.clip.model import CONTEXT_LENGTH

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
 from vlmad_core.backbones import load_backbone
+from vlmad_core.backbones.info import OPENAI_MEAN, OPENAI_STD
 from vlmad_core.backbones.loading import BUNDLED_FOLDER
-from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD
 from vlmad_core.errors import BackboneError
 
 IMAGE_SIZE = 128

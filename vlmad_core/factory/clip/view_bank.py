@@ -26,8 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlmad_core.backbones.arithmetic import products_in
-from vlmad_core.backbones.info import Precision
-from vlmad_core.backbones.preprocess import Preprocessing
+from vlmad_core.backbones.info import Precision, Preprocessing
 from vlmad_core.factory.clip.generic_images import draw_generic
 from vlmad_core.factory.clip.model import IMAGE_SIZE, PATCH_SIZE
 from vlmad_core.factory.clip.picture_changes import (

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vlmad_core.backbones.arithmetic import products_in
-from vlmad_core.backbones.info import Precision
-from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD
+from vlmad_core.backbones.info import OPENAI_MEAN, OPENAI_STD, Precision
 from vlmad_core.factory.clip.model import IMAGE_SIZE, PATCH_SIZE
 
 GRID = IMAGE_SIZE // PATCH_SIZE

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmad_core.backbones.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocessing
+from vlmad_core.backbones.info import OPENAI_MEAN, OPENAI_STD, Preprocessing
 
 
 def test_values_computed_by_hand():
