@@ -9,7 +9,7 @@ import torch
 
 from vlmad_core.backbones import FeatureRequest
 from vlmad_core.backbones.loading import hash_tensors
-from vlmad_core.methods import anomaly_maps, create_method
+from vlmad_core.methods import Predictions, anomaly_maps, create_method
 
 SIZE = (40, 24)
 
@@ -156,3 +156,32 @@ def test_the_nearest_reference_patch_of_a_reference_is_itself(cases, backbone, r
             torch.testing.assert_close(similarity, torch.ones(2, 16), atol=1e-5, rtol=0)
             assert torch.equal(index.flatten(), torch.arange(32)), case
     assert {"winclip", "april_gan", "patch_memory"} <= told
+
+
+def test_scores_are_computed_where_the_features_are(cases, backbone, pixels, reference_pixels, trained, monkeypatch):
+    """On the device without memory every operation that mixes it with the CPU fails, as on a graphics card."""
+
+    class Elsewhere:
+        info = backbone.info
+
+        def encode_text(self, prompts):
+            return backbone.encode_text(prompts).to("meta")
+
+        def encode_learned_prompts(self, prompts, context, deep=()):
+            return torch.empty(len(prompts), self.info.embed_dim, device="meta")
+
+    monkeypatch.setattr(Predictions, "__post_init__", lambda self: None)  # there are no values to look at
+    for case in cases:
+        if case.method.id == "april_gan:authors":
+            continue  # it looks at the greatest value of a set, which no tensor without memory has
+        request = case.method.needs(backbone.info, case.shots)
+        features = backbone.encode_images(pixels, request).to("meta")
+        references = backbone.encode_images(reference_pixels, request).to("meta") if case.shots else None
+        parameters = {name: tensor.to("meta") for name, tensor in trained.get(case.method.name, {}).items()}
+        scorer = case.method.prepare("nut", Elsewhere(), references, parameters or None)
+        together = case.method.is_transductive(case.shots)
+        found = scorer.score_set(features) if together else scorer.score(features)
+        assert found.image_score.device.type == "meta", case
+        assert found.grids is None or found.grids.device.type == "meta", case
+        near = scorer.nearest_patches(features)
+        assert near is None or near[0].device.type == "meta", case

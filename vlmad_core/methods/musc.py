@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -96,7 +95,7 @@ class MuScScorer(Scorer):
 
     def patch_scores(self, features: Features) -> Tensor:
         """[N, rows, columns]."""
-        total = torch.zeros(len(features), features.grid[0] * features.grid[1])
+        total = features.stages[self.stages[0]].new_zeros(len(features), features.grid[0] * features.grid[1])
         for side in self.settings.neighbourhoods:
             for stage in self.stages:
                 tokens = neighbourhood_tokens(features.stages[stage][:, 1:], features.grid, side)
@@ -185,7 +184,7 @@ def rescore_by_neighbours(scores: Tensor, embeddings: Tensor, neighbours: Sequen
         [N] float32 in [0, 1] as long as similarities are positive.
     """
     span = scores.max() - scores.min()
-    scaled = (scores - scores.min()) / span if span > 0 else torch.zeros_like(scores)
+    scaled = (scores - scores.min()) / span.clamp_min(torch.finfo(span.dtype).tiny)
     unit = F.normalize(embeddings, dim=-1)
     similarities = unit @ unit.T
     found = []

@@ -94,7 +94,7 @@ def least_familiar(queries: Tensor, memory: Tensor, grid: tuple[int, int]) -> tu
         memory: [K*P, d] patch tokens of K references on the same grid.
         grid: Patch grid (rows, columns).
     """
-    similarities, nearest = nearest_cosine(queries, memory)
+    similarities, nearest = (found.cpu() for found in nearest_cosine(queries, memory))
     columns = grid[1]
     reasons = []
     for row, where in zip(similarities, nearest, strict=True):
@@ -115,7 +115,7 @@ def top_patches(values: Tensor, count: int = 3) -> tuple[tuple[Reason, ...], ...
     """
     rows, columns = values.shape[1:]
     reasons = []
-    for image in values.flatten(1):
+    for image in values.flatten(1).cpu():
         top = image.topk(min(count, len(image)))
         found = []
         for value, index in zip(top.values, top.indices, strict=True):

@@ -116,7 +116,7 @@ def anomaly_maps(grids: Tensor, rule: MapRule, size: tuple[int, int]) -> Tensor:
         # The filter is defined at the method's own map size; at another size it covers the same part of the image.
         scale = [extent / rule.gaussian_size for extent in size] if rule.gaussian_size else [1.0, 1.0]
         sigma = [0.0, rule.gaussian_sigma * scale[0], rule.gaussian_sigma * scale[1]]
-        combined = torch.from_numpy(gaussian_filter(combined.numpy(), sigma=sigma))
+        combined = torch.from_numpy(gaussian_filter(combined.cpu().numpy(), sigma=sigma)).to(combined.device)
     return combined
 
 

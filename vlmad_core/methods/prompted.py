@@ -92,7 +92,7 @@ def nearest_prompts(embeddings: Tensor, text: TextClasses, count: int = 3) -> tu
     Returns:
         For each image up to ``count`` reasons of either class, most similar first.
     """
-    similarities = F.normalize(embeddings, dim=-1) @ text.embeddings.T
+    similarities = (F.normalize(embeddings, dim=-1) @ text.embeddings.T).cpu()
     members = {
         side: torch.tensor([i for i, name in enumerate(text.classes) if name == side])
         for side in ("abnormal", "normal")

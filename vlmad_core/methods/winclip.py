@@ -209,7 +209,7 @@ def _top_windows(
 ) -> tuple[tuple[Reason, ...], ...]:
     """For each image the windows with the greatest scores, over all scales."""
     keys = [(k, i) for k, logits in window_logits.items() for i in range(logits.shape[1])]
-    scores = torch.cat([logits.sigmoid() for logits in window_logits.values()], dim=1)
+    scores = torch.cat([logits.sigmoid() for logits in window_logits.values()], dim=1).cpu()
     reasons = []
     for row in scores:
         top = row.topk(min(count, len(keys)))
