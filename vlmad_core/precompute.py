@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("--categories", nargs="+", metavar="NAME", help="only these")
     plan.add_argument("--plan", type=Path, metavar="FILE", help="a yaml plan; arguments override it")
     how = parser.add_argument_group("how to compute")
-    how.add_argument("--store", type=Path, metavar="DIR", help="results folder (default results)")
+    how.add_argument("--store", type=Path, metavar="DIR", help="results folder (default: VLMAD_STORE, or results)")
     how.add_argument("--batch-size", type=int, metavar="N", help="images per pass (default: by the backbone's size)")
     how.add_argument(
         "--window-tokens",

@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names or folders (default: both bundled sets, and the real ones in VLMAD_DATA_DIR)",
     )
     parser.add_argument("--backbone", default="bundled", metavar="ID", help="bundled, a folder or a hub id")
-    parser.add_argument("--store", type=Path, default=store_root(), metavar="DIR", help="default: results")
+    parser.add_argument(
+        "--store", type=Path, default=store_root(), metavar="DIR", help="default: VLMAD_STORE, or results"
+    )
     parser.add_argument("--plan", type=Path, metavar="FILE", help="another plan than the one that comes along")
     parser.add_argument("--seeds", type=int, metavar="N", help="draws of the references (default: the plan's)")
     parser.add_argument("--size", choices=tuple(SIZES), default="full", help="how many test images per category")
