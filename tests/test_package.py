@@ -160,7 +160,7 @@ def test_the_dashboard_answers_and_shows_the_bundled_run(installed: Installed) -
         port = probe.getsockname()[1]
     command = [str(installed.scripts / "vlmad"), "app", "--port", str(port), "--address", "127.0.0.1"]
     with subprocess.Popen(
-        command, cwd=installed.desk, env=installed.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command, cwd=installed.desk, env=installed.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as server:  # fmt: skip
         try:
             end = time.monotonic() + 60
@@ -174,7 +174,7 @@ def test_the_dashboard_answers_and_shows_the_bundled_run(installed: Installed) -
                     assert time.monotonic() < end
                     time.sleep(0.1)
         finally:
-            server.terminate()
+            server.kill()  # Streamlit may miss a gentler signal that comes while it starts
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "who ends the command ends the server"
     # What a visitor would see: the script itself, run in the installed environment.

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address", default=ADDRESS, metavar="HOST", help=f"who may call: 0.0.0.0 for all (default {ADDRESS})"
     )
-    parser.add_argument("--store", type=Path, metavar="DIR", help="results folder (default: results)")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="results folder (default: VLMAD_STORE, or results)")
 
 
 def run(args: argparse.Namespace) -> int:

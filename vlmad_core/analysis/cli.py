@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     for name, text in every.items():
         action = actions.add_parser(name, help=text, description=text)
-        action.add_argument("--store", type=Path, default=store_root(), metavar="DIR", help="default: results")
+        action.add_argument(
+            "--store", type=Path, default=store_root(), metavar="DIR", help="default: VLMAD_STORE, or results"
+        )
         action.add_argument("--json", action="store_true", help="print json")
         if name == "show":
             action.add_argument("run", help="id of a run, or the part of it that tells it from the others")

@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     maps.add_argument("--images", metavar="DATASET", help="name or path of the data set, to look up image sizes")
     for kind in (board, maps):
-        kind.add_argument("--store", type=Path, default=store_root(), metavar="DIR", help="default: results")
+        kind.add_argument(
+            "--store", type=Path, default=store_root(), metavar="DIR", help="default: VLMAD_STORE, or results"
+        )
     maps.add_argument("--json", action="store_true", help="print json")
 
 

@@ -143,7 +143,9 @@ class PlanOptions:
     )
     size: Annotated[Size, Option(WHAT, "how many test images per category (default {default})")] = "full"
     categories: Annotated[Several[str] | None, Option(WHAT, "only these", "NAME")] = None
-    store: Annotated[Path, Option(HOW, "results folder (default {default})", "DIR")] = field(default_factory=store_root)
+    store: Annotated[Path, Option(HOW, "results folder (default: VLMAD_STORE, or results)", "DIR")] = field(
+        default_factory=store_root
+    )
     batch_size: Annotated[Positive | None, Option(HOW, "images per pass (default: by the backbone's size)", "N")] = None
     window_tokens: Annotated[
         Positive | None,

@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in KINDS.items():
         kind = kinds.add_parser(name, help=text, description=f"Import {text}. With any problem, nothing is imported.")
         kind.add_argument("source", type=Path, help="file or folder")
-        kind.add_argument("--store", type=Path, default=store_root(), metavar="DIR", help="default: results")
+        kind.add_argument(
+            "--store", type=Path, default=store_root(), metavar="DIR", help="default: VLMAD_STORE, or results"
+        )
         kind.add_argument("--json", action="store_true", help="print json")
         kind.add_argument("--origin", help="where it comes from, in words; shown with the results")
         if name == "store":
