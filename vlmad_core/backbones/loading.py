@@ -31,7 +31,7 @@ from vlmad_core.errors import BackboneError
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 VISION_ONLY_NAMES = ("teacher", "efficientnet_lite0")
-"""Names of the ImageNet teacher (``vision_only.py``), the one backbone that is no CLIP model."""
+"""Names of the ImageNet teacher (``teacher.py``), the one backbone that is no CLIP model."""
 DEFAULT_TOKENIZER = "openai/clip-vit-base-patch32"
 
 

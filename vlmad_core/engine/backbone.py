@@ -9,8 +9,8 @@ from typing import Any, Literal
 from vlmad_core.backbones import BackboneInfo, load_backbone
 from vlmad_core.backbones.info import PositionRule, Precision
 from vlmad_core.backbones.loading import VISION_ONLY_NAMES
+from vlmad_core.backbones.teacher import load_vision_only
 from vlmad_core.backbones.tower import Backbone
-from vlmad_core.backbones.vision_only import load_vision_only
 
 ACTIVATION_BUDGET = 192 * 2**20
 """Bytes of activations of one block that a batch may take; decides the batch size."""

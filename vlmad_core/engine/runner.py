@@ -11,13 +11,12 @@ import torch
 
 from vlmad_core.engine.contents import keep_thumbnails, thumbnails_wanted, unit_contents
 from vlmad_core.engine.extraction import CategoryScores, Failure, score_category
-from vlmad_core.engine.jobs import CategoryJob, jobs_of
+from vlmad_core.engine.jobs import CategoryJob, UnitState, jobs_of
 from vlmad_core.engine.plan import Plan, PlannedRun
 from vlmad_core.engine.profiling import Stopwatch, peak_memory
 from vlmad_core.engine.progress import Reporter
 from vlmad_core.engine.protocol import evaluation_sizes
 from vlmad_core.engine.reading import ImageLoader
-from vlmad_core.engine.units import UnitState
 from vlmad_core.errors import StoreError
 from vlmad_core.io import lock
 from vlmad_core.store.schema import RunRecord

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vlmad_core.backbones.info import BackboneInfo
-from vlmad_core.backbones.teacher import TEACHER_BLOCKS, teacher_is_installed
-from vlmad_core.backbones.vision_only import TEACHER_ID
+from vlmad_core.backbones.teacher import TEACHER_BLOCKS, TEACHER_ID, teacher_is_installed
 from vlmad_core.methods.base import Capabilities
 from vlmad_core.methods.patch_memory import PatchMemory, PatchMemorySettings
 from vlmad_core.methods.registry import register_method
