@@ -196,10 +196,6 @@ class FeatureRequest:
         """The request that serves both."""
         return FeatureRequest.of_names(self._names | other._names)
 
-    def covers(self, other: FeatureRequest) -> bool:
-        """True if everything in ``other`` is also asked for here."""
-        return self._names >= other._names
-
     def without(self, names: Collection[str]) -> FeatureRequest:
         """What is left to be computed where the tensors of these flat names are there already."""
         return FeatureRequest.of_names(self._names.difference(names))

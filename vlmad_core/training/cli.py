@@ -270,7 +270,7 @@ def _train_april_gan(args: argparse.Namespace) -> int:
         share = args.mosaic if args.mosaic is not None else (MOSAIC_SHARE if short else 0.0)
         ensemble, rule = load_ensemble(method.settings.ensemble), method.settings.text_average
         nouns = [category_noun(category, method.settings.name_table) for _, category in images.categories]
-        prototypes = torch.stack([embed_ensemble(backbone, ensemble, noun, rule).prototypes for noun in nouns])
+        prototypes = torch.stack([embed_ensemble(backbone, ensemble, noun, rule).prototypes for noun in nouns]).cpu()
         request = FeatureRequest(stages=frozenset(stages))
         with session.extract(request, partial(stage_tokens, stages=stages)) as frozen:
             objective = ProjectionObjective(backbone, images, frozen, prototypes, stages, temperature, share)

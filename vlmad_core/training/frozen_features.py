@@ -167,8 +167,8 @@ def extract_once(
 
 
 def encode(backbone: ClipBackbone, images: Sequence[Image.Image], request: FeatureRequest) -> Features:
-    """Features of a few images."""
-    return backbone.encode_images(backbone.preprocess_batch(images), request)
+    """Features of a few images, on the CPU, where training keeps them and fits."""
+    return backbone.encode_images(backbone.preprocess_batch(images), request).to("cpu")
 
 
 def square_mask(mask: np.ndarray, side: int) -> Tensor:

@@ -171,7 +171,7 @@ class PromptObjective:
 
     def loss(self, parameters: Mapping[str, Tensor], images: Tensor, random: np.random.Generator) -> Tensor:
         """Loss of a batch; probabilities are taken per patch, then enlarged to the input size."""
-        prototypes = self.method.embed(self.backbone, parameters)
+        prototypes = self.method.embed(self.backbone, parameters).cpu()
         direction = (prototypes[1] - prototypes[0]) / self.method.settings.temperature
         logits = self.frozen.tensors["image"][images] @ direction
         total = F.binary_cross_entropy_with_logits(logits, self.images.labels[images])
