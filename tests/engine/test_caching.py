@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vlmad_core.backbones import load_backbone
-from vlmad_core.engine.backbone import BackboneSpec
+from vlmad_core.backbones.loading import BackboneSpec
 from vlmad_core.engine.options import PlanError, make_options
 from vlmad_core.engine.plan import Plan, build_plan
 from vlmad_core.engine.progress import Reporter

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlmad_core.engine.backbone import BackboneSpec
+from vlmad_core.backbones.loading import BackboneSpec
 from vlmad_core.engine.options import make_options
 from vlmad_core.engine.plan import Plan, build_plan
 from vlmad_core.engine.progress import Reporter

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vlmad_core.backbones import FeatureRequest
-from vlmad_core.backbones.loading import hash_tensors
+from vlmad_core.backbones.info import hash_tensors
 from vlmad_core.methods import Predictions, anomaly_maps, create_method
 
 SIZE = (40, 24)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -19,6 +21,12 @@ Precision = Literal["float32", "bfloat16"]
 PositionRule = Literal["native", "bicubic_antialias", "bicubic", "bilinear"]
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+
+
+ACTIVATION_BUDGET = 192 * 2**20
+"""Bytes of activations of one block that a batch may take; decides the batch size."""
+
+MAX_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -137,3 +145,20 @@ class Preprocessing:
             "mean": list(self.mean),
             "std": list(self.std),
         }
+
+
+def default_batch_size(info: BackboneInfo) -> int:
+    """Images per pass whose activations stay within bounds; depends on nothing but the backbone."""
+    tokens = 1 + info.grid[0] * info.grid[1]
+    per_image = tokens * info.width * 4 * 8  # residual stream, attention and the four times wider hidden layer
+    return max(1, min(MAX_BATCH, ACTIVATION_BUDGET // per_image))
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """First 16 hex digits of the SHA-256 over names, shapes and float32 values, in order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().float().contiguous()
+        digest.update(f"{name}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel
 from transformers.utils import logging as transformers_logging
 
@@ -23,9 +22,12 @@ from vlmad_core.backbones.info import (
     PositionRule,
     Precision,
     Preprocessing,
+    hash_tensors,
 )
 from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip
+from vlmad_core.backbones.teacher import load_vision_only
 from vlmad_core.backbones.text import Tokenizer
+from vlmad_core.backbones.tower import Backbone
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, set_image_size
 from vlmad_core.errors import BackboneError
 
@@ -116,6 +118,54 @@ def load_backbone(
     )
 
 
+@dataclass(frozen=True)
+class BackboneSpec:
+    """How a backbone is to be loaded.
+
+    Attributes:
+        name: ``bundled``, a folder, or a hub id.
+        image_size: Side of the input; None for its own.
+        activation: Overrides the checkpoint's; None to keep it.
+        position_rule: How the position table is resampled; None for the default.
+        precision: Arithmetic of the towers.
+        tokenizer: For checkpoints that bring none; None for the default.
+        device: Where the vision tower stands.
+    """
+
+    name: str
+    image_size: int | None = None
+    activation: Literal["gelu", "quick_gelu"] | None = None
+    position_rule: PositionRule | None = None
+    precision: Precision = "float32"
+    tokenizer: str | None = None
+    device: str = "cpu"
+
+    def load(self) -> Backbone:
+        """Load it.
+
+        Raises:
+            BackboneError: If it can't be found, fetched or read.
+        """
+        if self.name in VISION_ONLY_NAMES:
+            return load_vision_only(self.image_size)
+        more: dict[str, Any] = {}
+        if self.position_rule is not None and self.position_rule != "native":
+            more["position_rule"] = self.position_rule
+        if self.tokenizer is not None:
+            more["tokenizer"] = self.tokenizer
+        return load_backbone(
+            self.name,
+            image_size=self.image_size,
+            activation=self.activation,
+            precision=self.precision,
+            device=self.device,
+            **more,
+        )
+
+
+Loader = Callable[[BackboneSpec], Backbone]
+
+
 def check_device(device: str) -> None:
     """See that torch can compute there.
 
@@ -129,16 +179,6 @@ def check_device(device: str) -> None:
             f"The device {device!r} can't be used here: {str(error).splitlines()[0]}.",
             "Use 'cpu', or install a build of torch for your graphics card and name it, e.g. 'cuda'.",
         ) from error
-
-
-def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """First 16 hex digits of the SHA-256 over names, shapes and float32 values, in order of names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().float().contiguous()
-        digest.update(f"{name}:{tuple(tensor.shape)};".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _locate(name: str) -> tuple[Path, Literal["bundled", "hub", "folder", "open_clip"]]:

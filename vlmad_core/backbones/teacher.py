@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlmad_core.backbones.features import FeatureRequest, Features
-from vlmad_core.backbones.info import BackboneInfo, Preprocessing
-from vlmad_core.backbones.loading import hash_tensors
+from vlmad_core.backbones.info import BackboneInfo, Preprocessing, hash_tensors
 from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
 from vlmad_core.errors import BackboneError
 from vlmad_core.paths import how_to_install

@@ -21,10 +21,10 @@ from PIL import Image
 
 from vlmad_core.backbones import load_backbone
 from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureFolder
+from vlmad_core.backbones.loading import BackboneSpec
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.bench.architectures import PREFIX, random_backbone
-from vlmad_core.engine.backbone import BackboneSpec
 from vlmad_core.engine.extraction import CategoryScores, RunScores, score_category
 from vlmad_core.engine.jobs import CategoryJob, jobs_of
 from vlmad_core.engine.options import PlanOptions, make_options

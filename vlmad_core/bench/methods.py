@@ -14,12 +14,13 @@ from torch import Tensor
 from vlmad_core.backbones import Features, concatenate_features
 from vlmad_core.backbones.arithmetic import BFLOAT_GAIN, bfloat16_gain, product_speed
 from vlmad_core.backbones.feature_cache import image_input
-from vlmad_core.backbones.info import PRECISIONS, Precision
+from vlmad_core.backbones.info import PRECISIONS, Precision, default_batch_size
+from vlmad_core.backbones.loading import BackboneSpec
+from vlmad_core.backbones.tower import Backbone
 from vlmad_core.bench.architectures import ARCHITECTURES, PREFIX, bench_backbone, random_parameters
 from vlmad_core.datasets import Dataset, load_dataset
 from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.datasets.splits import draw_references
-from vlmad_core.engine.backbone import Backbone, BackboneSpec, default_batch_size
 from vlmad_core.engine.profiling import load_average
 from vlmad_core.engine.provenance import hardware, package_versions
 from vlmad_core.engine.session import Entrant, Session

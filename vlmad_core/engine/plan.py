@@ -12,11 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from vlmad_core.backbones import BackboneInfo, ClipBackbone
-from vlmad_core.backbones.loading import VISION_ONLY_NAMES, hash_tensors
+from vlmad_core.backbones.info import hash_tensors
+from vlmad_core.backbones.loading import VISION_ONLY_NAMES, BackboneSpec, Loader
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.datasets import Dataset, Sample, load_dataset
-from vlmad_core.engine.backbone import BackboneSpec, Loader
 from vlmad_core.engine.options import SIZES, MethodChoice, PlanError, PlanOptions, own_options
 from vlmad_core.engine.protocol import make_record
 from vlmad_core.errors import MethodError, StoreError

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from vlmad_core.backbones import BackboneInfo
+from vlmad_core.backbones.info import default_batch_size
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.fingerprint import listing_hash, listing_record
 from vlmad_core.datasets.images import reading_protocol
-from vlmad_core.engine.backbone import default_batch_size
 from vlmad_core.engine.options import SIZES, PlanError, PlanOptions
 from vlmad_core.engine.provenance import code_version, hardware, package_versions
 from vlmad_core.methods import Method

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from vlmad_core.analysis.study.plan import StudyPlan, Variant, resolve
 from vlmad_core.backbones import BackboneInfo
+from vlmad_core.backbones.loading import BackboneSpec
 from vlmad_core.datasets import list_datasets, load_dataset
 from vlmad_core.datasets.loading import BUNDLED
-from vlmad_core.engine.backbone import BackboneSpec
 from vlmad_core.engine.options import KeepGrids, MethodChoice, PlanOptions
 from vlmad_core.engine.plan import NotApplicable, Plan, build_plan
 from vlmad_core.methods import create_method
