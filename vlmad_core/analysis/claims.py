@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from vlmad_core.analysis.comparison import Comparison
-from vlmad_core.analysis.ranks import REPORTED, line_name
+from vlmad_core.analysis.entries import Comparison, entry_name
 from vlmad_core.datasets.catalogue import official_key
 
 _CLAIM = ["method", "method_id", "variant", "shots", "source", "training_data", "backbone", "image_size", "origin"]
@@ -45,8 +44,8 @@ def claims_table(board: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
         trained = str(first["training_data"] or "")
         rows.append(
             {
-                "name": line_name(str(first["method"]), "canonical", int(first["shots"])),
-                "whose": REPORTED,
+                "name": entry_name(str(first["method"]), "canonical", int(first["shots"])),
+                "whose": "reported",
                 "citation": first["citation"],
                 "origin": ORIGINS.get(str(first["origin"]), str(first["origin"])),
                 **{name: values.get(name) for name in metrics},
