@@ -9,10 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, selection
-from vlmad_core.analysis.claims import claims_table, published
 from vlmad_core.analysis.entries import Comparison, EntryKey
-from vlmad_core.analysis.leaderboard import across_data_sets, rank_again, rank_moves, standings
-from vlmad_core.analysis.reported import METRIC_NAMES, reported_leaderboard
+from vlmad_core.analysis.leaderboard import across_data_sets, claims_table, rank_again, rank_moves, standings
+from vlmad_core.analysis.reported import METRIC_NAMES, published, reported_entries
 from vlmad_core.analysis.statistics import INTERVAL_NAMES, OVER_CATEGORIES
 from vlmad_core.figures.ranking import SHORT, moves_chart, ranking_chart
 from vlmad_core.metrics import METRICS
@@ -140,10 +139,10 @@ def show_reported(one: Comparison | None, shots: str) -> None:
             "Published data set", list(PUBLISHED), default="mvtec_ad", required=True,
             format_func=PUBLISHED.__getitem__, key="published", bind="query-params",
         )  # fmt: skip
-    claims = reported_leaderboard(data.reported(), str(dataset), shots=int(shots) if shots.isdigit() else None)
+    entries = reported_entries(data.reported(), str(dataset), shots=int(shots) if shots.isdigit() else None)
     for level, (title, _) in TASKS.items():
         names = [name for name in METRIC_NAMES if name.startswith(level) or (level == "pixel" and "aupro" in name)]
-        table = claims_table(claims, names)
+        table = claims_table(entries, names)
         st.markdown(f"**{title}** :gray[{PUBLISHED[str(dataset)]}, {len(table)} claims]")
         st.dataframe(
             table,

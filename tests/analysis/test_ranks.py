@@ -12,10 +12,9 @@ import pytest
 from vlmad_core.analysis import entries as entries_module
 from vlmad_core.analysis.answers import clearest_misses, entry_to_look_at, fastest_of, trust, weakest_category
 from vlmad_core.analysis.best import best, differences_between
-from vlmad_core.analysis.claims import claims_table, published
 from vlmad_core.analysis.comparable import comparisons
-from vlmad_core.analysis.leaderboard import across_data_sets, leaderboard, rank_moves, standings
-from vlmad_core.analysis.reported import load_reported, reported_leaderboard
+from vlmad_core.analysis.leaderboard import across_data_sets, claims_table, leaderboard, rank_moves, standings
+from vlmad_core.analysis.reported import load_reported, published, reported_entries, reported_leaderboard
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.store.reader import Missing, Store, open_store
 from vlmad_core.store.schema import RunRecord
@@ -81,7 +80,13 @@ def test_data_sets_stand_side_by_side_without_a_mean(board: pd.DataFrame) -> Non
 
 def test_claims_are_reported_rows_one_per_claim() -> None:
     board = reported_leaderboard(load_reported(), "mvtec_ad", shots=0)
-    table = claims_table(board, AC)
+    entries = reported_entries(load_reported(), "mvtec_ad", shots=0)
+    assert {entry.evidence for entry in entries} == {"reported"}
+    assert not any(entry.runs for entry in entries)
+    assert len({entry.key for entry in entries}) == len(entries)
+    table = claims_table(entries, AC)
+    shown = sorted(table[AC].melt()["value"].dropna().round(6))
+    assert shown == sorted((100 * board[board["metric"].isin(AC)]["value"]).round(6))
     assert set(table["whose"]) == {"reported"}
     assert table["image_auroc"].dropna().between(0, 100).all()
     assert set(table["seen"]) <= {"no", "yes", "not recorded"}

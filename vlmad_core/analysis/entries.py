@@ -28,24 +28,37 @@ KEY = ["method", "preset", "shots", "protocol"]
 
 
 @dataclass(frozen=True)
+class ReportedValue:
+    """A number as a source reports it.
+
+    Attributes:
+        value: A fraction.
+        location: Where in the source.
+        stated: False for a mean that was computed here, from all categories of a source that states none.
+    """
+
+    value: float
+    location: str
+    stated: bool = True
+
+
+@dataclass(frozen=True)
 class Claims:
     """What one source reports of one method.
 
     Attributes:
-        values: Fractions by metric and category; ``mean`` for the mean over categories.
+        values: By metric and category; ``mean`` for the mean over categories.
         source: Key of the source.
         citation: The source in short.
         origin: Whose run it is: ``primary``, ``secondary``, ``reproduction`` or ``unclear``.
-        location: Where in the source.
         training_data: What the method's own parameters were trained on, joined by ``+``; ``none``; empty if not said.
         contaminated: Whether that includes the data set.
     """
 
-    values: Mapping[tuple[str, str], float]
+    values: Mapping[tuple[str, str], ReportedValue]
     source: str
     citation: str
     origin: str
-    location: str
     training_data: str
     contaminated: bool
 
@@ -56,12 +69,13 @@ class Entry:
 
     Attributes:
         method: Name of the method.
-        preset: Name of its preset; of a reported entry, which of the method's rows it is.
+        preset: Name of its preset.
         shots: Number of normal references per category.
         title: How it is shown.
         runs: Its runs, one per seed, in order of seeds; none of a reported entry.
         variant: What tells it from another entry of the same method, preset and shots: the data its parameters were
-            trained on, or the hash of its protocol; empty for the first of them.
+            trained on, or the hash of its protocol; empty for the first of them. Of a reported entry, which of the
+            method's rows in the source it is.
         evidence: Where its numbers come from.
         protocol: Hash of its protocol, or of what a source says of it.
         backbone: Its backbone, as shown.
@@ -118,7 +132,9 @@ class Entry:
 
     @property
     def trained_on(self) -> tuple[str, ...]:
-        """Data sets its own parameters were trained on, sorted; empty if none are recorded."""
+        """Data sets its own parameters were trained on; empty if none are recorded."""
+        if self.claims is not None:
+            return tuple(name for name in self.claims.training_data.split("+") if name not in ("", "none"))
         return tuple(sorted({name for run in self.runs for name in training_data(run)}))
 
     @property
