@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vlmad_core.analysis.aggregate import leaderboard
+from vlmad_core.analysis.leaderboard import leaderboard
 from vlmad_core.cli import main as vlmad
 from vlmad_core.store.reader import open_store
 

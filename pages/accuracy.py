@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages._ui import data, frame, selection
 from pages._ui.threshold import choose_threshold
-from vlmad_core.analysis.comparison import Line
+from vlmad_core.analysis.entries import Entry
 from vlmad_core.analysis.slices import calibrations
 from vlmad_core.analysis.verdicts import confusion, counts, image_thresholds, judge
 from vlmad_core.figures.curves import NamedReliability, curve_figure, curves_csv, reliability_figure, score_histogram
@@ -23,7 +23,7 @@ one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     category = frame.choose_category(one.categories)
     shots = frame.choose_shots(one)
-lines = one.lines(shots)
+lines = one.entries(shots)
 where = selection.tidy(category_label(category))
 
 
@@ -44,7 +44,7 @@ def draw(title: str, kind: str, metric: str, base_rate: float | None = None) -> 
     )  # fmt: skip
 
 
-def show_scores(line: Line) -> None:
+def show_scores(line: Entry) -> None:
     """Scores of one method with a threshold: histogram and confusion matrix."""
     run = line.run_with(category)
     images = data.store().images(run.id, category) if run else pd.DataFrame()

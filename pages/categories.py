@@ -3,8 +3,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._ui import data, frame, selection
-from vlmad_core.analysis.comparison import differences, with_means
-from vlmad_core.analysis.tables import wide_cells
+from vlmad_core.analysis.entries import differences_to, wide_cells, with_means
 from vlmad_core.figures.grid import SELECTION, category_grid, category_label
 from vlmad_core.metrics import METRICS
 
@@ -17,7 +16,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     names = [name for name in METRICS if name in data.metric_names(one)]
     metric = selection.choose("metric", "Metric", names, names[0], format_func=lambda n: METRICS[n].label, width=230)
     shots = frame.choose_shots(one)
-    lines = one.lines(shots)
+    lines = one.entries(shots)
     by_id = {line.id: line for line in lines}
     parts = frame.choose_parts(one)
     reference = selection.choose(
@@ -33,7 +32,7 @@ shown = data.cells(lines, metric)
 shown = shown[shown["category"].isin(parts)]
 relative = reference != NONE
 if relative:
-    shown = differences(shown, reference)
+    shown = differences_to(shown, reference)
 st.caption(
     f"{spec.label} in percent{', minus ' + selection.tidy(by_id[reference].title) if relative else ''}. "
     "Choose a cell to open the failures behind its number."

@@ -69,7 +69,7 @@ with st.expander("At what speed on my hardware?", icon=":material/speed:", expan
     st.markdown("The live demo shows the latency of each verdict on the machine that serves this page.")
     st.page_link("pages/live_demo.py", label="Try it in the live demo", icon=":material/photo_camera:")
 
-lines = [line for line in one.lines(shots) if line.id in set(points["line"])]
+lines = [line for line in one.entries(shots) if line.id in set(points["line"])]
 st.subheader("Where the time goes", anchor=False)
 stages = stage_table(lines)
 for alone, text in (

@@ -5,9 +5,16 @@ import streamlit as st
 from pages._failures import demos, judging, listing, panel
 from pages._ui import data, frame, selection
 from pages._ui.threshold import Chosen, choose_name, choose_threshold
-from vlmad_core.analysis.agreement import pairs, shared_by
-from vlmad_core.analysis.comparison import Comparison, Line
-from vlmad_core.analysis.verdicts import VERDICT_LABELS, StoredThreshold, counts, image_thresholds, ranked
+from vlmad_core.analysis.entries import Comparison, Entry
+from vlmad_core.analysis.verdicts import (
+    VERDICT_LABELS,
+    StoredThreshold,
+    counts,
+    image_thresholds,
+    pairs,
+    ranked,
+    shared_by,
+)
 from vlmad_core.figures.curves import score_histogram
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.matrices import PAIR, pair_grid
@@ -25,7 +32,7 @@ def choose_category(categories: tuple[str, ...]) -> tuple[str, ...]:
     return categories if picked == ALL else (picked,)
 
 
-def choose(line: Line, categories: tuple[str, ...]) -> Chosen | None:
+def choose(line: Entry, categories: tuple[str, ...]) -> Chosen | None:
     """The threshold: by name or by hand for one category, by name for several."""
     first = next((name for name in categories if line.run_with(name)), None)
     run = line.run_with(first) if first else None
@@ -39,7 +46,7 @@ def choose(line: Line, categories: tuple[str, ...]) -> Chosen | None:
     return Chosen(0.0, stored[name].label, "each category at its own value", name) if name else None
 
 
-def nothing(one: Comparison, line: Line, shots: int) -> None:
+def nothing(one: Comparison, line: Entry, shots: int) -> None:
     """Say what is missing and what would make it."""
     title = selection.tidy(line.title)
     st.info(f"{title} has no scores for this category yet. This computes them:", icon=":material/hourglass_empty:")
@@ -57,7 +64,7 @@ one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     categories = choose_category(one.categories)
     shots = frame.choose_shots(one)
-    lines = one.lines(shots)
+    lines = one.entries(shots)
     line = frame.choose_method(lines)
     threshold = choose(line, categories)
 if threshold is None:

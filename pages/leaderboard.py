@@ -4,8 +4,7 @@ import streamlit as st
 
 from pages._leaderboard import standings
 from pages._ui import data, frame, selection
-from vlmad_core.analysis.ranks import named
-from vlmad_core.analysis.tables import csv_text, latex_table
+from vlmad_core.analysis.exports import csv_text, latex_table
 from vlmad_core.metrics import METRICS
 
 ALL = "all"
@@ -35,15 +34,14 @@ else:
     if category != frame.ALL:
         categories = (category,)
     draw = None if seed == MEAN else int(seed)
-    board = named(data.board(one, categories, draw), data.names(one))
-    board = standings.reranked(board, shots)
-    keys = [key for key in data.names(one) if shots == ALL or key[2] == int(shots)]
+    board = standings.reranked(data.board(one, categories, draw), shots)
+    keys = [key for key in data.entries(one) if shots == ALL or key[2] == int(shots)]
     for level in standings.TASKS:
         standings.show_task(one, level, board, keys, categories)
     standings.show_moves(board)
     metric = selection.current("metric", list(METRICS), "image_auroc", quiet=True)
     standings.show_data_sets(
-        {other.dataset: standings.reranked(named(data.board(other), data.names(other)), shots)
+        {other.dataset: standings.reranked(data.board(other), shots)
          for other in data.alike(one)},
         metric,
     )  # fmt: skip
@@ -57,8 +55,8 @@ else:
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
     st.caption(
-        "In percent. F1-max picks its threshold on the test labels: an upper bound. Intervals and groups answer "
-        "different questions: an interval, how the mean would move with other categories; a group, what these images "
-        "can tell apart."
+        "In percent. F1-max picks its threshold on the test labels: an upper bound. Intervals are over categories: "
+        "would other parts change the mean? Groups of image metrics are over images: would other images of these parts "
+        "change the order? Those of pixel metrics are over categories too."
     )
 standings.show_reported(one, shots)

@@ -27,7 +27,7 @@ ALL = "all"
 
 def measured_on(name: str) -> str:
     """Data sets a method was measured on here, in words."""
-    found = [one for one in data.all_comparisons() if any(line.method == name for line in one.lines())]
+    found = [one for one in data.all_comparisons() if any(line.method == name for line in one.entries())]
     return ", ".join(dict.fromkeys(selection.tidy(one.dataset) for one in found))
 
 
@@ -88,7 +88,7 @@ st.dataframe(
     },
 )  # fmt: skip
 titles = {ALL: "All methods"} | {name: card.title for name, card in cards.items()}
-known = [line.id for one in data.all_comparisons() for line in one.lines()]
+known = [line.id for one in data.all_comparisons() for line in one.entries()]
 picked = selection.choose(
     "method", "Show", list(titles), ALL, slot="card", known=known, format_func=titles.__getitem__, width=260
 )

@@ -5,7 +5,6 @@ import streamlit as st
 
 from pages._overview import cards
 from pages._ui import data, frame
-from vlmad_core.analysis.ranks import named
 from vlmad_core.metrics import METRICS
 
 HEADLINE = ("image_auroc", "aupro_30", "pixel_auroc")
@@ -28,7 +27,7 @@ if one is None:
 st.markdown(cards.what_is_compared(one))
 with st.container(horizontal=True, vertical_alignment="bottom"):
     categories = frame.choose_parts(one)
-board = named(data.board(one, categories), data.names(one))
+board = data.board(one, categories)
 first = frame.first_of(sorted(set(board["metric"])), "image_auroc")
 second = frame.first_of(sorted(set(board["metric"])), "aupro_30", "pixel_auroc")
 with st.grid(3, min_column_width=250):

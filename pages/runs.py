@@ -6,10 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, selection
-from vlmad_core.analysis.conditions import ranked_together
-from vlmad_core.analysis.contamination import run_contamination
-from vlmad_core.analysis.notes import SEEN
-from vlmad_core.analysis.protocols import flat, protocol_differences, runs_table
+from vlmad_core.analysis.comparable import as_texts, comparable, protocol_differences, runs_table
+from vlmad_core.analysis.contamination import SEEN, run_contamination
+from vlmad_core.analysis.entries import entries_of
 
 KINDS = {
     "newer_schema": "written by a newer version",
@@ -66,9 +65,9 @@ else:
     made = {
         "Command": chosen.provenance.command,
         "Code": chosen.provenance.code_version,
-        "Machine": ", ".join(f"{k} {v}" for k, v in flat(chosen.provenance.hardware).items()),
+        "Machine": ", ".join(f"{k} {v}" for k, v in as_texts(chosen.provenance.hardware).items()),
         "Packages": ", ".join(f"{k} {v}" for k, v in chosen.provenance.packages.items()),
-        "Data": ", ".join(f"{k}: {v}" for k, v in flat(chosen.provenance.data).items() if v not in ("", "None")),
+        "Data": ", ".join(f"{k}: {v}" for k, v in as_texts(chosen.provenance.data).items() if v not in ("", "None")),
         "Fingerprint of the data": str(chosen.fingerprint),
         "Started": chosen.provenance.started_at,
         "Folder": chosen.id,
@@ -78,7 +77,7 @@ else:
         alt="Provenance of the run",
     )  # fmt: skip
     with st.expander("Protocol: every choice that moves a number", icon=":material/rule:"):
-        settings = flat(asdict(chosen.protocol))
+        settings = as_texts(asdict(chosen.protocol))
         st.dataframe(
             pd.DataFrame({"Setting": list(settings), "Value": list(settings.values())}), hide_index=True,
             alt="Protocol of the run",
@@ -96,7 +95,7 @@ else:
             )
         )
         differences = protocol_differences(chosen.protocol, other.protocol)
-        fair = ranked_together(chosen, other)
+        fair = comparable([*entries_of([chosen]), *entries_of([other])])
         if fair:
             st.success("Equal conditions: these two may be ranked together.", icon=":material/balance:")
         else:

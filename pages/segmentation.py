@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, pictures, selection
-from vlmad_core.analysis.comparison import Line
+from vlmad_core.analysis.entries import Entry
 from vlmad_core.analysis.slices import RECALL_LABELS, recalls_known, region_recall
 from vlmad_core.figures.curves import curve_figure, curves_csv, recall_bars
 from vlmad_core.figures.grid import category_label
@@ -19,7 +19,7 @@ one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     category = frame.choose_category(one.categories)
     shots = frame.choose_shots(one)
-lines = one.lines(shots)
+lines = one.entries(shots)
 store = data.store()
 where = selection.tidy(category_label(category))
 
@@ -65,7 +65,7 @@ def show_recall(known: tuple[str, ...]) -> None:
     )  # fmt: skip
 
 
-def show_gallery(line: Line) -> None:
+def show_gallery(line: Entry) -> None:
     """Maps of one method over defective images, on one scale."""
     run = line.run_with(category)
     scale = data.rarity(run.id, category) if run else None

@@ -7,8 +7,7 @@ import streamlit as st
 
 from pages._ui import data, frame, pictures, selection
 from vlmad_core import paths
-from vlmad_core.analysis.comparison import Comparison
-from vlmad_core.analysis.ranks import line_names, named
+from vlmad_core.analysis.entries import Comparison
 from vlmad_core.datasets.images import read_image
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.grid import category_label
@@ -77,8 +76,8 @@ if one.shots == (0,):
         frame.precompute_command(one, "winclip", 0).replace("--shots 0", "--shots 1 2 4 --seeds 3"),
         language="bash", wrap_lines=True,
     )  # fmt: skip
-names_of = line_names(line for line in one.lines() if not line.variant)
-board = named(data.board(one, categories if category == frame.ALL else (category,)), names_of)
+board = data.board(one, categories if category == frame.ALL else (category,))
+board = board[board["name"].isin([entry.name for entry in one.entries() if not entry.variant])]
 rows = board[board["metric"] == metric]
 label = METRICS[metric].label
 if rows["value"].notna().any():

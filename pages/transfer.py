@@ -30,11 +30,11 @@ if not methods:
 with st.container(horizontal=True, vertical_alignment="bottom"):
     method = selection.choose(
         "method", "Method", list(methods), next(iter(methods)), slot="trained", width=220,
-        known=[line.id for other in together for line in other.lines()], format_func=methods.__getitem__,
+        known=[line.id for other in together for line in other.entries()], format_func=methods.__getitem__,
     )  # fmt: skip
     names = [name for name in METRICS if name in data.metric_names(one)]
     metric = selection.choose("metric", "Metric", names, names[0], format_func=lambda n: METRICS[n].label, width=240)
-    counts = sorted({str(line.shots) for other in together for line in other.lines() if line.method == method})
+    counts = sorted({str(line.shots) for other in together for line in other.entries() if line.method == method})
     shots = counts[0]
     if len(counts) > 1:
         shots = selection.choose(

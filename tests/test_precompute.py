@@ -55,7 +55,7 @@ def start(words: list[str]) -> subprocess.Popen[str]:
 
 FORKS = """
 import json, os, sys
-import vlmad_core.engine.runner, vlmad_core.precompute, vlmad_core.analysis.aggregate
+import vlmad_core.engine.runner, vlmad_core.precompute, vlmad_core.analysis.leaderboard
 from vlmad_core.cli import main
 for line in sys.stdin:
     order = json.loads(line)

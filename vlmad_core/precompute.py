@@ -173,7 +173,7 @@ def _outcome(plan: Any, summary: Any) -> dict[str, Any]:
 
 def _means(plan: Any) -> list[dict[str, Any]]:
     """Means over the planned categories of each run, as far as they are there."""
-    from vlmad_core.analysis.aggregate import leaderboard
+    from vlmad_core.analysis.leaderboard import leaderboard
     from vlmad_core.engine.jobs import jobs_of
     from vlmad_core.store.reader import open_store
 
@@ -202,6 +202,8 @@ def _rows(board: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _closing_text(outcome: dict[str, Any]) -> str:
+    from vlmad_core.analysis.statistics import INTERVAL_NAMES, OVER_CATEGORIES
+
     units = ", ".join(f"{count} {name}" for name, count in outcome["units"].items() if count)
     lines = [f"units: {units or 'none'}; {outcome['images']} images passed in {outcome['seconds']:.1f} s"]
     if outcome["peak_rss_bytes"]:
@@ -215,7 +217,9 @@ def _closing_text(outcome: dict[str, Any]) -> str:
         body = [(*line, *(cells.get(name, "") for name in SHOWN)) for line, cells in table.items()]
         widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
         lines += ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) for row in (head, *body)]
-        lines.append("Means over categories in percent, ± deviation between seeds, [95% bootstrap over categories].")
+        lines.append(
+            f"Means over categories in percent, ± deviation between seeds, [95%, {INTERVAL_NAMES[OVER_CATEGORIES]}]."
+        )
     for unit in outcome["troubled"]:
         lines.append(f"{unit['outcome']}: {unit['run']} {unit['category']}: {unit['reason']}")
     if outcome["troubled"]:

@@ -11,9 +11,8 @@ import streamlit as st
 
 from pages._ui import data, selection
 from vlmad_core import paths
-from vlmad_core.analysis.agreement import judge_others
-from vlmad_core.analysis.comparison import Comparison, Line
-from vlmad_core.analysis.failures import judge_line
+from vlmad_core.analysis.entries import Comparison, Entry
+from vlmad_core.analysis.verdicts import judge_entry, judge_others
 from vlmad_core.errors import StoreError
 from vlmad_core.store.annotations import (
     LONGEST_NOTE,
@@ -26,7 +25,7 @@ from vlmad_core.store.annotations import (
 )
 
 
-def judged(line: Line, categories: Sequence[str], name: str | None, value: float | None) -> pd.DataFrame:
+def judged(line: Entry, categories: Sequence[str], name: str | None, value: float | None) -> pd.DataFrame:
     """The images of some categories as a line judges them; not to be changed by the caller.
 
     Args:
@@ -42,13 +41,13 @@ def judged(line: Line, categories: Sequence[str], name: str | None, value: float
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _judged(
-    _line: Line, categories: tuple[str, ...], name: str | None, value: float | None, key: tuple[str, ...]
+    _line: Entry, categories: tuple[str, ...], name: str | None, value: float | None, key: tuple[str, ...]
 ) -> pd.DataFrame:
-    return judge_line(data.store(), _line, categories, name, value)
+    return judge_entry(data.store(), _line, categories, name, value)
 
 
 def others(
-    one: Comparison, shots: int, line: Line, categories: Sequence[str], name: str | None
+    one: Comparison, shots: int, line: Entry, categories: Sequence[str], name: str | None
 ) -> dict[str, pd.DataFrame]:
     """The same for all other lines, each at its own thresholds of that name; not to be changed by the caller."""
     mark = data.signature(paths.stores())
@@ -57,12 +56,12 @@ def others(
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _others(
-    _one: Comparison, shots: int, _line: Line, categories: tuple[str, ...], name: str | None, key: tuple[str, ...]
+    _one: Comparison, shots: int, _line: Entry, categories: tuple[str, ...], name: str | None, key: tuple[str, ...]
 ) -> dict[str, pd.DataFrame]:
-    return judge_others(data.store(), _one.lines(shots), _line, categories, name)
+    return judge_others(data.store(), _one.entries(shots), _line, categories, name)
 
 
-def notes(dataset: str, line: Line) -> dict[str, Annotation]:
+def notes(dataset: str, line: Entry) -> dict[str, Annotation]:
     """Notes on the images of a data set as a line judged them, by image."""
     return {one.image_id: one for one in all_notes(dataset) if (one.method, one.shots) == (line.id, line.shots)}
 
@@ -86,14 +85,14 @@ def _notes(root: Path, mark: str, dataset: str) -> Found:
 SUGGESTED = ("label doubtful", "hard to see", "not a defect", "reviewed")
 
 
-def note_editor(dataset: str, line: Line, run_id: str, row: Mapping[str, Any]) -> None:
+def note_editor(dataset: str, line: Entry, run_id: str, row: Mapping[str, Any]) -> None:
     """A button that opens the note on an image; it is filled where there is one.
 
     Args:
         dataset: The data set.
         line: The method whose judgement is noted.
         run_id: The run that is looked at.
-        row: The image as ``judge_line`` gives it.
+        row: The image as ``judge_entry`` gives it.
     """
     image_id = str(row["image_id"])
     kept = notes(dataset, line).get(image_id)
@@ -122,7 +121,7 @@ def note_editor(dataset: str, line: Line, run_id: str, row: Mapping[str, Any]) -
             st.caption(f"Saved {selection.tidy(kept.changed_at.replace('T', ' ')[:16])} UTC. Empty it to remove it.")
 
 
-def show_other_notes(dataset: str, line: Line, image_id: str, titles: Mapping[str, str]) -> None:
+def show_other_notes(dataset: str, line: Entry, image_id: str, titles: Mapping[str, str]) -> None:
     """What was noted on the same image as other methods judged it, and what the last saving came to."""
     message = st.session_state.pop("note_message", None)
     if message is not None:

@@ -9,10 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, pictures, selection
-from vlmad_core.analysis.agreement import ANY, COMPANY_LABELS, keep_company
-from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.failures import MOST_PICTURES, areas_of, csv_of, may_copy, narrow, picture_name, zip_of
-from vlmad_core.analysis.verdicts import counts
+from vlmad_core.analysis.verdicts import ANY, COMPANY_LABELS, counts, keep_company
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.matrices import PAIR
 from vlmad_core.figures.overlay import OPACITY, encode
@@ -60,7 +59,7 @@ def choose_list(judged: pd.DataFrame, passing: pd.DataFrame) -> str:
     """Which list is shown: that of the image in the link, else the one chosen, else the first with images.
 
     Args:
-        judged: All images, as ``judge_line`` gives them.
+        judged: All images, as ``judge_entry`` gives them.
         passing: Those that the filters leave; their numbers are shown.
     """
     number = counts(passing)
@@ -214,7 +213,9 @@ def show_list(
         st.pagination(last, key="list_page")
 
 
-def offer_files(one: Comparison, line: Line, listed: pd.DataFrame, marked: Mapping[str, Annotation], name: str) -> None:
+def offer_files(
+    one: Comparison, line: Entry, listed: pd.DataFrame, marked: Mapping[str, Annotation], name: str
+) -> None:
     """Buttons for the listed images as csv, and with their images as zip; files are made when asked for.
 
     Args:
@@ -248,7 +249,7 @@ def offer_files(one: Comparison, line: Line, listed: pd.DataFrame, marked: Mappi
             st.caption(f"The zip holds the images of the first {MOST_PICTURES}.")
 
 
-def _pictures(line: Line, listed: pd.DataFrame) -> Iterator[tuple[str, bytes | Missing]]:
+def _pictures(line: Entry, listed: pd.DataFrame) -> Iterator[tuple[str, bytes | Missing]]:
     """Each image, and its map with the true outline where there is one."""
     for row in listed.to_dict("records"):
         category, image_id, rank = str(row["category"]), str(row["image_id"]), int(row["rank"])

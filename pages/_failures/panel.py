@@ -11,8 +11,8 @@ import streamlit as st
 from pages._failures import judging
 from pages._ui import data, pictures, selection
 from pages._ui.pictures import Picture, Tile
-from vlmad_core.analysis.comparison import Comparison, Line
-from vlmad_core.analysis.explanations import Explanation, corners, explanation, prompt_lead
+from vlmad_core.analysis.entries import Comparison, Entry
+from vlmad_core.analysis.failures import Explanation, corners, explanation, prompt_lead
 from vlmad_core.analysis.verdicts import VERDICT_LABELS, image_thresholds
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import OPACITY, cut_out, enlarge, framed
@@ -29,8 +29,8 @@ SCALE_HELP = (
 
 def show(
     one: Comparison,
-    lines: Sequence[Line],
-    line: Line,
+    lines: Sequence[Entry],
+    line: Entry,
     listed: pd.DataFrame,
     opened: str,
     others: Mapping[str, pd.DataFrame],
@@ -99,7 +99,7 @@ def _step(label: str, ids: list[str], opened: str, by: int, icon: str, shortcut:
 
 
 def _tiles(
-    lines: Sequence[Line],
+    lines: Sequence[Entry],
     run_id: str,
     category: str,
     image_id: str,
@@ -137,7 +137,7 @@ def _tiles(
     return tiles, shown
 
 
-def _scores(lines: Sequence[Line], chosen: Line, row: Mapping[Any, Any], others: Mapping[str, pd.DataFrame]) -> None:
+def _scores(lines: Sequence[Entry], chosen: Entry, row: Mapping[Any, Any], others: Mapping[str, pd.DataFrame]) -> None:
     """Score, threshold and verdict of each method as a table."""
     rows: list[dict[str, Any]] = []
     for line in lines:
@@ -163,7 +163,7 @@ def _scores(lines: Sequence[Line], chosen: Line, row: Mapping[Any, Any], others:
     st.table(pd.DataFrame(rows).set_index("Method"), border="horizontal", alt="Scores against thresholds by method")
 
 
-def _origin(line: Line, judged: Mapping[Any, Any]) -> str:
+def _origin(line: Entry, judged: Mapping[Any, Any]) -> str:
     """Which of the stored thresholds an image was judged at."""
     category = str(judged["category"])
     run = line.run_with(category)
@@ -176,7 +176,7 @@ AROUND = 2.0
 """How much of a patch's sides is shown around it."""
 
 
-def _why(line: Line, category: str, image_id: str) -> None:
+def _why(line: Entry, category: str, image_id: str) -> None:
     """What the run kept about the image's score, behind a headline that opens it."""
     title = selection.tidy(line.title)
     part = st.expander(f"Why {title} gives this score", icon=":material/psychology:", key="why", on_change="rerun")

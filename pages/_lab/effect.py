@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages._lab import desk
 from pages._ui import frame, selection
+from vlmad_core.analysis.statistics import INTERVAL_NAMES
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.variants import change_figure, effect_figure
 from vlmad_core.metrics import METRICS
@@ -26,7 +27,7 @@ def headline(changes: dict[str, Changes], category: str) -> None:
     with st.container(horizontal=True):
         for metric in HEADLINE:
             one = _of(changes[metric], category)
-            gap = one.difference
+            gap = one.gap.value
             same = gap is None or abs(gap) < 5e-4
             delta = None if gap is None else "no change" if same else f"{100 * gap:+.1f} points"
             st.metric(
@@ -39,18 +40,18 @@ def sentence(changes: Changes, category: str, against: str) -> None:
     """What changed, in a sentence that says how sure it is."""
     one = _of(changes, category)
     label = METRICS[changes.metric].label
-    if one.difference is None:
+    if one.gap.value is None:
         st.markdown(f"**{label}** has no value here: {selection.tidy(one.reason or 'not computed', 200)}")
         return
-    gap = 100 * one.difference
+    gap = 100 * one.gap.value
     if abs(gap) < 0.05:
         st.markdown(f"**{label}** is the same as with {selection.tidy(against)}, to a tenth of a point.")
         return
     word = "more" if gap > 0 else "less"
     text = f"**{label}: {abs(gap):.1f} points {word}** than {selection.tidy(against)}"
-    if one.low is not None and one.high is not None:
-        sure = "a clear difference" if one.clear else "not a clear difference"
-        text += f" [{100 * one.low:+.1f}, {100 * one.high:+.1f}]: {sure}."
+    if one.gap.low is not None and one.gap.high is not None:
+        sure = "a clear difference" if one.gap.clear else "not a clear difference"
+        text += f" [{100 * one.gap.low:+.1f}, {100 * one.gap.high:+.1f}]: {sure}, {one.gap.design}."
     else:
         text += ", without an interval."
     st.markdown(text)
@@ -66,9 +67,8 @@ def by_category(changes: Changes, base: PromptEnsemble) -> None:
             change_figure(table, label, frame.is_dark()), config=frame.PLOT, key="lab_changes",
             alt=f"Change in {label} for each category and on the mean",
         )  # fmt: skip
-    over = {"images": "the test images, these categories taken as given", "categories": "categories"}
     st.caption(
-        f"Lines: 95 % interval of the difference, resampling {over[changes.resampled]}. "
+        f"Lines: 95 % interval of the difference, {INTERVAL_NAMES[changes.design]}. "
         "Pixel metrics are exact, on maps of 256 x 256."
     )
     with st.expander("The numbers", icon=":material/table:"):
@@ -161,5 +161,8 @@ def _row(name: str, change: Change) -> dict[str, object]:
     def points(value: float | None) -> float:
         return float("nan") if value is None else 100 * value
 
-    numbers = {key: points(getattr(change, key)) for key in ("base", "value", "difference", "low", "high")}
-    return {"name": name, **numbers, "n": change.n, "reason": change.reason}
+    numbers = {
+        "base": change.base, "value": change.value,
+        "difference": change.gap.value, "low": change.gap.low, "high": change.gap.high,
+    }  # fmt: skip
+    return {"name": name, **{k: points(v) for k, v in numbers.items()}, "n": change.n, "reason": change.reason}

@@ -164,12 +164,12 @@ def offer_suggestions(mine: desk.Desk, data: LabData, ensemble: PromptEnsemble) 
 
 
 def _found(mine: desk.Desk, found: Suggestion, *, fresh: bool) -> None:
-    gain, count = found.held.mean, len(found.held.categories)
-    if gain.difference is not None and gain.low is not None and gain.high is not None:
+    gain, count = found.held.mean.gap, len(found.held.categories)
+    if gain.value is not None and gain.low is not None and gain.high is not None:
         clear = "a clear difference" if gain.clear else "not a clear difference"
         st.markdown(
-            f"On {count} categories held apart: **{100 * gain.difference:+.1f} points of image AUROC** "
-            f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}], {clear}."
+            f"On {count} categories held apart: **{100 * gain.value:+.1f} points of image AUROC** "
+            f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}], {clear}, {gain.design}."
         )
     names = ", ".join(category_label(name) for name in found.folds[-1].fitted)
     if found.scheme == "split":
@@ -195,9 +195,9 @@ def _found(mine: desk.Desk, found: Suggestion, *, fresh: bool) -> None:
     with right:
         st.markdown("**Judged on categories held apart**")
         rows = [
-            (category_label(name), 100 * c.base, 100 * c.value, 100 * c.difference, len(_fold(found, name)))
+            (category_label(name), 100 * c.base, 100 * c.value, 100 * c.gap.value, len(_fold(found, name)))
             for name, c in found.held.categories.items()
-            if c.base is not None and c.value is not None and c.difference is not None
+            if c.base is not None and c.value is not None and c.gap.value is not None
         ]
         st.dataframe(
             pd.DataFrame(rows, columns=["Category", "before", "after", "gap", "on"]), hide_index=True,

@@ -9,12 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, selection
-from vlmad_core.analysis.claims import claims_table, published
-from vlmad_core.analysis.comparison import Comparison
-from vlmad_core.analysis.groups import LineKey
-from vlmad_core.analysis.ranks import across_data_sets, rank_moves, standings
-from vlmad_core.analysis.reported import METRIC_NAMES, reported_leaderboard
-from vlmad_core.analysis.tables import rank_again
+from vlmad_core.analysis.entries import Comparison, EntryKey
+from vlmad_core.analysis.leaderboard import across_data_sets, claims_table, rank_again, rank_moves, standings
+from vlmad_core.analysis.reported import METRIC_NAMES, published, reported_entries
+from vlmad_core.analysis.statistics import INTERVAL_NAMES, OVER_CATEGORIES
 from vlmad_core.figures.ranking import SHORT, moves_chart, ranking_chart
 from vlmad_core.metrics import METRICS
 
@@ -39,7 +37,7 @@ def metrics_of(board: pd.DataFrame, level: str) -> list[str]:
 
 
 def show_task(
-    one: Comparison, level: str, board: pd.DataFrame, keys: Sequence[LineKey], categories: tuple[str, ...]
+    one: Comparison, level: str, board: pd.DataFrame, keys: Sequence[EntryKey], categories: tuple[str, ...]
 ) -> None:
     """One ranking: the chosen metric as a figure, all metrics as a table, and what can't be told apart."""
     title, question = TASKS[level]
@@ -55,8 +53,8 @@ def show_task(
             format_func=lambda n: METRICS[n].label, width=260,
         )  # fmt: skip
     spec = METRICS[name]
-    groups = data.groups(one, keys, name, categories)
-    shown = standings(board, names, name, groups, data.notes(one))
+    gaps = data.differences(one, keys, name, categories)
+    shown = standings(board, names, name, gaps, data.entries(one))
     letters = dict(zip(shown["name"], shown["group"], strict=True))
     reasons = dict(zip(shown["name"], shown["reason"], strict=True))
     rows = board[board["metric"] == name]
@@ -68,16 +66,18 @@ def show_task(
         shown.drop(columns="reason"),
         hide_index=True,
         placeholder="–",
-        column_order=_order(name, names, shown, several=groups.tested),
+        column_order=_order(name, names, shown, several=gaps.tested),
         column_config={
             **_columns(board, names),
-            "interval": st.column_config.TextColumn("95% interval", help=f"Of {spec.label}, bootstrap over categories "
-                                                    "(over images for a single category)."),
-            "group": st.column_config.TextColumn("Group", help=groups.note),
+            "interval": st.column_config.TextColumn(
+                "95% interval",
+                help=f"Of {spec.label}: {INTERVAL_NAMES[OVER_CATEGORIES]} (bootstrap over images for one category).",
+            ),
+            "group": st.column_config.TextColumn("Group", help=gaps.note),
         },
         alt=f"{title}: all metrics of all methods in percent",
     )  # fmt: skip
-    st.caption(f":material/join_inner: {groups.note}")
+    st.caption(f":material/join_inner: {gaps.note}")
     for blank in shown[shown["reason"] != ""].to_dict("records"):
         name_of, reason = selection.tidy(str(blank["name"])), selection.tidy(str(blank["reason"]), 200)
         st.caption(f":material/remove: **{name_of}** has no place here: {reason}")
@@ -139,10 +139,10 @@ def show_reported(one: Comparison | None, shots: str) -> None:
             "Published data set", list(PUBLISHED), default="mvtec_ad", required=True,
             format_func=PUBLISHED.__getitem__, key="published", bind="query-params",
         )  # fmt: skip
-    claims = reported_leaderboard(data.reported(), str(dataset), shots=int(shots) if shots.isdigit() else None)
+    entries = reported_entries(data.reported(), str(dataset), shots=int(shots) if shots.isdigit() else None)
     for level, (title, _) in TASKS.items():
         names = [name for name in METRIC_NAMES if name.startswith(level) or (level == "pixel" and "aupro" in name)]
-        table = claims_table(claims, names)
+        table = claims_table(entries, names)
         st.markdown(f"**{title}** :gray[{PUBLISHED[str(dataset)]}, {len(table)} claims]")
         st.dataframe(
             table,

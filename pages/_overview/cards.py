@@ -8,26 +8,17 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, pictures, selection
-from vlmad_core.analysis.comparison import Comparison
-from vlmad_core.analysis.groups import line_key
-from vlmad_core.analysis.highlights import (
-    Best,
-    best_line,
-    clearest_misses,
-    fastest_of,
-    in_words,
-    line_to_look_at,
-    trust,
-    weakest_category,
-)
-from vlmad_core.analysis.ranks import KEY, named
+from vlmad_core.analysis.answers import clearest_misses, entry_to_look_at, fastest_of, in_words, trust, weakest_category
+from vlmad_core.analysis.best import Best
+from vlmad_core.analysis.best import best as best_entry
+from vlmad_core.analysis.entries import KEY, Comparison
 from vlmad_core.figures.grid import category_label
 from vlmad_core.metrics import METRICS
 
 
 def what_is_compared(one: Comparison) -> str:
     """What is compared, on what, and by whom it was measured."""
-    lines = one.lines()
+    lines = one.entries()
     run = one.runs[0]
     methods = len({line.method for line in lines})
     images = max(sum(unit.images for unit in line.runs[0].units.values()) for line in lines)
@@ -44,9 +35,8 @@ def best_card(
     one: Comparison, board: pd.DataFrame, categories: tuple[str, ...], metric: str, question: str
 ) -> Best | None:
     """The best method in one metric, what can't be told apart from it, and the way to the ranking."""
-    keys = list(data.names(one))
-    groups = data.groups(one, keys, metric, categories)
-    best = best_line(one, board, metric, groups, data.notes(one))
+    gaps = data.differences(one, list(data.entries(one)), metric, categories)
+    best = best_entry(one, board, metric, differences=gaps)
     spec = METRICS[metric]
     with st.container(border=True, height="stretch"):
         st.caption(question)
@@ -58,14 +48,20 @@ def best_card(
         st.subheader(selection.tidy(best.name), anchor=False)
         st.metric(spec.label, f"{100 * best.value:.1f}%", border=False, help=spec.definition)
         interval = in_words(best.low, best.high)
-        st.caption(f"95% interval {interval}." if interval else "No interval: one category, or none was computed.")
-        if not groups.tested:
+        st.caption(
+            f"95% interval {interval} (over categories)."
+            if interval
+            else "No interval: one category, or none was computed."
+        )
+        if not gaps.tested:
             st.caption("Its lead over the others could not be tested.")
         elif best.tied:
             rest = f" and {len(best.tied) - 2} more" if len(best.tied) > 2 else ""
-            st.caption(f"**No clear lead** over {selection.tidy(', '.join(best.tied[:2]), 90)}{rest}.")
+            st.caption(
+                f"**No clear lead** over {selection.tidy(', '.join(best.tied[:2]), 90)}{rest} (compared {gaps.design})."
+            )
         else:
-            st.caption("**Clearly ahead** of all others on these images.")
+            st.caption(f"**Clearly ahead** of all others (compared {gaps.design}).")
         if best.single is not None:
             name, value = best.single
             st.caption(
@@ -104,7 +100,7 @@ def speed_card(costs: pd.DataFrame, best: Best | None) -> None:
 
 def failure_card(one: Comparison, best: Best, metric: str, categories: Sequence[str]) -> None:
     """Where the best method is weakest, with the defects it misses most clearly."""
-    found = weakest_category(data.store(), best.line, metric, categories)
+    found = weakest_category(data.store(), best.entry, metric, categories)
     with st.container(border=True, height="stretch"):
         st.caption("Where does it fail, and how does that look?")
         if found is None:
@@ -115,7 +111,7 @@ def failure_card(one: Comparison, best: Best, metric: str, categories: Sequence[
         st.markdown(
             f"**{name}** is weakest on **{category_label(category)}** ({METRICS[metric].label} {100 * value:.1f}%)."
         )
-        line = line_to_look_at(data.store(), one, best.line, category)
+        line = entry_to_look_at(data.store(), one, best.entry, category)
         missed = clearest_misses(data.store(), line, category)
         run = line.run_with(category)
         small = pictures.thumbnails(run.id, category, [image for image, _ in missed]) if run else {}
@@ -129,7 +125,7 @@ def failure_card(one: Comparison, best: Best, metric: str, categories: Sequence[
                         )  # fmt: skip
         elif not missed:
             st.caption("At its default threshold it misses no defect there.")
-        if not line.same_as(best.line):
+        if not line.same_as(best.entry):
             st.caption(f"Shown with {line.shots} normal references, of which anomaly maps were kept.")
         if st.button("See its failures", key="see-failures", icon=":material/arrow_forward:", type="tertiary"):
             selection.open_page("failures", category=category, method=line.id, shots=str(line.shots))
@@ -137,7 +133,7 @@ def failure_card(one: Comparison, best: Best, metric: str, categories: Sequence[
 
 def trust_card(one: Comparison, best: Best) -> None:
     """What the best method's number rests on."""
-    facts = trust(best.line, data.notes(one)[line_key(best.line)])
+    facts = trust(best.entry)
     demonstration = one.backbone.get("demonstration")
     with st.container(border=True, height="stretch"):
         st.caption("Can I trust the number?")
@@ -159,10 +155,9 @@ def trust_card(one: Comparison, best: Best) -> None:
 
 
 def summary(one: Comparison, metrics: Sequence[str]) -> pd.DataFrame:
-    """One row per line of a comparison, for the table of all that was measured."""
-    board = named(data.board(one), data.names(one))
-    known = data.notes(one)
-    notes = {name: known[key] for key, name in data.names(one).items()}
+    """One row per entry of a comparison, for the table of all that was measured."""
+    board = data.board(one)
+    entries = {entry.name: entry for entry in one.entries()}
     wide = board.pivot_table(index=[*KEY, "name"], columns="metric", values="value", aggfunc="first", dropna=False)
     wide = wide.dropna(how="all").reindex(columns=list(metrics)).mul(100).reset_index()
     counted = board.groupby("name")["n_categories"].max()
@@ -173,8 +168,8 @@ def summary(one: Comparison, metrics: Sequence[str]) -> pd.DataFrame:
         dataset=one.dataset,
         backbone=frame.backbone_title(one.backbone),
         latency_ms=wide["name"].map(latency),
-        seen=wide["name"].map(lambda name: notes[name].seen),
-        remarks=wide["name"].map(lambda name: "; ".join(notes[name].remarks)),
+        seen=wide["name"].map(lambda name: entries[name].seen),
+        remarks=wide["name"].map(lambda name: "; ".join(entries[name].remarks)),
         n_categories=wide["name"].map(counted),
     ).sort_values(order, ascending=False)
     return frame_of[["name", "dataset", *metrics, "latency_ms", "seen", "remarks", "n_categories", "backbone"]]

@@ -9,10 +9,10 @@ import streamlit as st
 
 from pages._ui import data, frame, selection
 from vlmad_core import paths
-from vlmad_core.analysis.comparison import Comparison
-from vlmad_core.analysis.kinds import KINDS
+from vlmad_core.analysis.entries import Comparison
+from vlmad_core.analysis.slices import KINDS
 from vlmad_core.analysis.study.advice import Candidate, Constraints, advise, summary
-from vlmad_core.analysis.study.answers import Answer, answers, study_comparisons, study_roots
+from vlmad_core.analysis.study.answers import StudyAnswer, answers, study_comparisons, study_roots
 from vlmad_core.analysis.study.findings import findings_table
 from vlmad_core.figures.variants import finding_figure
 from vlmad_core.metrics import METRICS
@@ -29,12 +29,12 @@ def _opened(roots: tuple[Path, ...], mark: str) -> tuple[Store, tuple[Comparison
 
 
 @st.cache_data(max_entries=8, show_spinner="Answering …")
-def _answers(roots: tuple[Path, ...], mark: str, dataset: str, conditions: str) -> tuple[Answer, ...]:
+def _answers(roots: tuple[Path, ...], mark: str, dataset: str, conditions: str) -> tuple[StudyAnswer, ...]:
     store, found = _opened(roots, mark)
     return answers(store, next(one for one in found if (one.dataset, one.conditions) == (dataset, conditions)))
 
 
-def six_answers(one: Comparison) -> tuple[Answer, ...]:
+def six_answers(one: Comparison) -> tuple[StudyAnswer, ...]:
     """The answers for what is chosen at the top of the page, ablations included."""
     roots = paths.stores()
     mark = "-".join(store_signature(root) for root in study_roots(roots) if root.is_dir())
@@ -48,7 +48,7 @@ def _advice(
     return advise(data.store(), _one, wanted)
 
 
-def show_answer(answer: Answer) -> None:
+def show_answer(answer: StudyAnswer) -> None:
     """One question: its answer in words, the figure and numbers of each part, and what papers report."""
     st.markdown(f"**{answer.headline}**")
     for finding in answer.findings:
@@ -64,7 +64,7 @@ def show_answer(answer: Answer) -> None:
                 alt=f"{METRICS[finding.metric].label} for each variant: {finding.ask}",
             )
         if finding.images:
-            categories = max(entry.estimate.categories for entry in finding.entries)
+            categories = max(one.estimate.categories for one in finding.figures)
             st.caption(f"{finding.images} test images in {categories} categories.")
     with st.expander("The numbers and their runs", icon=":material/table:"):
         _numbers(answer)
@@ -72,7 +72,7 @@ def show_answer(answer: Answer) -> None:
         _papers(answer)
 
 
-def _numbers(answer: Answer) -> None:
+def _numbers(answer: StudyAnswer) -> None:
     table = findings_table(answer.findings).drop(columns="x")
     table = table.assign(**{name: 100 * table[name] for name in PERCENT})
     st.dataframe(
@@ -93,7 +93,7 @@ def _numbers(answer: Answer) -> None:
         st.page_link("pages/runs.py", label="Where each run comes from", icon=":material/receipt_long:")
 
 
-def _papers(answer: Answer) -> None:
+def _papers(answer: StudyAnswer) -> None:
     if answer.papers.empty:
         st.caption("No number in the reported tables bears on this question.")
         return
@@ -156,8 +156,8 @@ def _candidates(found: tuple[Candidate, ...]) -> pd.DataFrame:
     rows = [
         {
             "take": "✓" if one.recommended else "",
-            "method": selection.tidy(one.title),
-            "shots": one.shots,
+            "method": selection.tidy(one.entry.title),
+            "shots": one.entry.shots,
             "value": 100 * one.value,
             "latency_ms": one.latency_ms,
             "reason": one.reason,

@@ -13,15 +13,14 @@ import pandas as pd
 import streamlit as st
 
 from vlmad_core import paths
-from vlmad_core.analysis.aggregate import leaderboard
-from vlmad_core.analysis.comparison import Comparison, Line, comparisons
-from vlmad_core.analysis.comparison import cells as measured_cells
-from vlmad_core.analysis.groups import Groups, LineKey, line_key
-from vlmad_core.analysis.groups import groups as grouped
-from vlmad_core.analysis.kinds import category_kinds
-from vlmad_core.analysis.notes import LineNotes, line_notes
-from vlmad_core.analysis.ranks import line_names, titled
+from vlmad_core.analysis.best import Differences
+from vlmad_core.analysis.best import differences_between as held_against_one_another
+from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.entries import Comparison, Entry, EntryKey
+from vlmad_core.analysis.entries import cells as measured_cells
+from vlmad_core.analysis.leaderboard import leaderboard
 from vlmad_core.analysis.reported import load_reported
+from vlmad_core.analysis.slices import category_kinds
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.transfer import setting
 from vlmad_core.analysis.verdicts import SCALE_SIZE, normal_maps
@@ -76,27 +75,29 @@ def board(comparison: Comparison, categories: tuple[str, ...] | None = None, see
     """
     roots = paths.stores()
     frame = _board(roots, signature(roots), comparison.dataset, categories, seed)
-    return titled(frame[frame["conditions"] == comparison.conditions], comparison.lines())
+    return frame[frame["conditions"] == comparison.conditions]
 
 
 @st.cache_data(max_entries=64, show_spinner="Comparing …")
-def _groups(
+def _differences(
     roots: tuple[Path, ...],
     mark: str,
     place: tuple[str, str],
-    keys: tuple[LineKey, ...],
+    keys: tuple[EntryKey, ...],
     metric: str,
     categories: tuple[str, ...],
-) -> Groups:
-    by_key = {line_key(line): line for line in _at(roots, mark, place).lines()}
-    return grouped(_store(roots, mark), [by_key[key] for key in keys], metric, categories)
+) -> Differences:
+    by_key = {entry.key: entry for entry in _at(roots, mark, place).entries()}
+    return held_against_one_another(_store(roots, mark), [by_key[key] for key in keys], metric, categories)
 
 
-def groups(comparison: Comparison, keys: Sequence[LineKey], metric: str, categories: Sequence[str]) -> Groups:
-    """Which of these lines can't be told apart in a metric, over these categories."""
+def differences(
+    comparison: Comparison, keys: Sequence[EntryKey], metric: str, categories: Sequence[str]
+) -> Differences:
+    """These entries held against one another in a metric, over these categories."""
     roots = paths.stores()
     place = comparison.dataset, comparison.conditions
-    return _groups(roots, signature(roots), place, tuple(keys), metric, tuple(categories))
+    return _differences(roots, signature(roots), place, tuple(keys), metric, tuple(categories))
 
 
 def kinds(comparison: Comparison) -> dict[str, str]:
@@ -104,9 +105,9 @@ def kinds(comparison: Comparison) -> dict[str, str]:
     return category_kinds(comparison.runs)
 
 
-def names(comparison: Comparison) -> dict[LineKey, str]:
-    """Each line in a few words."""
-    return line_names(comparison.lines())
+def entries(comparison: Comparison) -> dict[EntryKey, Entry]:
+    """The entries of a comparison by key."""
+    return {entry.key: entry for entry in comparison.entries()}
 
 
 def seeds(comparison: Comparison) -> tuple[int, ...]:
@@ -132,19 +133,8 @@ def reported() -> pd.DataFrame:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _notes(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> dict[LineKey, LineNotes]:
-    return {line_key(line): line_notes(line) for line in _at(roots, mark, place).lines()}
-
-
-def notes(comparison: Comparison) -> dict[LineKey, LineNotes]:
-    """What to know of each line."""
-    roots = paths.stores()
-    return _notes(roots, signature(roots), (comparison.dataset, comparison.conditions))
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
 def _costs(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> pd.DataFrame:
-    return cost_table(_at(roots, mark, place).lines())
+    return cost_table(_at(roots, mark, place).entries())
 
 
 def costs(comparison: Comparison) -> pd.DataFrame:
@@ -191,19 +181,19 @@ def raw(run_ids: tuple[str, ...], category: str) -> ColourScale | None:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _cells(
-    roots: tuple[Path, ...], mark: str, keys: tuple[str, ...], metric: str, _lines: Sequence[Line]
+    roots: tuple[Path, ...], mark: str, keys: tuple[str, ...], metric: str, _lines: Sequence[Entry]
 ) -> pd.DataFrame:
     return measured_cells(_store(roots, mark), _lines, metric)
 
 
-def cells(lines: Sequence[Line], metric: str) -> pd.DataFrame:
-    """A metric for each category and line, as ``vlmad_core.analysis.comparison.cells`` gives it."""
+def cells(lines: Sequence[Entry], metric: str) -> pd.DataFrame:
+    """A metric for each category and line, as ``vlmad_core.analysis.entries.cells`` gives it."""
     roots = paths.stores()
     keys = tuple(f"{line.id} {run.id}" for line in lines for run in line.runs)
     return _cells(roots, signature(roots), keys, metric, lines)
 
 
-def named_curves(lines: Sequence[Line], category: str, curve: str, metric: str) -> list[NamedCurve]:
+def named_curves(lines: Sequence[Entry], category: str, curve: str, metric: str) -> list[NamedCurve]:
     """The curves of all lines that kept them, named with their value.
 
     Args:
@@ -227,7 +217,7 @@ def named_curves(lines: Sequence[Line], category: str, curve: str, metric: str) 
     return found
 
 
-def runs_of(lines: Sequence[Line], category: str) -> dict[str, str]:
+def runs_of(lines: Sequence[Entry], category: str) -> dict[str, str]:
     """For each line that has finished the category, the id of its run."""
     found = {line.id: line.run_with(category) for line in lines}
     return {line: run.id for line, run in found.items() if run is not None}

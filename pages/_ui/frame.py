@@ -13,8 +13,8 @@ import streamlit as st
 
 from pages._ui import data, selection
 from vlmad_core import paths
-from vlmad_core.analysis.comparison import Comparison, Line
-from vlmad_core.analysis.kinds import KINDS, of_kind
+from vlmad_core.analysis.entries import Comparison, Entry
+from vlmad_core.analysis.slices import KINDS, of_kind
 from vlmad_core.cards import first_choices
 from vlmad_core.figures.grid import category_label
 
@@ -157,7 +157,7 @@ def choose_shots(comparison: Comparison) -> int:
     return int(picked)
 
 
-def choose_method(lines: tuple[Line, ...], default: str | None = None) -> Line:
+def choose_method(lines: tuple[Entry, ...], default: str | None = None) -> Entry:
     """A chooser for one of the methods; the first is the default if no other is given."""
     by_id = {line.id: line for line in lines}
     given = st.query_params.get("method", "")

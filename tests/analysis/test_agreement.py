@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from vlmad_core.analysis.agreement import judge_others, keep_company, pairs, shared_by, wrong_elsewhere
-from vlmad_core.analysis.comparison import comparisons
+from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.verdicts import judge_others, keep_company, pairs, shared_by, wrong_elsewhere
 from vlmad_core.store.reader import open_store
 
 
@@ -61,9 +61,9 @@ def test_images_by_the_number_of_lines_that_are_wrong(judged, others) -> None:
 def test_others_are_judged_at_their_own_threshold(made_up_store, tmp_path: Path) -> None:
     store = open_store(made_up_store(tmp_path, unfinished=(("winclip", "felt"),)))
     (one,) = comparisons(store)
-    first, second = one.lines()
-    found = judge_others(store, one.lines(), first, ["bolt", "felt"], "image_f1max")
+    first, second = one.entries()
+    found = judge_others(store, one.entries(), first, ["bolt", "felt"], "image_f1max")
     assert list(found) == [second.id]
     assert (found[second.id]["margin"] + 0.5).equals(found[second.id]["score"])
     assert set(found[second.id]["category"]) == {"bolt"}
-    assert judge_others(store, one.lines(), first, ["felt"], None) == {}
+    assert judge_others(store, one.entries(), first, ["felt"], None) == {}

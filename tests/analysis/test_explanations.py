@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from vlmad_core.analysis.explanations import explanation, prompt_lead
+from vlmad_core.analysis.failures import explanation, prompt_lead
 
 NO_BOX = (math.nan,) * 4
 

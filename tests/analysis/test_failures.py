@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from vlmad_core.analysis.comparison import Line, comparisons
-from vlmad_core.analysis.failures import areas_of, csv_of, judge_line, may_copy, narrow, picture_name, zip_of
-from vlmad_core.analysis.verdicts import ranked
+from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.entries import Entry
+from vlmad_core.analysis.failures import areas_of, csv_of, may_copy, narrow, picture_name, zip_of
+from vlmad_core.analysis.verdicts import judge_entry, ranked
 from vlmad_core.store.annotations import Annotation
 from vlmad_core.store.reader import Missing, Store, open_store
 
@@ -21,41 +22,41 @@ def store(made_up_store, tmp_path_factory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def line(store: Store) -> Line:
+def line(store: Store) -> Entry:
     (one,) = comparisons(store)
-    return next(line for line in one.lines() if line.id == "winclip")
+    return next(line for line in one.entries() if line.id == "winclip")
 
 
-def test_each_category_is_judged_at_its_own_threshold(store: Store, line: Line) -> None:
-    judged = judge_line(store, line, ["bolt", "felt", "missing"], "normal_05")
+def test_each_category_is_judged_at_its_own_threshold(store: Store, line: Entry) -> None:
+    judged = judge_entry(store, line, ["bolt", "felt", "missing"], "normal_05")
     assert set(judged["category"]) == {"bolt", "felt"}
     assert judged.groupby("category")["threshold"].nunique().tolist() == [1, 1]
     assert judged["threshold"].nunique() == 2
     assert (judged["score"] - judged["threshold"]).tolist() == judged["margin"].tolist()
 
 
-def test_a_threshold_by_hand_holds_for_all(store: Store, line: Line) -> None:
-    judged = judge_line(store, line, ["bolt", "felt"], None, 9.0)
+def test_a_threshold_by_hand_holds_for_all(store: Store, line: Entry) -> None:
+    judged = judge_entry(store, line, ["bolt", "felt"], None, 9.0)
     assert set(judged["verdict"]) == {"missed", "passed"}
     assert set(judged["threshold"]) == {9.0}
 
 
-def test_over_categories_the_clearest_mistake_counts_in_spreads_of_its_category(store: Store, line: Line) -> None:
-    order = ranked(judge_line(store, line, ["bolt", "felt"], None, 9.0), ["missed"])
+def test_over_categories_the_clearest_mistake_counts_in_spreads_of_its_category(store: Store, line: Entry) -> None:
+    order = ranked(judge_entry(store, line, ["bolt", "felt"], None, 9.0), ["missed"])
     assert order["distance"].is_monotonic_decreasing
     assert order["rank"].tolist() == list(range(1, len(order) + 1))
 
 
 def test_a_line_without_results_gives_an_empty_list(store: Store) -> None:
     (one,) = comparisons(store)
-    (other,) = (line for line in one.lines() if line.id == "clip_ac")
-    judged = judge_line(store, other, ["bolt"], None)
+    (other,) = (line for line in one.entries() if line.id == "clip_ac")
+    judged = judge_entry(store, other, ["bolt"], None)
     assert ranked(judged, ["missed"]).empty
     assert narrow(judged, types=["scratch"], areas=["0–0.1%"]).empty
 
 
-def test_filters_by_type_area_and_tag(store: Store, line: Line) -> None:
-    judged = judge_line(store, line, ["bolt", "felt"], None)
+def test_filters_by_type_area_and_tag(store: Store, line: Entry) -> None:
+    judged = judge_entry(store, line, ["bolt", "felt"], None)
     assert set(narrow(judged, types=["stain"])["defect_type"]) == {"stain"}
     assert areas_of(judged) == ("2–10%",)  # felt has no masks
     kept = narrow(judged, areas=["2–10%"])
@@ -67,8 +68,8 @@ def test_filters_by_type_area_and_tag(store: Store, line: Line) -> None:
     assert len(narrow(judged)) == len(judged)
 
 
-def test_the_table_can_be_opened_without_harm(store: Store, line: Line) -> None:
-    listed = ranked(judge_line(store, line, ["bolt"], None, 9.0), ["missed"])
+def test_the_table_can_be_opened_without_harm(store: Store, line: Entry) -> None:
+    listed = ranked(judge_entry(store, line, ["bolt"], None, 9.0), ["missed"])
     image = listed["image_id"].iloc[0]
     notes = {image: Annotation("widgets", "bolt", image, "winclip", note='=1+1\n"quoted"', tags=("a", "b"))}
     rows = list(csv.DictReader(io.StringIO(csv_of(listed, notes, {"dataset": "widgets", "method": "winclip"}))))
@@ -101,6 +102,6 @@ def test_pictures_go_along_only_where_the_licence_says_so() -> None:
     assert "not known" in str(may_copy({}))
 
 
-def test_ids_are_those_of_the_store(store: Store, line: Line, tmp_path: Path) -> None:
-    judged = judge_line(store, line, ["bolt"], None)
+def test_ids_are_those_of_the_store(store: Store, line: Entry, tmp_path: Path) -> None:
+    judged = judge_entry(store, line, ["bolt"], None)
     assert judged["image_id"].str.startswith("bolt/test/").all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -10,21 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from vlmad_core.analysis.aggregate import leaderboard
-from vlmad_core.analysis.claims import claims_table, published
-from vlmad_core.analysis.comparison import comparisons
-from vlmad_core.analysis.groups import groups, line_key
-from vlmad_core.analysis.highlights import (
-    best_line,
-    clearest_misses,
-    fastest_of,
-    line_to_look_at,
-    trust,
-    weakest_category,
-)
-from vlmad_core.analysis.notes import line_notes
-from vlmad_core.analysis.ranks import across_data_sets, line_names, named, rank_moves, standings
-from vlmad_core.analysis.reported import load_reported, reported_leaderboard
+from vlmad_core.analysis import entries as entries_module
+from vlmad_core.analysis.answers import clearest_misses, entry_to_look_at, fastest_of, trust, weakest_category
+from vlmad_core.analysis.best import best, differences_between
+from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.leaderboard import across_data_sets, claims_table, leaderboard, rank_moves, standings
+from vlmad_core.analysis.reported import load_reported, published, reported_entries, reported_leaderboard
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.store.reader import Missing, Store, open_store
 from vlmad_core.store.schema import RunRecord
@@ -47,8 +37,7 @@ def store(made_up_store, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def board(store: Store) -> pd.DataFrame:
-    (one,) = comparisons(store)
-    return named(leaderboard(store), line_names(one.lines()))
+    return leaderboard(store)
 
 
 def test_names_tell_lines_apart(board: pd.DataFrame) -> None:
@@ -56,17 +45,11 @@ def test_names_tell_lines_apart(board: pd.DataFrame) -> None:
     assert board.groupby(["method", "shots"])["name"].nunique().eq(1).all()
 
 
-def test_lines_without_a_name_are_left_out(store: Store) -> None:
-    (one,) = comparisons(store)
-    (line,) = [line for line in one.lines() if line.method == "clip_ac"]
-    assert set(named(leaderboard(store), line_names([line]))["method"]) == {"clip_ac"}
-
-
 def test_standings_rank_what_has_a_value_and_give_the_reason_of_what_has_none(store, board) -> None:
     (one,) = comparisons(store)
-    notes = {line_key(line): line_notes(line) for line in one.lines()}
-    found = groups(store, one.lines(), "image_auroc", one.categories)
-    table = standings(board, AC, "image_auroc", found, notes).set_index("name")
+    found = differences_between(store, one.entries(), "image_auroc", one.categories)
+    entries = {entry.key: entry for entry in one.entries()}
+    table = standings(board, AC, "image_auroc", found, entries).set_index("name")
     assert math.isnan(table.loc["clip_cpe", "image_auroc"])
     assert "nut is not finished" in table.loc["clip_cpe", "reason"]
     assert table.loc["clip_cpe", "group"] == ""
@@ -97,7 +80,13 @@ def test_data_sets_stand_side_by_side_without_a_mean(board: pd.DataFrame) -> Non
 
 def test_claims_are_reported_rows_one_per_claim() -> None:
     board = reported_leaderboard(load_reported(), "mvtec_ad", shots=0)
-    table = claims_table(board, AC)
+    entries = reported_entries(load_reported(), "mvtec_ad", shots=0)
+    assert {entry.evidence for entry in entries} == {"reported"}
+    assert not any(entry.runs for entry in entries)
+    assert len({entry.key for entry in entries}) == len(entries)
+    table = claims_table(entries, AC)
+    shown = sorted(table[AC].melt()["value"].dropna().round(6))
+    assert shown == sorted((100 * board[board["metric"].isin(AC)]["value"]).round(6))
     assert set(table["whose"]) == {"reported"}
     assert table["image_auroc"].dropna().between(0, 100).all()
     assert set(table["seen"]) <= {"no", "yes", "not recorded"}
@@ -111,32 +100,32 @@ def test_a_made_up_data_set_is_no_published_one(store: Store) -> None:
     assert published(one) is None
 
 
-def test_the_best_line_is_first_and_its_ties_are_those_it_shares_a_letter_with(store, board) -> None:
+def test_the_best_entry_is_first_and_its_ties_are_those_it_shares_a_letter_with(store, board, monkeypatch) -> None:
     (one,) = comparisons(store)
-    lines = one.lines()
-    notes = {line_key(line): line_notes(line) for line in lines}
-    found = groups(store, lines, "image_auroc", one.categories)
-    best = best_line(one, board, "image_auroc", found, notes)
+    entries = one.entries()
+    found = differences_between(store, entries, "image_auroc", one.categories)
+    first = best(one, board, "image_auroc", differences=found)
     values = board[board["metric"] == "image_auroc"].set_index("name")["value"]
-    assert best is not None
-    assert best.value == values.max()
-    assert best.single is None
-    names = line_names(lines)
-    for line in lines:
-        name = names[line_key(line)]
-        if name != best.name and not math.isnan(values[name]):
-            assert (name in best.tied) == bool(found.together(line_key(best.line), line_key(line)))
-    blind = {key: dataclasses.replace(note, vision_language=key != line_key(best.line)) for key, note in notes.items()}
-    reference = best_line(one, board, "image_auroc", found, blind)
+    assert first is not None
+    assert first.value == values.max()
+    assert first.single is None
+    for entry in entries:
+        if entry.name != first.name and not math.isnan(values[entry.name]):
+            shared = set(found.letters[first.entry.key]) & set(found.letters[entry.key])
+            assert (entry.name in first.tied) == bool(shared)
+    blind = {first.entry.method}
+    monkeypatch.setattr(entries_module, "is_vision_language", lambda method: method not in blind)
+    reference = best(one, board, "image_auroc", differences=found)
     assert reference is not None
-    assert best.language is None
-    assert reference.language == (values.drop(best.name).idxmax(), values.drop(best.name).max())
-    assert best_line(one, board.assign(value=math.nan), "image_auroc", found, notes) is None
+    assert first.language is None
+    others = board[(board["metric"] == "image_auroc") & ~board["method"].isin(blind)].set_index("name")["value"]
+    assert reference.language == (others.idxmax(), others.max())
+    assert best(one, board.assign(value=math.nan), "image_auroc", differences=found) is None
 
 
 def test_the_weakest_category_and_its_clearest_misses(store: Store) -> None:
     (one,) = comparisons(store)
-    line = next(line for line in one.lines(0) if line.method == "winclip")
+    line = next(line for line in one.entries(0) if line.method == "winclip")
     found = weakest_category(store, line, "image_auroc", one.categories)
     assert found is not None
     values = store.metrics([line.runs[0].id]).query("metric == 'image_auroc'").set_index("category")["value"]
@@ -156,14 +145,14 @@ def test_failures_are_looked_at_where_maps_were_kept(made_up_store, tmp_path: Pa
             forget_maps(run)
     store = open_store(path)
     (one,) = comparisons(store)
-    lines = {line.shots: line for line in one.lines() if line.id == "winclip"}
-    assert line_to_look_at(store, one, lines[1], "bolt").same_as(lines[1])
-    assert line_to_look_at(store, one, lines[8], "bolt").same_as(lines[4])
+    lines = {line.shots: line for line in one.entries() if line.id == "winclip"}
+    assert entry_to_look_at(store, one, lines[1], "bolt").same_as(lines[1])
+    assert entry_to_look_at(store, one, lines[8], "bolt").same_as(lines[4])
     why = store.grids(lines[8].runs[0].id, "bolt")
     assert isinstance(why, Missing)
     assert why.reason == "Maps were not kept in this run, but with 0, 1 and 4 normal references."
-    without = next(line for line in one.lines() if line.id == "clip_ac")  # it makes no maps
-    assert line_to_look_at(store, one, without, "bolt").same_as(without)
+    without = next(line for line in one.entries() if line.id == "clip_ac")  # it makes no maps
+    assert entry_to_look_at(store, one, without, "bolt").same_as(without)
 
 
 def forget_maps(run: RunRecord) -> None:
@@ -180,7 +169,7 @@ def forget_maps(run: RunRecord) -> None:
 
 def test_only_what_was_timed_alone_can_be_fastest(store: Store) -> None:
     (one,) = comparisons(store)
-    costs = cost_table(one.lines())
+    costs = cost_table(one.entries())
     assert fastest_of(costs, ()) is None  # the made-up runs kept shares of a batch only
     alone = costs.assign(shared=False, latency_ms=range(1, len(costs) + 1))
     assert fastest_of(alone, ())["latency_ms"] == 1
@@ -190,8 +179,8 @@ def test_only_what_was_timed_alone_can_be_fastest(store: Store) -> None:
 
 def test_trust_names_images_draws_and_machine(store: Store) -> None:
     (one,) = comparisons(store)
-    line = next(line for line in one.lines(2) if line.method == "winclip")
-    facts = trust(line, line_notes(line))
+    line = next(line for line in one.entries(2) if line.method == "winclip")
+    facts = trust(line)
     assert (facts.images, facts.categories, facts.draws) == (36, 3, 2)
     assert facts.seen == "not recorded"
     assert facts.machine == "made up"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from vlmad_core.analysis.comparison import Line, comparisons
+from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.entries import Entry
 from vlmad_core.analysis.speed import cost_table, stage_table, throughput_table
 from vlmad_core.store.reader import open_store
 
@@ -27,19 +28,19 @@ SPEED: dict[str, Any] = {
 
 
 @pytest.fixture
-def line(made_up_store, tmp_path: Path) -> Line:
+def line(made_up_store, tmp_path: Path) -> Entry:
     (one,) = comparisons(open_store(made_up_store(tmp_path, methods=("winclip",))))
-    return one.lines()[0]
+    return one.entries()[0]
 
 
-def with_speed(line: Line, speed: dict[str, Any]) -> Line:
+def with_speed(line: Entry, speed: dict[str, Any]) -> Entry:
     run = line.runs[0]
     name, unit = next(iter(run.units.items()))
     units = {**run.units, name: dataclasses.replace(unit, profile={**unit.profile, "speed": speed})}
     return dataclasses.replace(line, runs=(dataclasses.replace(run, units=units),))
 
 
-def test_the_method_alone_is_preferred(line: Line) -> None:
+def test_the_method_alone_is_preferred(line: Entry) -> None:
     row = cost_table([with_speed(line, SPEED)]).iloc[0]
     assert (row["latency_ms"], row["p95_ms"], row["shared"]) == (20.0, 25.0, False)
     assert (row["images_per_second"], row["batch"]) == (80.0, 16)
@@ -47,7 +48,7 @@ def test_the_method_alone_is_preferred(line: Line) -> None:
     assert (row["precision"], row["threads"], row["parameters"]) == ("bfloat16", 3, 5_000_000)
 
 
-def test_without_it_a_share_of_a_batch_is_said_to_be_one(line: Line) -> None:
+def test_without_it_a_share_of_a_batch_is_said_to_be_one(line: Entry) -> None:
     row = cost_table([line]).iloc[0]
     assert row["shared"]
     assert "not timed" in row["reason"]
@@ -56,7 +57,7 @@ def test_without_it_a_share_of_a_batch_is_said_to_be_one(line: Line) -> None:
     assert row["peak_scope"] == "process"
 
 
-def test_a_method_that_can_not_be_timed_alone_keeps_its_reason(line: Line) -> None:
+def test_a_method_that_can_not_be_timed_alone_keeps_its_reason(line: Entry) -> None:
     speed = {"batch_1": None, "reason": "It needs all test images.", "batch_n": SPEED["batch_n"]}
     row = cost_table([with_speed(line, speed)]).iloc[0]
     assert row["shared"]
@@ -65,13 +66,13 @@ def test_a_method_that_can_not_be_timed_alone_keeps_its_reason(line: Line) -> No
     assert throughput_table([with_speed(line, speed)])["batch"].tolist() == [16]
 
 
-def test_throughput_by_batch_size(line: Line) -> None:
+def test_throughput_by_batch_size(line: Entry) -> None:
     table = throughput_table([with_speed(line, SPEED)])
     assert dict(zip(table["batch"], table["images_per_second"], strict=True)) == {1: 50.0, 16: 80.0}
     assert throughput_table([line]).empty
 
 
-def test_stages_of_the_method_alone_and_of_a_shared_run_are_told_apart(line: Line) -> None:
+def test_stages_of_the_method_alone_and_of_a_shared_run_are_told_apart(line: Entry) -> None:
     alone = stage_table([with_speed(line, SPEED)]).set_index("stage")
     assert alone["alone"].all()
     assert alone.loc["reading", "ms"] == 3.0
@@ -79,7 +80,7 @@ def test_stages_of_the_method_alone_and_of_a_shared_run_are_told_apart(line: Lin
     assert not stage_table([line])["alone"].any()
 
 
-def test_broken_figures_are_blank_not_zero(line: Line) -> None:
+def test_broken_figures_are_blank_not_zero(line: Entry) -> None:
     row = cost_table([with_speed(line, {"batch_1": {"median_ms": "soon"}, "flops_per_image": None})]).iloc[0]
     assert row["shared"]
     assert math.isnan(row["gflops"])

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from vlmad_core.analysis.aggregate import leaderboard
-from vlmad_core.analysis.comparison import cells, comparisons
-from vlmad_core.analysis.protocols import flat, protocol_differences, runs_table
+from vlmad_core.analysis.comparable import as_texts, comparisons, protocol_differences, runs_table
+from vlmad_core.analysis.entries import cells, wide_cells
+from vlmad_core.analysis.exports import csv_text, latex_table
+from vlmad_core.analysis.leaderboard import leaderboard, rank_again
 from vlmad_core.analysis.slices import area_label, recalls_known, region_recall
 from vlmad_core.analysis.speed import cost_table, pareto, stage_table
-from vlmad_core.analysis.tables import csv_text, headlines, latex_table, leaderboard_table, rank_again, wide_cells
 from vlmad_core.store.reader import Store, open_store
 
 
@@ -20,19 +20,6 @@ from vlmad_core.store.reader import Store, open_store
 def store(made_up_store, tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("store")
     return open_store(made_up_store(path, unfinished=(("winclip", "felt"),)))
-
-
-def test_leaderboard_in_percent_with_blanks_last_and_explained(store: Store) -> None:
-    board = leaderboard(store)
-    table, blanks = leaderboard_table(board, ["image_auroc", "image_ap"], "image_auroc")
-    assert table["title"].tolist() == ["CLIP-AC", "WinCLIP"]
-    value = board.query("metric == 'image_auroc' and method == 'clip_ac'")["value"].item()
-    assert table["image_auroc"].iloc[0] == pytest.approx(100 * value)
-    assert math.isnan(table["image_auroc"].iloc[1])
-    assert table["rank"].tolist() == [1, pd.NA] or pd.isna(table["rank"].iloc[1])
-    (blank,) = blanks
-    assert blank.title == "WinCLIP"
-    assert "felt is not finished" in blank.reason
 
 
 def test_csv_has_a_row_per_line_and_metric_and_fractions(store: Store) -> None:
@@ -46,7 +33,6 @@ def test_csv_has_a_row_per_line_and_metric_and_fractions(store: Store) -> None:
 def test_latex_names_a_preset_once(store: Store) -> None:
     board = leaderboard(store).assign(preset="imported", title="PatchCore (imported)")
     assert "PatchCore (imported) &" in latex_table(board)
-    assert "PatchCore (accurate) &" in latex_table(board.assign(preset="accurate", title="PatchCore"))
 
 
 def test_latex_marks_the_best_and_leaves_blanks_blank(store: Store) -> None:
@@ -76,15 +62,9 @@ def test_ranks_begin_at_one_in_a_part_of_the_leaderboard() -> None:
     assert pd.isna(rank_again(board)["rank"].iloc[1])
 
 
-def test_headlines_one_row_per_line(store: Store) -> None:
-    table = headlines(leaderboard(store), ["image_auroc", "aupro_30", "unknown"])
-    assert len(table) == 2
-    assert table["unknown"].isna().all()
-
-
 def test_wide_cells_keep_blanks_and_order(store: Store) -> None:
     (one,) = comparisons(store)
-    wide = wide_cells(cells(store, one.lines(), "image_auroc"))
+    wide = wide_cells(cells(store, one.entries(), "image_auroc"))
     assert list(wide.columns) == ["category", "clip_ac", "winclip"]
     assert wide["category"].tolist() == ["bolt", "felt"]
     assert math.isnan(wide["winclip"].iloc[1])
@@ -95,7 +75,7 @@ def test_protocols_differ_only_in_the_method(store: Store) -> None:
     table = protocol_differences(first.protocol, second.protocol)
     assert table["setting"].tolist() == ["method.name"]
     assert protocol_differences(first.protocol, first.protocol).empty
-    assert flat({"a": {"b": (1, 2)}}) == {"a.b": "1, 2"}
+    assert as_texts({"a": {"b": (1, 2)}}) == {"a.b": "1, 2"}
 
 
 def test_runs_table_counts_units_and_failures(store: Store) -> None:
@@ -107,12 +87,12 @@ def test_runs_table_counts_units_and_failures(store: Store) -> None:
 
 def test_costs_and_stages_come_from_the_profile(store: Store) -> None:
     (one,) = comparisons(store)
-    costs = cost_table(one.lines()).set_index("line")
+    costs = cost_table(one.entries()).set_index("line")
     assert costs.loc["clip_ac", "latency_ms"] == 12.5
     assert costs.loc["clip_ac", "shared"]
     assert costs.loc["clip_ac", "hardware_id"] == "0" * 8
     assert math.isnan(costs.loc["clip_ac", "peak_gb"])
-    stages = stage_table(one.lines())
+    stages = stage_table(one.entries())
     assert stages.query("line == 'clip_ac' and stage == 'vision tower'")["ms"].item() == pytest.approx(2000 / 24)
 
 
@@ -123,10 +103,10 @@ def test_pareto_keeps_ties_and_drops_the_beaten() -> None:
 
 def test_recall_by_type_and_area(store: Store) -> None:
     (one,) = comparisons(store)
-    lines = one.lines()
+    lines = one.entries()
     assert recalls_known(store, lines, "bolt") == ("recall_fpr05", "recall_f1max")
     by_type = region_recall(store, lines, "bolt", "recall_fpr05", "type")
-    regions = store.regions(one.lines()[1].runs[0].id, "bolt")
+    regions = store.regions(one.entries()[1].runs[0].id, "bolt")
     assert by_type.set_index("group").loc["scratch", "value"] == pytest.approx(
         regions[regions["defect_type"] == "scratch"]["recall_fpr05"].mean()
     )

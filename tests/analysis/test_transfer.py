@@ -1,4 +1,4 @@
-"""Trained on against judged on; lines told apart by what they were trained on; notes of lines."""
+"""Trained on against judged on; entries told apart by their training data, and which of them may be called best."""
 
 from __future__ import annotations
 
@@ -8,21 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from vlmad_core.analysis.aggregate import leaderboard
-from vlmad_core.analysis.comparison import Comparison, comparisons
-from vlmad_core.analysis.exporting import Format, leaderboard_text
-from vlmad_core.analysis.groups import groups, line_key
-from vlmad_core.analysis.highlights import best_line
-from vlmad_core.analysis.notes import line_notes
-from vlmad_core.analysis.ranks import line_names, named
-from vlmad_core.analysis.transfer import (
-    NOTHING,
-    cells_frame,
-    fill_commands,
-    setting,
-    trained_methods,
-    transfer_cells,
-)
+from vlmad_core.analysis.best import best, best_values, differences_between
+from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.contamination import training_data
+from vlmad_core.analysis.entries import Comparison
+from vlmad_core.analysis.exports import Format, leaderboard_text
+from vlmad_core.analysis.leaderboard import leaderboard
+from vlmad_core.analysis.transfer import NOTHING, cells_frame, fill_commands, setting, trained_methods, transfer_cells
 from vlmad_core.methods.trained import read_record
 from vlmad_core.paths import SHIPPED_PARAMETERS
 from vlmad_core.store.reader import Store, open_store
@@ -70,7 +62,7 @@ def both(store: Store) -> tuple[Comparison, ...]:
 
 def test_lines_with_other_parameters_are_told_apart(store: Store) -> None:
     widgets = next(one for one in both(store) if one.dataset == "widgets")
-    lines = {line.id: line for line in widgets.lines() if line.method == "winclip"}
+    lines = {line.id: line for line in widgets.entries() if line.method == "winclip"}
     assert set(lines) == {"winclip", "winclip@widgets"}
     assert lines["winclip@widgets"].title == "WinCLIP, trained on widgets"
     assert not lines["winclip"].same_as(lines["winclip@widgets"])
@@ -78,16 +70,23 @@ def test_lines_with_other_parameters_are_told_apart(store: Store) -> None:
 
 def test_what_has_seen_the_data_is_never_named_best(store: Store) -> None:
     widgets = next(one for one in both(store) if one.dataset == "widgets")
-    lines = widgets.lines()
-    names = line_names(lines)
-    board = named(leaderboard(store, dataset="widgets"), names)
-    seen = next(key for key, name in names.items() if "trained on widgets" in name)
-    board.loc[board["name"] == names[seen], "value"] = 1.0
-    notes = {line_key(line): line_notes(line) for line in lines}
-    found = best_line(widgets, board, "image_auroc", groups(store, lines, "image_auroc", widgets.categories), notes)
+    board = leaderboard(store, dataset="widgets")
+    board.loc[board["name"].str.contains("trained on widgets"), "value"] = 1.0
+    gaps = differences_between(store, widgets.entries(), "image_auroc", widgets.categories)
+    found = best(widgets, board, "image_auroc", differences=gaps)
     assert found is not None
     assert "trained on" not in found.name
     assert not any("trained on" in name for name in found.tied)
+    assert best_values(board)["image_auroc"] == found.value < 1.0
+
+
+def test_where_all_have_seen_the_data_the_best_of_them_is_named(store: Store) -> None:
+    widgets = next(one for one in both(store) if one.dataset == "widgets")
+    runs = tuple(run for run in widgets.runs if "widgets" in training_data(run))
+    only = Comparison("widgets", widgets.conditions, runs)
+    found = best(only, leaderboard(Store(store.roots, runs)), "image_auroc")
+    assert found is not None
+    assert found.entry.seen == "yes"
 
 
 @pytest.mark.parametrize("form", ["markdown", "latex"])
@@ -99,7 +98,7 @@ def test_exported_tables_keep_them_apart(store: Store, form: Format) -> None:
 
 def test_notes_say_what_was_seen(store: Store) -> None:
     widgets = next(one for one in both(store) if one.dataset == "widgets")
-    notes = {line.id: line_notes(line) for line in widgets.lines()}
+    notes = {entry.id: entry for entry in widgets.entries()}
     assert notes["winclip@widgets"].seen == "yes"
     assert notes["winclip"].seen == "not recorded"  # the made-up backbone's training data is not recorded
     assert notes["winclip"].remarks == ("trained on gadgets",)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vlmad_core import paths
-from vlmad_core.analysis.comparison import comparisons
+from vlmad_core.analysis.comparable import comparisons
 from vlmad_core.bench import app, serving
 from vlmad_core.bench.made_up import write_made_up_store
 from vlmad_core.cli import main

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmad_core.analysis.comparison import comparisons
+from vlmad_core.analysis.comparable import comparisons
 from vlmad_core.datasets.fingerprint import listing_hash
 from vlmad_core.datasets.sample import Sample
 from vlmad_core.datasets.splits import draw_references
@@ -25,7 +25,7 @@ SAMPLES = [
 @pytest.fixture
 def run(made_up_store, tmp_path: Path) -> RunRecord:
     (one,) = comparisons(open_store(made_up_store(tmp_path, methods=("winclip",), shots=(0, 2), seeds=1)))
-    record = one.lines(2)[0].runs[0]
+    record = one.entries(2)[0].runs[0]
     data = {**record.protocol.data, "listing": listing_hash(SAMPLES)}
     return dataclasses.replace(record, protocol=dataclasses.replace(record.protocol, data=data))
 

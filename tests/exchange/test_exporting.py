@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vlmad_core.analysis.aggregate import leaderboard
-from vlmad_core.analysis.exporting import export_maps, leaderboard_text
+from vlmad_core.analysis.exports import export_maps, leaderboard_text
+from vlmad_core.analysis.leaderboard import leaderboard
 from vlmad_core.cli import main
 from vlmad_core.errors import StoreError
 from vlmad_core.store.reader import open_store

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from vlmad_core.analysis.comparison import with_means
+from vlmad_core.analysis.entries import with_means
 from vlmad_core.figures.grid import SELECTION, category_grid, category_label, grid_data, value_range
 from vlmad_core.metrics.spec import MEAN
 

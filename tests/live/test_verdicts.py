@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlmad_core.analysis.comparison import comparisons
+from vlmad_core.analysis.comparable import comparisons
 from vlmad_core.errors import MetricError
 from vlmad_core.live.panel import LivePrediction, Normals
 from vlmad_core.live.verdicts import WITHIN_IMAGE, Opinion, find_yardstick, give_opinion, scales

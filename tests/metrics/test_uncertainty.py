@@ -5,7 +5,13 @@ import pytest
 
 from vlmad_core.errors import MetricError
 from vlmad_core.metrics import MetricValue, image_metrics, image_replicates, uncertainty, with_intervals
-from vlmad_core.metrics.uncertainty import interval, mean_over_categories, resample_weights
+from vlmad_core.metrics.uncertainty import (
+    IMAGE_METRICS,
+    interval,
+    mean_over_categories,
+    resample_weights,
+    shared_replicates,
+)
 
 
 def sample(seed: int, normal: int = 30, anomalous: int = 40, gap: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -124,3 +130,24 @@ def test_bad_settings() -> None:
         image_replicates(*sample(0), resamples=0)
     with pytest.raises(MetricError, match="level"):
         interval(image_replicates(*sample(0), resamples=10)["image_ap"], 1.0)
+
+
+LABELS = np.r_[np.zeros(30), np.ones(25)].astype(int)
+
+
+def scores(strength: float, seed: int = 0) -> np.ndarray:
+    return np.round(np.random.default_rng(seed).normal(size=LABELS.size) + strength * LABELS, 1)
+
+
+@pytest.mark.parametrize("metric", IMAGE_METRICS)
+def test_shared_draws_equal_those_made_one_by_one(metric: str) -> None:
+    methods = [scores(0.5), scores(1.5, 1)]
+    for one, shared in zip(methods, shared_replicates(LABELS, methods, metric, 200, 3), strict=True):
+        alone = image_replicates(LABELS, one, 200, 3)[metric]
+        np.testing.assert_allclose(shared.draws, alone.draws, atol=1e-6)
+        assert (shared.value, shared.design) == (alone.value, alone.design)
+
+
+def test_pixel_metrics_can_not_be_resampled_from_image_scores() -> None:
+    with pytest.raises(MetricError, match="aupro_30"):
+        shared_replicates(LABELS, [scores(1.0)], "aupro_30")

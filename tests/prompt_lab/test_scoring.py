@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vlmad_core.analysis.statistics import compare_over_categories
 from vlmad_core.cli import main
 from vlmad_core.errors import BackboneError, MethodError
 from vlmad_core.prompt_lab import LAB_METHODS, PromptBank, all_prompts, compare_results, score_dataset
@@ -92,25 +93,27 @@ def test_other_methods_are_refused():
 def test_differences_of_image_metrics_have_paired_intervals_over_images(data, bank):
     base, result = score_dataset(data, STATES, bank), score_dataset(data, OTHER, bank)
     changes = compare_results(result, base, "image_auroc")
-    assert changes.resampled == "images"
+    assert changes.design == "over images"
     for name, change in changes.categories.items():
-        assert change.difference == pytest.approx(result.values("image_auroc")[name] - base.values("image_auroc")[name])
-        assert change.low <= change.difference <= change.high
-    assert changes.mean.difference == pytest.approx(result.mean("image_auroc") - base.mean("image_auroc"))
+        assert change.gap.value == pytest.approx(result.values("image_auroc")[name] - base.values("image_auroc")[name])
+        assert change.gap.low <= change.gap.value <= change.gap.high
+    assert changes.mean.gap.value == pytest.approx(result.mean("image_auroc") - base.mean("image_auroc"))
     same = compare_results(result, result, "image_auroc")
-    assert (same.mean.difference, same.mean.low, same.mean.high) == (0.0, 0.0, 0.0)
-    assert not same.mean.clear
+    assert (same.mean.gap.value, same.mean.gap.low, same.mean.gap.high) == (0.0, 0.0, 0.0)
+    assert not same.mean.gap.clear
 
 
 def test_pixel_metrics_have_intervals_over_categories_unless_drawn(data, bank):
     base, result = score_dataset(data, STATES, bank), score_dataset(data, OTHER, bank)
     changes = compare_results(result, base, "pixel_auroc")
-    assert changes.resampled == "categories"
-    assert all(change.low is None for change in changes.categories.values())
-    gaps = [change.difference for change in changes.categories.values()]
-    assert min(gaps) <= changes.mean.low <= np.mean(gaps) == pytest.approx(changes.mean.difference)
+    assert changes.design == "over categories"
+    assert all(change.gap.low is None for change in changes.categories.values())
+    gaps = [change.gap.value for change in changes.categories.values()]
+    assert np.mean(gaps) == pytest.approx(changes.mean.gap.value)
+    (expected,) = compare_over_categories([result.values("pixel_auroc"), base.values("pixel_auroc")])
+    assert changes.mean.gap == expected
     drawn = [score_dataset(data, e, bank, pixel_draws=True) for e in (OTHER, STATES)]
     changes = compare_results(*drawn, "aupro_30")
-    assert changes.resampled == "images"
+    assert changes.design == "over images"
     assert changes.mean.value == pytest.approx(result.mean("aupro_30"))
-    assert all(change.low <= change.difference <= change.high for change in changes.categories.values())
+    assert all(change.gap.low <= change.gap.value <= change.gap.high for change in changes.categories.values())

@@ -28,8 +28,8 @@ def test_the_words_that_tell_are_found_and_their_gain_is_held_out(made_up, telli
     assert "cracked {}" in found.ensemble.abnormal_states
     assert "intact {}" in found.ensemble.normal_states
     assert set(found.held.categories) == set(data.category_names)
-    assert found.held.mean.difference > 0.1
-    assert found.held.mean.low > 0
+    assert found.held.mean.gap.value > 0.1
+    assert found.held.mean.gap.low > 0
     assert shares == sorted(shares)
     for fold in found.folds:
         assert not set(fold.fitted) & set(fold.held)
@@ -47,8 +47,8 @@ def test_choosing_from_noise_gains_where_it_was_fitted_and_not_elsewhere(made_up
     base = score_dataset(data, BASE, telling_bank).values("image_auroc")
     fitted_gain = found.steps[-1].fitted - np.mean([base[name] for name in found.folds[0].fitted])
     assert fitted_gain > 0.03
-    assert found.held.mean.difference < fitted_gain / 2
-    assert not found.held.mean.low > 0
+    assert found.held.mean.gap.value < fitted_gain / 2
+    assert not found.held.mean.gap.low > 0
 
 
 def test_what_was_chosen_on_is_recorded_and_warned_of(made_up, telling_bank):
@@ -118,4 +118,4 @@ def test_words_that_nothing_can_better_are_left_as_they_are(made_up, telling_ban
     found = suggest(made_up(3), best, silent, telling_bank)
     assert found.steps == ()
     assert found.ensemble.same_words(best)
-    assert found.held.mean.difference == 0.0
+    assert found.held.mean.gap.value == 0.0

@@ -1,16 +1,20 @@
-"""The answers of a report as sentences, each computed from the results with its uncertainty."""
+"""The short answers of the overview and of a report, each computed from the results with its uncertainty."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from vlmad_core.analysis.comparison import Comparison, Lead, Line, cells, lead
-from vlmad_core.analysis.contamination import run_contamination
+from vlmad_core.analysis.best import Best, best, designs_of, differences_between, in_order
+from vlmad_core.analysis.comparable import hardware_text
+from vlmad_core.analysis.contamination import run_contamination, training_data
+from vlmad_core.analysis.entries import Comparison, Entry, cells, is_imported
 from vlmad_core.analysis.speed import cost_table
-from vlmad_core.analysis.verdicts import counts, image_thresholds, judge
+from vlmad_core.analysis.statistics import PairedDifference
+from vlmad_core.analysis.verdicts import counts, image_thresholds, judge, judge_entry, ranked
 from vlmad_core.metrics.spec import METRICS
 from vlmad_core.store.reader import Store
 
@@ -20,7 +24,7 @@ THRESHOLD = "image_f1max"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ShortAnswer:
     """One question with its answer.
 
     Attributes:
@@ -34,7 +38,34 @@ class Answer:
     detail: str
 
 
-def answers(store: Store, one: Comparison, board: pd.DataFrame) -> tuple[Answer, ...]:
+@dataclass(frozen=True)
+class Trust:
+    """What an entry's number rests on.
+
+    Attributes:
+        images: Test images.
+        categories: Categories.
+        draws: Draws of references it is averaged over; 0 where none are drawn.
+        seen: Whether the data set was seen in training: ``no``, ``yes`` or ``not recorded``.
+        reason: What that rests on.
+        code: Version of the program that measured it.
+        machine: Where.
+        finished: When the last category was finished, as a date; empty if not known.
+        run_id: The run to look into.
+    """
+
+    images: int
+    categories: int
+    draws: int
+    seen: str
+    reason: str
+    code: str
+    machine: str
+    finished: str
+    run_id: str
+
+
+def answers(store: Store, one: Comparison, board: pd.DataFrame) -> tuple[ShortAnswer, ...]:
     """All answers the results support, in the order in which people ask.
 
     Args:
@@ -42,7 +73,7 @@ def answers(store: Store, one: Comparison, board: pd.DataFrame) -> tuple[Answer,
         one: The runs that may be ranked together.
         board: Their leaderboard.
     """
-    found = []
+    found: list[ShortAnswer | None] = []
     for shots in dict.fromkeys((one.shots[0], one.shots[-1])):
         how = "without reference images" if shots == 0 else f"with {shots} normal reference images per category"
         for metric, task in ((IMAGE_METRIC, "tells defective parts from good ones"), (PIXEL_METRIC, "shows where")):
@@ -51,23 +82,6 @@ def answers(store: Store, one: Comparison, board: pd.DataFrame) -> tuple[Answer,
     found.append(_references(store, one, board))
     found.append(_speed(one))
     return tuple(answer for answer in found if answer is not None)
-
-
-def best_line(one: Comparison, board: pd.DataFrame, metric: str, shots: int | None = None) -> Line | None:
-    """The line with the highest value in a metric; None where none has a value.
-
-    Args:
-        one: The runs that may be ranked together.
-        board: Their leaderboard.
-        metric: Name of the metric.
-        shots: Only lines with so many references; None for all.
-    """
-    rows = _ranked(board, metric, shots)
-    if rows.empty:
-        return None
-    first = rows.iloc[0]
-    key = (first["method"], first["preset"], int(first["shots"]))
-    return next((line for line in one.lines() if (line.method, line.preset, line.shots) == key), None)
 
 
 def caveats(one: Comparison, board: pd.DataFrame) -> tuple[str, ...]:
@@ -84,7 +98,7 @@ def caveats(one: Comparison, board: pd.DataFrame) -> tuple[str, ...]:
     sizes = {str(run.protocol.data.get("size")) for run in one.runs} - {"full", "None"}
     if sizes:
         found.append(f"Only a sample of the test images was used ({', '.join(sorted(sizes))}).")
-    imported = {run.title: entry["imported"] for run, entry in zip(one.runs, data, strict=True) if _imported(entry)}
+    imported = {run.title: run.provenance.data["imported"] for run in one.runs if is_imported(run)}
     for title, note in imported.items():
         found.append(f"The results of {title} were imported ({note.get('origin')}), not computed here.")
         if note.get("conditions_declared_as"):
@@ -94,11 +108,7 @@ def caveats(one: Comparison, board: pd.DataFrame) -> tuple[str, ...]:
         f"{title} is not finished on all categories; it has no place in the ranking."
         for title in dict.fromkeys(short["title"])
     ]
-    trained = {
-        run.title: training["training_data"]
-        for run in one.runs
-        if isinstance(training := run.provenance.data.get("trained"), Mapping) and training.get("training_data")
-    }
+    trained = {run.title: training_data(run) for run in one.runs if training_data(run)}
     found += [f"{title} uses parameters that were trained on {', '.join(on)}." for title, on in trained.items()]
     seen = dict.fromkeys(run.title for run in one.runs if run_contamination(run).verdict == "contaminated")
     found += [f"{title} is contaminated: it was trained on the images it is judged on." for title in seen]
@@ -107,124 +117,198 @@ def caveats(one: Comparison, board: pd.DataFrame) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _best(store: Store, one: Comparison, board: pd.DataFrame, metric: str, shots: int, question: str) -> Answer | None:
-    rows = _ranked(board, metric, shots)
-    label = METRICS[metric].label
-    if rows.empty:
-        every = board[(board["metric"] == metric) & (board["shots"] == shots)]
-        reasons = [reason for reason in every["reason"] if isinstance(reason, str)]
-        return Answer(question, "No answer", reasons[0] if reasons else f"{label} was not measured.")
-    first = rows.iloc[0]
-    low, high = (f"{100 * first[end]:.1f}" for end in ("low", "high"))
-    detail = [
-        f"{label} {100 * first['value']:.1f}%, 95% interval {low} to {high}, "
-        f"over {first['n_categories']} categories and {first['n']} images."
-    ]
-    if len(rows) == 1:
-        detail.append("No other method has a value to compare with.")
-    else:
-        lines = {(line.method, line.preset): line for line in one.lines(shots)}
-        second = rows.iloc[1]
-        gap = difference(
-            store, lines[(first["method"], first["preset"])], lines[(second["method"], second["preset"])], metric
-        )
-        detail.append(_gap_text(str(second["title"]), float(first["value"] - second["value"]), gap))
-    return Answer(question, f"{first['title']}, {100 * first['value']:.1f}%", " ".join(detail))
+def fastest_of(costs: pd.DataFrame, names: Sequence[str]) -> pd.Series | None:
+    """The entry with the lowest latency measured one image at a time, among some; None if none was timed.
+
+    Args:
+        costs: As ``cost_table`` gives it.
+        names: Names of the entries that count; all if empty.
+    """
+    known = costs[costs["latency_ms"].notna() & ~costs["shared"].astype(bool)]
+    kept = known[known["name"].isin(list(names))] if names else known
+    return None if kept.empty else kept.sort_values("latency_ms").iloc[0]
 
 
-def _gap_text(second: str, plain: float, gap: Lead | None) -> str:
-    if gap is None:
-        return f"{second} follows {100 * plain:.1f} points behind; with one category in common, no interval is known."
-    verdict = "a clear lead" if gap.clear and gap.difference > 0 else "not a clear difference"
-    return (
-        f"The lead over {second} is {100 * gap.difference:+.1f} points "
-        f"({100 * gap.low:+.1f} to {100 * gap.high:+.1f}): {verdict}."
+def weakest_category(store: Store, entry: Entry, metric: str, categories: Sequence[str]) -> tuple[str, float] | None:
+    """The category in which an entry is worst, with its value; None where it has no value.
+
+    Args:
+        store: The results.
+        entry: The entry.
+        metric: Name of the metric.
+        categories: Those to look at.
+    """
+    frame = cells(store, [entry], metric)
+    frame = frame[frame["category"].isin(list(categories)) & frame["value"].notna()]
+    if frame.empty:
+        return None
+    row = frame.sort_values(["value", "category"]).iloc[0]
+    return str(row["category"]), float(row["value"])
+
+
+def clearest_misses(store: Store, entry: Entry, category: str, most: int = 3) -> tuple[tuple[str, str], ...]:
+    """The defects an entry misses most clearly: image id and defect type, at its first threshold.
+
+    Args:
+        store: The results.
+        entry: The entry.
+        category: The category.
+        most: How many at most.
+    """
+    run = entry.run_with(category)
+    if run is None:
+        return ()
+    images = store.images(run.id, category)
+    threshold = next(iter(image_thresholds(run, category, images).values()), None)
+    if threshold is None:
+        return ()
+    missed = ranked(judge(images, threshold.value), ["missed"]).head(most)
+    return tuple((str(row["image_id"]), str(row["defect_type"])) for row in missed.to_dict("records"))
+
+
+def entry_to_look_at(store: Store, one: Comparison, entry: Entry, category: str) -> Entry:
+    """Where an entry's anomaly maps can be looked at: itself, or where none were kept the nearest number of references.
+
+    Args:
+        store: The results.
+        one: The comparison the entry is of.
+        entry: The entry.
+        category: The category.
+
+    Returns:
+        The entry itself too where no maps of the method were kept at all.
+    """
+
+    def kept(other: Entry) -> bool:
+        run = other.run_with(category)
+        return run is not None and store.keeps_maps(run.id, category)
+
+    shown = [other for other in one.entries() if other.id == entry.id and kept(other)]
+    return min(shown, key=lambda other: abs(other.shots - entry.shots), default=entry)
+
+
+def trust(entry: Entry) -> Trust:
+    """What an entry's number rests on, from the records of its runs."""
+    run = entry.runs[0]
+    finished = max((unit.finished_at for unit in run.units.values()), default="")
+    return Trust(
+        images=sum(unit.images for unit in run.units.values()),
+        categories=len(run.units),
+        draws=len(entry.runs) if entry.shots else 0,
+        seen=entry.seen,
+        reason=entry.contamination.reason,
+        code=run.provenance.code_version,
+        machine=hardware_text(run),
+        finished=finished[:10],
+        run_id=run.id,
     )
 
 
-def _mistakes(store: Store, one: Comparison, board: pd.DataFrame) -> Answer | None:
-    line = best_line(one, board, IMAGE_METRIC)
-    if line is None:
+def in_words(low: float, high: float) -> str:
+    """An interval of fractions in percent, in words; empty where there is none.
+
+    >>> in_words(0.61, 0.734)
+    '61.0 to 73.4'
+    """
+    return "" if math.isnan(low) or math.isnan(high) else f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _best(store: Store, one: Comparison, board: pd.DataFrame, metric: str, shots: int, question: str) -> ShortAnswer:
+    found = best(one, board, metric, shots=shots)
+    label = METRICS[metric].label
+    if found is None:
+        every = board[(board["metric"] == metric) & (board["shots"] == shots)]
+        reasons = [reason for reason in every["reason"] if isinstance(reason, str)]
+        return ShortAnswer(question, "No answer", reasons[0] if reasons else f"{label} was not measured.")
+    interval = in_words(found.low, found.high)
+    detail = [
+        f"{label} {100 * found.value:.1f}%, {f'95% interval {interval}' if interval else 'no interval'}, over "
+        f"{found.categories} categories and {found.images} images.",
+        _lead(store, one, found, metric, shots),
+    ]
+    return ShortAnswer(question, f"{found.entry.title}, {100 * found.value:.1f}%", " ".join(detail))
+
+
+def _lead(store: Store, one: Comparison, found: Best, metric: str, shots: int) -> str:
+    """How far the best is ahead of the next, in each design that the results allow."""
+    second = found.runner_up
+    if second is None:
+        return "No other method has a value to compare with."
+    gaps = []
+    for design in designs_of(metric):
+        every = differences_between(store, one.entries(shots), metric, one.categories, design=design)
+        gaps.append(every.between(found.entry.key, second.key))
+    known = [gap for gap in gaps if gap is not None and gap.value is not None]
+    if not known:
+        return f"{second.title} follows; the two have nothing in common to be compared on."
+    text = f"The lead over {second.title} is {100 * (known[0].value or 0.0):+.1f} points: "
+    text += "; ".join(_sure(gap, "a clear lead" if gap.ahead else "not a clear difference") for gap in known)
+    pairs = known[0].pairs
+    return f"{text}{f' (corrected for {pairs} pairs)' if pairs > 1 else ''}."
+
+
+def _sure(gap: PairedDifference, verdict: str) -> str:
+    """A verdict with its design and interval."""
+    if gap.p is None or gap.low is None or gap.high is None:
+        return f"{gap.design} not tested, {gap.reason}"
+    return f"{gap.design} {verdict} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+
+
+def _mistakes(store: Store, one: Comparison, board: pd.DataFrame) -> ShortAnswer | None:
+    found = best(one, board, IMAGE_METRIC)
+    if found is None:
         return None
-    total = dict.fromkeys(("missed", "found", "false_alarm", "passed"), 0)
-    for category in one.categories:
-        run = line.run_with(category)
-        if run is None:
-            continue
-        images = store.images(run.id, category)
-        thresholds = image_thresholds(run, category, images)
-        if THRESHOLD not in thresholds:
-            continue
-        for name, number in counts(judge(images, thresholds[THRESHOLD].value)).items():
-            total[name] += number
+    total = counts(judge_entry(store, found.entry, one.categories, THRESHOLD, or_first=False))
     defective, normal = total["missed"] + total["found"], total["false_alarm"] + total["passed"]
     if not defective or not normal:
         return None
-    return Answer(
+    shots = found.entry.shots
+    return ShortAnswer(
         "What would it get wrong?",
         f"{total['missed']} of {defective} defects missed, {total['false_alarm']} of {normal} good parts flagged",
-        f"{_named(line)}, with each category's threshold at its largest F1. That threshold is chosen on these very "
-        "images (an oracle), so in use it would be worse.",
+        f"{found.entry.title}{f' with {shots} references' if shots else ''}, with each category's threshold at its "
+        "largest F1. That threshold is chosen on these very images (an oracle), so in use it would be worse.",
     )
 
 
-def _references(store: Store, one: Comparison, board: pd.DataFrame) -> Answer | None:
+def _references(store: Store, one: Comparison, board: pd.DataFrame) -> ShortAnswer | None:
     """What reference images change, for the best method that was measured with and without them."""
-    if one.shots[0] == one.shots[-1]:
-        return None
     fewest, most = one.shots[0], one.shots[-1]
-    before = {(line.method, line.preset): line for line in one.lines(fewest)}
-    after = {(line.method, line.preset): line for line in one.lines(most)}
-    for row in _ranked(board, IMAGE_METRIC, most).to_dict("records"):
-        key = (row["method"], row["preset"])
-        gap = difference(store, after[key], before[key], IMAGE_METRIC) if key in before else None
-        if gap is not None:
-            verdict = "a clear change" if gap.clear else "not a clear change"
-            return Answer(
+    before = {entry.id: entry for entry in one.entries(fewest)}
+    for entry, _ in in_order(one, board, IMAGE_METRIC, most) if fewest != most else ():
+        if entry.id not in before:
+            continue
+        pair = (entry, before[entry.id])
+        shared = sorted(set.intersection(*(set(run.units) for one_of in pair for run in one_of.runs)))
+        found = [
+            differences_between(store, pair, IMAGE_METRIC, shared, design=design).between(pair[0].key, pair[1].key)
+            for design in designs_of(IMAGE_METRIC)
+        ]
+        known = [gap for gap in found if gap is not None and gap.value is not None]
+        if known:
+            sure = "; ".join(_sure(gap, "a clear change" if gap.clear else "not a clear change") for gap in known)
+            return ShortAnswer(
                 f"What do {most} reference images bring?",
-                f"{100 * gap.difference:+.1f} points of image AUROC",
-                f"{after[key].title} with {most} against {fewest} references, over {gap.categories} categories: "
-                f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f} points, {verdict}. "
-                f"{len(after[key].runs)} draw(s) of references.",
+                f"{100 * (known[0].value or 0.0):+.1f} points of image AUROC",
+                f"{entry.title} with {most} against {fewest} references, over {len(shared)} categories: {sure}. "
+                f"{len(entry.runs)} draw(s) of references.",
             )
     return None
 
 
-def _speed(one: Comparison) -> Answer | None:
-    costs = cost_table(one.lines()).dropna(subset="latency_ms").sort_values("latency_ms")
+def _speed(one: Comparison) -> ShortAnswer | None:
+    costs = cost_table(one.entries()).dropna(subset="latency_ms").sort_values("latency_ms")
     if costs.empty:
         return None
     if costs["hardware_id"].nunique() > 1:
-        return Answer("Which is fastest?", "No answer", "The runs come from different machines and are not comparable.")
+        return ShortAnswer(
+            "Which is fastest?", "No answer", "The runs come from different machines and are not comparable."
+        )
     row = costs.iloc[0]
     how = "as its share of a batch that other methods used too" if row["shared"] else "one image at a time"
-    return Answer(
+    return ShortAnswer(
         "Which is fastest?",
         f"{row['title']}, {row['latency_ms']:.0f} ms per image",
         f"Median, {how}; {row['processor']}, {row['precision']}. Slowest: {costs.iloc[-1]['title']}, "
         f"{costs.iloc[-1]['latency_ms']:.0f} ms.",
     )
-
-
-def difference(store: Store, first: Line, second: Line, metric: str) -> Lead | None:
-    """How far one line is ahead of another over the categories both have, with its interval."""
-    frames = [cells(store, [line], metric).assign(line=name) for line, name in ((first, "first"), (second, "second"))]
-    return lead(pd.concat(frames, ignore_index=True), "first", "second")
-
-
-def _ranked(board: pd.DataFrame, metric: str, shots: int | None) -> pd.DataFrame:
-    rows = board[(board["metric"] == metric) & board["value"].notna()]
-    if shots is not None:
-        rows = rows[rows["shots"] == shots]
-    return rows.sort_values(["value", "title"], ascending=[False, True])
-
-
-def _named(line: Line) -> str:
-    return line.title if line.shots == 0 else f"{line.title} with {line.shots} references"
-
-
-def _imported(data: Mapping[str, object]) -> bool:
-    return isinstance(data.get("imported"), Mapping)
-
-
-__all__: Sequence[str] = ["Answer", "answers", "best_line", "caveats", "difference"]

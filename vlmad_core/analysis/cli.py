@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vlmad_core.analysis.aggregate import mean_over_categories
-from vlmad_core.analysis.conditions import ranked_together
+from vlmad_core.analysis.comparable import comparable, flat
+from vlmad_core.analysis.entries import entries_of
+from vlmad_core.analysis.leaderboard import mean_over_categories
 from vlmad_core.errors import StoreError
 from vlmad_core.io import held_locks
 from vlmad_core.paths import store_root
@@ -20,7 +21,7 @@ from vlmad_core.store.prune import find_leftovers, remove
 from vlmad_core.store.reader import Store, find_run, open_store
 from vlmad_core.store.schema import RunRecord
 
-Answer = tuple[dict[str, Any], str, int]
+Outcome = tuple[dict[str, Any], str, int]
 """As json values, as text, and the exit code."""
 
 
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _list(store: Store) -> Answer:
+def _list(store: Store) -> Outcome:
     runs = [
         {
             "id": r.id,
@@ -103,7 +104,7 @@ def _list(store: Store) -> Answer:
     return {"runs": runs, "problems": problems}, "\n".join(lines) or "no runs", 0
 
 
-def _show(store: Store, record: RunRecord) -> Answer:
+def _show(store: Store, record: RunRecord) -> Outcome:
     metrics = store.metrics([record.id])
     means = mean_over_categories(metrics, blank="skip")
     rows = ["category", "metric", "eval_size", "value", "low", "high", "n", "reason"]
@@ -126,7 +127,7 @@ def _show(store: Store, record: RunRecord) -> Answer:
     return value, "\n".join(lines), 0
 
 
-def _verify(store: Store, runs: list[RunRecord]) -> Answer:
+def _verify(store: Store, runs: list[RunRecord]) -> Outcome:
     problems = _problems(store)
     for record in runs:
         problems += [{**asdict(p), "path": str(p.path)} for p in store.verify(record.id)]
@@ -136,7 +137,7 @@ def _verify(store: Store, runs: list[RunRecord]) -> Answer:
     return {"runs": len(runs), "units": units, "problems": problems}, "\n".join(lines), 1 if problems else 0
 
 
-def _diff(store: Store, first: RunRecord, second: RunRecord) -> Answer:
+def _diff(store: Store, first: RunRecord, second: RunRecord) -> Outcome:
     parts: dict[str, Any] = {}
     for name in ("protocol", "provenance", "plan"):
         a, b = (dict(flat(r.to_json()[name])) for r in (first, second))
@@ -151,7 +152,7 @@ def _diff(store: Store, first: RunRecord, second: RunRecord) -> Answer:
     )
     parts["metrics"] = _records(joined[~same])
     parts["data"] = list(first.fingerprint.differences(second.fingerprint))
-    parts["rankable_together"] = ranked_together(first, second)
+    parts["rankable_together"] = bool(comparable([*entries_of([first]), *entries_of([second])]))
     lines = [
         f"{name} {key}: {a!r} -> {b!r}"
         for name in ("protocol", "provenance", "plan")
@@ -167,7 +168,7 @@ def _diff(store: Store, first: RunRecord, second: RunRecord) -> Answer:
     return parts, "\n".join(lines), 0
 
 
-def _prune(store: Store, runs: list[RunRecord], *, do: bool) -> Answer:
+def _prune(store: Store, runs: list[RunRecord], *, do: bool) -> Outcome:
     found = find_leftovers(store)
     paths = [item.path for item in found] + [record.path for record in runs]
     lines = [f"{item.why}: {item.path} ({item.bytes} bytes)" for item in found]
@@ -183,19 +184,6 @@ def _prune(store: Store, runs: list[RunRecord], *, do: bool) -> Answer:
             remove(path)
     lines.append(f"{len(paths)} removed" if do else f"{len(paths)} would be removed; add --yes to do it")
     return {"paths": [str(path) for path in paths], "removed": do}, "\n".join(lines), 0
-
-
-def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The entries of nested mappings by dotted names.
-
-    >>> list(flat({"a": {"b": 1}, "c": [2]}))
-    [('a.b', 1), ('c', [2])]
-    """
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield from flat(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item
 
 
 def _problems(store: Store) -> list[dict[str, Any]]:

@@ -6,14 +6,19 @@ method's own parameters were trained on count; what is not recorded is unknown, 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from vlmad_core.datasets.catalogue import canonical_name
 from vlmad_core.store.schema import RunRecord
 
 Verdict = Literal["clean", "contaminated", "unknown"]
+
+SEEN: Mapping[str, str] = {"clean": "no", "contaminated": "yes", "unknown": "not recorded"}
+"""The verdicts as an answer to: was this data set seen in training?"""
+
+_WORST = ("contaminated", "unknown", "clean")
 
 
 @dataclass(frozen=True)
@@ -70,3 +75,20 @@ def run_contamination(run: RunRecord) -> Contamination:
         run.protocol.backbone.get("training_data"),
         trained.get("training_data") if trained else (),
     )
+
+
+def worst_contamination(runs: Iterable[RunRecord]) -> Contamination:
+    """The worst verdict of several runs, such as the seeds of one entry."""
+    return min(map(run_contamination, runs), key=lambda one: _WORST.index(one.verdict))
+
+
+def seen_in_training(runs: Iterable[RunRecord]) -> str:
+    """Whether the data set of some runs was seen in training: ``no``, ``yes`` or ``not recorded``."""
+    return SEEN[worst_contamination(runs).verdict]
+
+
+def training_data(run: RunRecord) -> tuple[str, ...]:
+    """Data sets that a run's own parameters were trained on, sorted; empty if none are recorded."""
+    trained: Any = run.provenance.data.get("trained")
+    listed = trained.get("training_data") if isinstance(trained, Mapping) else None
+    return tuple(sorted(str(name) for name in listed or ()))

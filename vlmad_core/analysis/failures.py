@@ -1,19 +1,21 @@
-"""Failures: which images a method judges wrongly, in order, filtered, and taken along as a table with pictures."""
+"""Failures: the images a method judges wrongly, filtered, taken along with pictures; and what moved a score."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from vlmad_core.analysis.comparison import Line
 from vlmad_core.analysis.slices import area_label
-from vlmad_core.analysis.verdicts import image_thresholds, judge
 from vlmad_core.store.annotations import Annotation
-from vlmad_core.store.reader import Missing, Store
+from vlmad_core.store.reader import Missing
 
 COLUMNS = (
     "rank", "category", "image_id", "defect_type", "defect_area", "label", "score", "threshold", "margin", "verdict",
@@ -24,46 +26,51 @@ MOST_PICTURES = 200
 """Most images that are put into one archive."""
 
 
-def judge_line(
-    store: Store, line: Line, categories: Sequence[str], name: str | None, value: float | None = None
-) -> pd.DataFrame:
-    """Judge the test images of several categories, each at its own threshold.
+Box = tuple[float, float, float, float]
 
-    Scores of different categories have no common scale. So ``distance`` counts how far a score lies from its
-    category's threshold in standard deviations of that category's scores; within a category it orders images as
-    the margin does.
+_REFERENCE = re.compile(r"nearest: reference (\d+), row (\d+), column (\d+)")
 
-    Args:
-        store: The results.
-        line: The competitor.
-        categories: Those it has not finished are left out.
-        name: Name of the threshold; a category without it is judged at its first one, and left out without any.
-        value: A threshold for all of them instead.
 
-    Returns:
-        What ``judge`` gives, with category, threshold and distance.
+@dataclass(frozen=True)
+class NearestPatch:
+    """The patch of the normal references that is most like a patch of the image.
+
+    Attributes:
+        patch: The image's patch, which of all is least like any reference: (left, top, right, bottom), as shares
+            of the image's sides.
+        reference: Number of the reference, from 0, in the order they were drawn.
+        place: Its patch, as ``patch``.
+        similarity: Cosine of the two.
     """
-    frames = []
-    for category in categories:
-        run = line.run_with(category)
-        if run is None:
-            continue
-        images = store.images(run.id, category)
-        at = value
-        if at is None:
-            stored = image_thresholds(run, category, images)
-            chosen = stored.get(name or "", next(iter(stored.values()), None))
-            if chosen is None:
-                continue
-            at = chosen.value
-        judged = judge(images, at)
-        spread = float(judged["score"].std(ddof=0)) or 1.0
-        frames.append(judged.assign(category=category, threshold=at, distance=judged["margin"].abs() / spread))
-    kept = [frame for frame in frames if len(frame)]
-    if kept:
-        return pd.concat(kept, ignore_index=True)
-    columns = ["image_id", "split", "label", "defect_type", "defect_area", "score", "latency_ms", "error"]
-    return pd.DataFrame(columns=[*columns, "category", "margin", "verdict", "threshold", "distance"])
+
+    patch: Box
+    reference: int
+    place: Box
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a run says about why an image has its score; each part may be empty.
+
+    Attributes:
+        prompts: text, towards (``normal`` or ``abnormal``), value (cosine similarity), strongest first.
+        windows: text, value and the box x0, y0, x1, y1 as shares of the image, strongest first.
+        nearest: The nearest reference patch of the least familiar patch, or None.
+    """
+
+    prompts: pd.DataFrame
+    windows: pd.DataFrame
+    nearest: NearestPatch | None
+
+    def __bool__(self) -> bool:
+        """Whether it says anything."""
+        return bool(len(self.prompts) or len(self.windows) or self.nearest)
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """The windows' boxes, strongest first."""
+        return tuple(_box(row) for row in self.windows.to_dict("records"))
 
 
 def areas_of(judged: pd.DataFrame) -> tuple[str, ...]:
@@ -82,7 +89,7 @@ def narrow(
     """The images that filters leave; an empty filter leaves all.
 
     Args:
-        judged: As ``judge_line`` gives it.
+        judged: As ``judge_entry`` gives it.
         types: Defect types.
         areas: Bins of defect area, as ``areas_of`` names them; normal images and those without a mask fall out.
         tags: An image stays if its note has one of them.
@@ -105,7 +112,7 @@ def csv_of(listed: pd.DataFrame, notes: Mapping[str, Annotation], about: Mapping
     """A list of failures as csv.
 
     Args:
-        listed: Some rows of what ``verdicts.ranked`` gives for ``judge_line``.
+        listed: Some rows of what ``verdicts.ranked`` gives for ``judge_entry``.
         notes: Notes by image.
         about: Columns that are the same in all rows, e.g. data set and method.
 
@@ -173,7 +180,74 @@ def picture_name(rank: int, image_id: str, ending: str) -> str:
     return f"{rank:03d}-{'-'.join(parts)[-120:]}{ending}"
 
 
+def explanation(reasons: pd.DataFrame, image_id: str) -> Explanation:
+    """Sort what a unit keeps about one image.
+
+    Args:
+        reasons: As ``Store.explain`` gives it.
+        image_id: The image.
+    """
+    own = reasons[reasons["image_id"] == image_id].sort_values("rank", kind="stable")
+    prompts = own[own["kind"] == "prompt"].sort_values("value", ascending=False, kind="stable")
+    windows = own[(own["kind"] == "window") & own[["x0", "y0", "x1", "y1"]].notna().all(axis=1)]
+    found = [_nearest(row) for row in own[own["kind"] == "reference"].to_dict("records")]
+    return Explanation(
+        prompts[["text", "towards", "value"]].reset_index(drop=True),
+        windows[["text", "value", "x0", "y0", "x1", "y1"]].reset_index(drop=True),
+        next((one for one in found if one is not None), None),
+    )
+
+
+def prompt_lead(prompts: pd.DataFrame) -> float | None:
+    """By how much the nearest abnormal prompt is more like the image than the nearest normal one.
+
+    Args:
+        prompts: As in ``Explanation``.
+
+    Returns:
+        A difference of cosine similarities; None unless there are prompts of both kinds.
+    """
+    best: dict[Any, float] = prompts.groupby("towards")["value"].max().to_dict()
+    return best["abnormal"] - best["normal"] if {"abnormal", "normal"} <= set(best) else None
+
+
+def corners(box: Box, shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """A box in pixels: (left, top, right, bottom), inside the image and at least one pixel large.
+
+    Args:
+        box: Shares of the sides.
+        shape: (height, width) of the image.
+
+    >>> corners((0.25, 0.5, 0.5, 1.0), (100, 200))
+    (50, 50, 100, 100)
+    """
+    height, width = shape[:2]
+    left, top = min(width - 1, max(0, round(box[0] * width))), min(height - 1, max(0, round(box[1] * height)))
+    return (
+        left,
+        top,
+        min(width, max(left + 1, round(box[2] * width))),
+        min(height, max(top + 1, round(box[3] * height))),
+    )
+
+
 def _cell(value: object) -> object:
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return "'" + value
     return "" if value is None or value is pd.NA or (isinstance(value, float) and value != value) else value
+
+
+def _nearest(row: dict[Any, Any]) -> NearestPatch | None:
+    match = _REFERENCE.fullmatch(str(row["text"]))
+    patch = _box(row)
+    if match is None or not np.isfinite(patch).all():
+        return None
+    reference, line, column = (int(number) - 1 for number in match.groups())
+    wide, high = patch[2] - patch[0], patch[3] - patch[1]
+    place = (column * wide, line * high, (column + 1) * wide, (line + 1) * high)
+    return NearestPatch(patch, reference, place, float(row["value"]))
+
+
+def _box(row: dict[Any, Any]) -> Box:
+    left, top, right, bottom = (float(row[name]) for name in ("x0", "y0", "x1", "y1"))
+    return left, top, right, bottom

@@ -15,41 +15,27 @@ from typing import Any
 
 import pandas as pd
 
+from vlmad_core.analysis.entries import Claims, Comparison, Entry, ReportedValue
+from vlmad_core.datasets.catalogue import official_key
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import MEAN
 from vlmad_core.paths import reported_folder
+from vlmad_core.store.schema import short_hash
 
 COLUMNS = (
-    "dataset",
-    "category",
-    "method",
-    "method_id",
-    "variant",
-    "kind",
-    "shots",
-    "metric",
-    "value",
-    "std",
-    "decimals",
-    "backbone",
-    "image_size",
-    "training_data",
-    "source",
-    "location",
-    "origin",
-    "read",
-    "note",
-)
+    "dataset", "category", "method", "method_id", "variant", "kind", "shots", "metric", "value", "std", "decimals",
+    "backbone", "image_size", "training_data", "source", "location", "origin", "read", "note",
+)  # fmt: skip
 METRIC_NAMES = (
-    "image_auroc",
-    "image_ap",
-    "image_f1max",
-    "pixel_auroc",
-    "pixel_ap",
-    "pixel_f1max",
-    "aupro_reported",
-)
-ORIGINS = ("primary", "secondary", "reproduction", "unclear")
+    "image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro_reported",
+)  # fmt: skip
+ORIGINS: Mapping[str, str] = {
+    "primary": "the authors",
+    "secondary": "quoted from the authors",
+    "reproduction": "somebody's run",
+    "unclear": "not said",
+}
+"""Whose run a number is, and how that is shown."""
 KINDS = ("main", "ablation")
 CATEGORY_COUNTS: Mapping[str, int] = {"mvtec_ad": 15, "visa": 12}
 """Categories of the published data sets; a mean is checked only against all of them."""
@@ -58,6 +44,9 @@ GROUP_PREFIX = "group:"
 
 _LINE = ["dataset", "method", "variant", "shots", "metric", "source", "backbone", "image_size", "training_data"]
 """What one reported mean belongs to."""
+
+_CLAIMS = ["method", "method_id", "variant", "shots", "source", "training_data", "backbone", "image_size", "origin"]
+"""What all claims of one reported entry have in common."""
 
 
 @dataclass(frozen=True)
@@ -216,31 +205,67 @@ def reported_leaderboard(
     rows = [{**row, "stated": True} for row in _rows(chosen[is_mean])]
     rows += [row for _, group in _groups(chosen[~has_mean]) for row in _computed_means(group, dataset)]
     columns = [
-        "dataset",
-        "method",
-        "method_id",
-        "variant",
-        "kind",
-        "shots",
-        "metric",
-        "value",
-        "std",
-        "stated",
-        "backbone",
-        "image_size",
-        "training_data",
-        "contaminated",
-        "source",
-        "citation",
-        "location",
-        "origin",
-        "note",
-    ]
+        "dataset", "method", "method_id", "variant", "kind", "shots", "metric", "value", "std", "stated", "backbone",
+        "image_size", "training_data", "contaminated", "source", "citation", "location", "origin", "note",
+    ]  # fmt: skip
     board = pd.DataFrame(rows, columns=[name for name in columns if name not in ("contaminated", "citation")])
     trained = board["training_data"].str.split("+")
     board["contaminated"] = [isinstance(names, list) and dataset in names for names in trained]
     board["citation"] = [known[key].label if key in known else key for key in board["source"]]
     return board[columns].sort_values(["metric", "shots", "value"], ascending=[True, True, False], ignore_index=True)
+
+
+def reported_entries(
+    frame: pd.DataFrame, dataset: str, *, shots: int | None = None, sources: Mapping[str, Source] | None = None
+) -> tuple[Entry, ...]:
+    """What is reported on one data set as entries: one for each source, method, variant and number of references.
+
+    Args:
+        frame: As ``load_reported`` gives it; ablations are left out.
+        dataset: Key of a published data set.
+        shots: Only results with so many reference images; None for all.
+        sources: See ``reported_leaderboard``.
+    """
+    board = reported_leaderboard(frame, dataset, shots=shots, sources=sources)
+    single = frame[(frame["dataset"] == dataset) & (frame["kind"] == "main") & (frame["category"] != MEAN)]
+    parts = dict(list(single.groupby(_CLAIMS, dropna=False)))
+    found = []
+    for key, rows in board.groupby(_CLAIMS, dropna=False, sort=False):
+        values = {
+            (str(row["metric"]), str(row["category"])): ReportedValue(float(row["value"]), str(row["location"]))
+            for row in _rows(parts.get(key, single.head(0)))
+        }
+        for row in _rows(rows):
+            mean = ReportedValue(float(row["value"]), str(row["location"]), bool(row["stated"]))
+            values[str(row["metric"]), MEAN] = mean
+        first = _rows(rows.head(1))[0]
+        claims = Claims(
+            values=values,
+            source=str(first["source"]),
+            citation=str(first["citation"]),
+            origin=str(first["origin"]),
+            training_data=str(first["training_data"] or ""),
+            contaminated=bool(first["contaminated"]),
+        )
+        entry = Entry(
+            method=str(first["method_id"] or first["method"]),
+            preset="canonical",
+            shots=int(first["shots"]),
+            title=str(first["method"]),
+            variant=str(first["variant"]),
+            evidence="reported",
+            protocol=short_hash([str(first[name]) for name in _CLAIMS]),
+            backbone=str(first["backbone"]),
+            claims=claims,
+        )
+        found.append(entry)
+    return tuple(found)
+
+
+def published(comparison: Comparison) -> str | None:
+    """The published data set that a comparison is of, by the name reported results use; None if it is of none."""
+    stated = comparison.runs[0].provenance.data.get("official")
+    return official_key(str(stated or comparison.dataset), comparison.categories)
 
 
 def compare_means(frame: pd.DataFrame) -> tuple[MeanCheck, ...]:
@@ -354,7 +379,7 @@ def _refuse_wrong_rows(frame: pd.DataFrame, path: Path, sources: set[str]) -> No
         "no number of shots": frame["shots"].isna(),
         "no number of decimals": frame["decimals"].isna(),
         "an unknown metric": ~frame["metric"].isin(METRIC_NAMES),
-        "an unknown origin": ~frame["origin"].isin(ORIGINS),
+        "an unknown origin": ~frame["origin"].isin(list(ORIGINS)),
         "an unknown kind": ~frame["kind"].isin(KINDS),
         "a source that sources.json lacks": ~frame["source"].isin(sources),
     }

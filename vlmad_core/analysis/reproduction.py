@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from vlmad_core.analysis.aggregate import mean_over_categories
+from vlmad_core.analysis.leaderboard import mean_over_categories
 from vlmad_core.analysis.reported import CATEGORY_COUNTS, Source, reported_leaderboard
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import MEAN

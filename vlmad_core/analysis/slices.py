@@ -1,16 +1,21 @@
-"""Results cut by kind of defect: what share of each defect is found, by its type and by its area."""
+"""Results cut by kind: what share of each defect is found, by its type and by its area; what kind of part it is on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import pandas as pd
 
-from vlmad_core.analysis.comparison import Line
+from vlmad_core.analysis.entries import Entry
+from vlmad_core.datasets import mvtec
+from vlmad_core.datasets.catalogue import official_key, official_sets
+from vlmad_core.datasets.loading import BUNDLED, bundled_root
 from vlmad_core.metrics.image import Reliability, expected_calibration_error, reliability
 from vlmad_core.store.reader import Store
+from vlmad_core.store.schema import RunRecord
 
 AREAS = ((0.0, 0.001), (0.001, 0.005), (0.005, 0.02), (0.02, 0.1), (0.1, 1.0))
 """Bins of defect area, as shares of the image."""
@@ -22,25 +27,28 @@ RECALL_LABELS: Mapping[str, str] = {
 }
 """Thresholds at which runs store the recall of regions."""
 
+KINDS: Mapping[str, str] = {"object": "Objects", "texture": "Textures"}
+"""The kinds, as they are shown."""
 
-def recalls_known(store: Store, lines: Sequence[Line], category: str) -> tuple[str, ...]:
+
+def recalls_known(store: Store, entries: Sequence[Entry], category: str) -> tuple[str, ...]:
     """Names of the stored recall columns, in the order of ``RECALL_LABELS``."""
     found: set[str] = set()
-    for line in lines:
-        run = line.run_with(category)
+    for entry in entries:
+        run = entry.run_with(category)
         if run is not None:
             found |= set(store.regions(run.id, category).columns)
     return tuple(name for name in RECALL_LABELS if name in found)
 
 
 def region_recall(
-    store: Store, lines: Sequence[Line], category: str, recall: str, by: Literal["type", "area"]
+    store: Store, entries: Sequence[Entry], category: str, recall: str, by: Literal["type", "area"]
 ) -> pd.DataFrame:
     """Mean share of a defect region found, for groups of regions.
 
     Args:
         store: The results.
-        lines: The competitors.
+        entries: The competitors.
         category: The category.
         recall: Name of the recall column.
         by: ``type`` (defect type) or ``area`` (share of the image).
@@ -49,8 +57,8 @@ def region_recall(
         line, method, title, group, order (of the group), value (a fraction), n (regions).
     """
     rows = []
-    for line in lines:
-        run = line.run_with(category)
+    for entry in entries:
+        run = entry.run_with(category)
         if run is None:
             continue
         regions = store.regions(run.id, category)
@@ -60,9 +68,9 @@ def region_recall(
         for name, part in regions.groupby(groups, sort=True):
             rows.append(
                 {
-                    "line": line.id,
-                    "method": line.method,
-                    "title": line.title,
+                    "line": entry.id,
+                    "method": entry.method,
+                    "title": entry.title,
                     "group": str(name).replace("_", " "),
                     "order": 0 if by == "type" else _area_order(str(name)),
                     "value": float(part[recall].mean()),
@@ -87,10 +95,10 @@ def area_label(area: float) -> str:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the scores of one line relate to the share of anomalous images.
+    """How the scores of one entry relate to the share of anomalous images.
 
     Attributes:
-        line: Id of the line.
+        line: Id of the entry.
         method: Its method.
         title: How it is shown.
         low: Its lowest score.
@@ -108,17 +116,17 @@ class Calibration:
     points: Reliability
 
 
-def calibrations(store: Store, lines: Sequence[Line], category: str) -> tuple[Calibration, ...]:
-    """Reliability of all lines that have scores of a category's test images.
+def calibrations(store: Store, entries: Sequence[Entry], category: str) -> tuple[Calibration, ...]:
+    """Reliability of all entries that have scores of a category's test images.
 
     Args:
         store: The results.
-        lines: The competitors.
+        entries: The competitors.
         category: The category.
     """
     found = []
-    for line in lines:
-        run = line.run_with(category)
+    for entry in entries:
+        run = entry.run_with(category)
         if run is None:
             continue
         images = store.images(run.id, category)
@@ -129,10 +137,45 @@ def calibrations(store: Store, lines: Sequence[Line], category: str) -> tuple[Ca
         error = expected_calibration_error(labels, scores)
         points = reliability(labels, scores)
         found.append(
-            Calibration(line.id, line.method, line.title, float(scores.min()), float(scores.max()), error, points)
+            Calibration(entry.id, entry.method, entry.title, float(scores.min()), float(scores.max()), error, points)
         )
     return tuple(found)
 
 
+def category_kinds(runs: Iterable[RunRecord]) -> dict[str, str]:
+    """``object`` or ``texture`` for each category of some runs whose kind is known.
+
+    What a run recorded comes first, then what is known of a published data set or of one that comes with the
+    program.
+
+    Args:
+        runs: Runs of one data set.
+    """
+    found: dict[str, str] = {}
+    for run in runs:
+        stated = run.provenance.data.get("category_kinds")
+        known = {**_known(run.key.dataset, str(run.provenance.data.get("official") or ""), run.categories)}
+        known |= stated if isinstance(stated, Mapping) else {}
+        found |= {name: kind for name, kind in known.items() if name in run.units and kind in KINDS}
+    return found
+
+
+def of_kind(categories: Iterable[str], kinds: Mapping[str, str], kind: str) -> tuple[str, ...]:
+    """Those categories that are of a kind; none of unknown kind."""
+    return tuple(name for name in categories if kinds.get(name) == kind)
+
+
 def _area_order(label: str) -> int:
     return [area_label(low) for low, _ in AREAS].index(label)
+
+
+@cache
+def _known(dataset: str, official: str, categories: tuple[str, ...]) -> Mapping[str, str]:
+    key = official_key(official or dataset, categories)
+    if key is not None:
+        return official_sets()[key].kinds
+    if dataset not in BUNDLED:
+        return {}
+    listed = mvtec.metadata(bundled_root(dataset)).get("categories")
+    entries = listed.items() if isinstance(listed, Mapping) else ()
+    return {str(name): str(entry.get("kind")) for name, entry in entries if isinstance(entry, Mapping)}

@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vlmad_core.analysis.comparison import Line
-from vlmad_core.analysis.ranks import line_name
+from vlmad_core.analysis.entries import Entry
 from vlmad_core.store.schema import RunRecord, UnitRecord
 
 
-def cost_table(lines: Sequence[Line]) -> pd.DataFrame:
-    """Cost of each line.
+def cost_table(entries: Sequence[Entry]) -> pd.DataFrame:
+    """Cost of each entry.
 
     Latency is that of the method alone, one image at a time, from file to score and map, where a run measured it;
     else its share of a batch that other methods used too (``shared`` says which).
 
     Args:
-        lines: The competitors.
+        entries: The competitors.
 
     Returns:
         line, method, preset, title, name, shots, protocol, latency_ms, p95_ms, shared, images_per_second (batched,
@@ -29,10 +28,10 @@ def cost_table(lines: Sequence[Line]) -> pd.DataFrame:
         latency of the method alone); blank (NaN) where nothing was measured.
     """
     rows = []
-    for line in lines:
-        units = [unit for run in line.runs for unit in run.units.values()]
+    for entry in entries:
+        units = [unit for run in entry.runs for unit in run.units.values()]
         if units:
-            rows.append(_costs(line, units))
+            rows.append(_costs(entry, units))
     columns = [
         "line", "method", "preset", "title", "name", "shots", "protocol", "latency_ms", "p95_ms", "shared",
         "images_per_second", "batch", "peak_gb", "peak_scope", "parameters", "gflops", "hardware_id", "processor",
@@ -41,19 +40,19 @@ def cost_table(lines: Sequence[Line]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def throughput_table(lines: Sequence[Line]) -> pd.DataFrame:
+def throughput_table(entries: Sequence[Entry]) -> pd.DataFrame:
     """Images per second by batch size: line, method, title, name, batch, images_per_second.
 
-    One at a time is the inverse of the latency, reading included; the larger batch leaves reading out. Lines for
+    One at a time is the inverse of the latency, reading included; the larger batch leaves reading out. Entries for
     which nothing was measured alone are left out.
 
     Args:
-        lines: The competitors.
+        entries: The competitors.
     """
     rows = []
-    for line in lines:
-        speed = _speed(line)
-        common = {"line": line.id, "method": line.method, "title": line.title, "name": _name(line)}
+    for entry in entries:
+        speed = _speed(entry)
+        common = {"line": entry.id, "method": entry.method, "title": entry.title, "name": entry.name}
         median = _value((speed.get("batch_1") or {}).get("median_ms"))
         if median > 0:
             rows.append({**common, "batch": 1, "images_per_second": 1000 / median})
@@ -80,20 +79,20 @@ STAGES: Mapping[str, str] = {
 """What the stages of a run's profile are shown as; others keep their name."""
 
 
-def stage_table(lines: Sequence[Line]) -> pd.DataFrame:
+def stage_table(entries: Sequence[Entry]) -> pd.DataFrame:
     """Milliseconds per image by stage, stages in the order of ``STAGES``.
 
     Args:
-        lines: The competitors.
+        entries: The competitors.
 
     Returns:
         line, title, name, stage, ms, alone. ``alone``: the method by itself, one image at a time; else as the run
         spent it, where stages up to the vision tower were shared by all methods of its plan.
     """
     rows: list[dict[str, Any]] = []
-    for line in lines:
-        common = {"line": line.id, "title": line.title, "name": _name(line)}
-        stages = _speed(line).get("stages_ms") or {}
+    for entry in entries:
+        common = {"line": entry.id, "title": entry.title, "name": entry.name}
+        stages = _speed(entry).get("stages_ms") or {}
         if stages:
             rows += [
                 {**common, "stage": STAGES.get(stage, stage), "ms": float(value), "alone": True}
@@ -101,7 +100,7 @@ def stage_table(lines: Sequence[Line]) -> pd.DataFrame:
                 if _number(value)
             ]
             continue
-        units: list[UnitRecord] = [unit for run in line.runs for unit in run.units.values()]
+        units: list[UnitRecord] = [unit for run in entry.runs for unit in run.units.values()]
         images = sum(unit.images for unit in units)
         rows += [
             {**common, "stage": STAGES.get(stage, stage), "ms": 1000 * float(value) / max(1, images), "alone": False}
@@ -142,27 +141,27 @@ def pareto(costs: pd.Series, values: pd.Series) -> pd.Series:
     return pd.Series(front, index=costs.index)
 
 
-def _costs(line: Line, units: Sequence[UnitRecord]) -> dict[str, Any]:
-    run, speed = line.runs[0], _speed(line)
+def _costs(entry: Entry, units: Sequence[UnitRecord]) -> dict[str, Any]:
+    run, speed = entry.runs[0], _speed(entry)
     single = speed.get("batch_1") or {}
     alone = [unit.profile.get("latency_alone_ms") or {} for unit in units]
-    shared = not _number(single.get("median_ms")) and not any(_number(entry.get("median")) for entry in alone)
+    shared = not _number(single.get("median_ms")) and not any(_number(one.get("median")) for one in alone)
     if _number(single.get("median_ms")):
         latency, p95 = float(single["median_ms"]), _value(single.get("p95_ms"))
     else:
         chosen = [unit.profile.get("latency_ms") or {} for unit in units] if shared else alone
-        latency = _median(entry.get("median") for entry in chosen)
-        p95 = _median(entry.get("p95") for entry in chosen)
+        latency = _median(one.get("median") for one in chosen)
+        p95 = _median(one.get("p95") for one in chosen)
     many = speed.get("batch_n") or {}
     own_peak = _value(speed.get("peak_rss_bytes"))
     peak = own_peak if own_peak == own_peak else _largest(unit.profile.get("peak_rss_bytes") for unit in units)
     return {
-        "line": line.id,
-        "method": line.method,
-        "preset": line.preset,
-        "title": line.title,
-        "name": _name(line),
-        "shots": line.shots,
+        "line": entry.id,
+        "method": entry.method,
+        "preset": entry.preset,
+        "title": entry.title,
+        "name": entry.name,
+        "shots": entry.shots,
         "protocol": run.protocol.hash,
         "latency_ms": latency,
         "p95_ms": p95,
@@ -178,18 +177,14 @@ def _costs(line: Line, units: Sequence[UnitRecord]) -> dict[str, Any]:
     }
 
 
-def _speed(line: Line) -> Mapping[str, Any]:
+def _speed(entry: Entry) -> Mapping[str, Any]:
     """What a run measured of the method alone; it stands in one of its units."""
-    for run in line.runs:
+    for run in entry.runs:
         for unit in run.units.values():
             speed = unit.profile.get("speed")
             if isinstance(speed, Mapping):
                 return speed
     return {}
-
-
-def _name(line: Line) -> str:
-    return line_name(line.title, line.preset, line.shots)
 
 
 def _machine(run: RunRecord, speed: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from vlmad_core.analysis.comparison import Comparison, Line, training_data
-from vlmad_core.analysis.groups import line_key
-from vlmad_core.analysis.notes import SEEN, line_notes
+from vlmad_core.analysis.contamination import SEEN, training_data
+from vlmad_core.analysis.entries import Comparison, Entry, key_of
 from vlmad_core.datasets.catalogue import canonical_name
 from vlmad_core.paths import as_typed, parameters_file
 from vlmad_core.store.schema import RunRecord, short_hash
@@ -21,7 +20,7 @@ NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
-class Cell:
+class TransferCell:
     """One combination of training data and data set.
 
     Attributes:
@@ -59,8 +58,8 @@ def setting(comparison: Comparison) -> str:
 
 def trained_methods(comparisons: Sequence[Comparison]) -> dict[str, str]:
     """Methods with parameters of their own that were run in some comparisons: name and title."""
-    lines = [line for one in comparisons for line in one.lines() if _is_trained(line)]
-    return {line.method: line.runs[0].title for line in sorted(lines, key=lambda line: line.method)}
+    entries = [entry for one in comparisons for entry in one.entries() if _is_trained(entry)]
+    return {entry.method: entry.runs[0].title for entry in sorted(entries, key=lambda entry: entry.method)}
 
 
 def transfer_cells(
@@ -71,7 +70,7 @@ def transfer_cells(
     *,
     shots: int = 0,
     without: str = "clip_cpe",
-) -> tuple[Cell, ...]:
+) -> tuple[TransferCell, ...]:
     """Every combination of training data and data set for one method, also those that were not run.
 
     Args:
@@ -87,29 +86,29 @@ def transfer_cells(
     """
     names = [one.dataset for one in comparisons]
     title = trained_methods(comparisons).get(method, method)
-    lines = {
-        (one.dataset, label_of(line.runs[0])): line
+    entries = {
+        (one.dataset, label_of(entry.runs[0])): entry
         for one in comparisons
-        for line in one.lines(shots)
-        if line.method == method and _is_trained(line)
+        for entry in one.entries(shots)
+        if entry.method == method and _is_trained(entry)
     }
-    rows = [*names, *sorted({label for _, label in lines} - set(names), key=lambda label: (label.count("+"), label))]
+    rows = [*names, *sorted({label for _, label in entries} - set(names), key=lambda label: (label.count("+"), label))]
     found = []
     for label in rows:
         for one in comparisons:
-            line = lines.get((one.dataset, label))
-            if line is None:
-                found.append(Cell(label, one.dataset, method, title, None, None, None, 0, None, "Not run yet."))
+            entry = entries.get((one.dataset, label))
+            if entry is None:
+                found.append(TransferCell(label, one.dataset, method, title, None, None, None, 0, None, "Not run yet."))
             else:
-                found.append(_cell(line, label, one.dataset, boards[one.dataset], metric))
+                found.append(_cell(entry, label, one.dataset, boards[one.dataset], metric))
     for one in comparisons:
-        base = next((line for line in one.lines(0) if line.method == without), None)
+        base = next((entry for entry in one.entries(0) if entry.method == without), None)
         if base is not None:
             found.append(_cell(base, NOTHING, one.dataset, boards[one.dataset], metric))
     return tuple(found)
 
 
-def cells_frame(cells: Sequence[Cell]) -> pd.DataFrame:
+def cells_frame(cells: Sequence[TransferCell]) -> pd.DataFrame:
     """Cells as a table, one row each, values as fractions: for figures and for csv."""
     rows = [
         {
@@ -119,7 +118,7 @@ def cells_frame(cells: Sequence[Cell]) -> pd.DataFrame:
         }
         for cell in cells
     ]  # fmt: skip
-    columns = list(Cell.__dataclass_fields__)
+    columns = list(TransferCell.__dataclass_fields__)
     frame = pd.DataFrame(rows, columns=[*columns[:8], "seen", "verdict", "reason"])
     frame = frame.astype({"value": float, "low": float, "high": float, "categories": "Int64"})
     return frame.assign(categories=frame["categories"].mask(frame["value"].isna()))
@@ -152,29 +151,25 @@ def fill_commands(method: str, data: Sequence[str], dataset: str, backbone: str,
     return (*train, shlex.join([*run, "--parameters", f"{method}={path}"]))
 
 
-def _is_trained(line: Line) -> bool:
-    """Whether any run of a line has parameters of its own."""
-    return any(bool(run.provenance.data.get("trained")) for run in line.runs)
+def _is_trained(entry: Entry) -> bool:
+    """Whether any run of an entry has parameters of its own."""
+    return any(bool(run.provenance.data.get("trained")) for run in entry.runs)
 
 
-def _cell(line: Line, label: str, dataset: str, board: pd.DataFrame, metric: str) -> Cell:
-    notes = line_notes(line)
-    method, preset, shots, protocol = line_key(line)
-    rows = board[
-        (board["metric"] == metric) & (board["method"] == method) & (board["preset"] == preset)
-        & (board["shots"] == shots) & (board["protocol"] == protocol)
-    ]  # fmt: skip
+def _cell(entry: Entry, label: str, dataset: str, board: pd.DataFrame, metric: str) -> TransferCell:
+    rows = board[board["metric"] == metric]
+    rows = rows[[key_of(row) == entry.key for row in rows.to_dict("records")]]
     common: dict[str, Any] = {
-        "trained_on": label, "dataset": dataset, "method": method, "title": line.title,
-        "verdict": notes.contamination.verdict,
+        "trained_on": label, "dataset": dataset, "method": entry.method, "title": entry.title,
+        "verdict": entry.contamination.verdict,
     }  # fmt: skip
     if rows.empty or pd.isna(rows.iloc[0]["value"]):
         stated = rows.iloc[0]["reason"] if len(rows) else None
         reason = stated if isinstance(stated, str) else "This metric was not computed in the run."
-        return Cell(**common, value=None, low=None, high=None, categories=0, reason=reason)
+        return TransferCell(**common, value=None, low=None, high=None, categories=0, reason=reason)
     row = rows.iloc[0]
     low, high = (None if pd.isna(row[end]) else float(row[end]) for end in ("low", "high"))
     count = int(row["n_categories"])
-    return Cell(
-        **common, value=float(row["value"]), low=low, high=high, categories=count, reason=notes.contamination.reason
+    return TransferCell(
+        **common, value=float(row["value"]), low=low, high=high, categories=count, reason=entry.contamination.reason
     )

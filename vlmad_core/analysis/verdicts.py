@@ -1,15 +1,16 @@
-"""Verdicts on images: thresholds with their origin, what each image is judged to be, and the clearest mistakes."""
+"""Verdicts on images: thresholds and their origin, what each image is judged to be, and who else is wrong there."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vlmad_core.analysis.entries import Entry
 from vlmad_core.metrics.thresholds import threshold_from_normals
 from vlmad_core.store.reader import Missing, Store
 from vlmad_core.store.schema import RunRecord
@@ -47,6 +48,17 @@ class StoredThreshold:
 THRESHOLD_LABELS: Mapping[str, str] = {"image_f1max": "Best F1 (oracle)"}
 NORMAL_RATES: Mapping[str, float] = {"normal_05": 0.05, "normal_10": 0.10}
 """False-positive rates on the normal test images that thresholds are offered for."""
+
+
+ANY, ALL, NONE = "any", "all", "only"
+COMPANY_LABELS: Mapping[str, str] = {
+    ANY: "Whatever other methods say",
+    ALL: "Wrong for every method",
+    NONE: "Wrong for this one only",
+}
+"""Whom a mistake is shared with. Besides these, the id of another entry: wrong here, right there."""
+
+WRONG = ("missed", "false_alarm")
 
 
 def image_thresholds(run: RunRecord, category: str, images: pd.DataFrame) -> dict[str, StoredThreshold]:
@@ -95,6 +107,55 @@ def judge(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
     return judged.assign(verdict=verdict)
 
 
+def judge_entry(
+    store: Store,
+    entry: Entry,
+    categories: Sequence[str],
+    name: str | None,
+    value: float | None = None,
+    *,
+    or_first: bool = True,
+) -> pd.DataFrame:
+    """Judge the test images of several categories, each at its own threshold.
+
+    Scores of different categories have no common scale. So ``distance`` counts how far a score lies from its
+    category's threshold in standard deviations of that category's scores; within a category it orders images as
+    the margin does.
+
+    Args:
+        store: The results.
+        entry: The competitor.
+        categories: Those it has not finished are left out.
+        name: Name of the threshold; a category without it is judged at its first one, and left out without any.
+        value: A threshold for all of them instead.
+        or_first: Whether to take a category's first threshold where it lacks the named one; else it is left out.
+
+    Returns:
+        What ``judge`` gives, with category, threshold and distance.
+    """
+    frames = []
+    for category in categories:
+        run = entry.run_with(category)
+        if run is None:
+            continue
+        images = store.images(run.id, category)
+        at = value
+        if at is None:
+            stored = image_thresholds(run, category, images)
+            chosen = stored.get(name or "", next(iter(stored.values()), None) if or_first else None)
+            if chosen is None:
+                continue
+            at = chosen.value
+        judged = judge(images, at)
+        spread = float(judged["score"].std(ddof=0)) or 1.0
+        frames.append(judged.assign(category=category, threshold=at, distance=judged["margin"].abs() / spread))
+    kept = [frame for frame in frames if len(frame)]
+    if kept:
+        return pd.concat(kept, ignore_index=True)
+    columns = ["image_id", "split", "label", "defect_type", "defect_area", "score", "latency_ms", "error"]
+    return pd.DataFrame(columns=[*columns, "category", "margin", "verdict", "threshold", "distance"])
+
+
 def ranked(judged: pd.DataFrame, verdicts: Iterable[str]) -> pd.DataFrame:
     """Images with one of the verdicts, the clearest (farthest from the threshold) first.
 
@@ -126,6 +187,114 @@ def confusion(number: Mapping[str, int]) -> pd.DataFrame:
         },
         index=["Normal", "Defective"],
     )
+
+
+def judge_others(
+    store: Store, entries: Sequence[Entry], chosen: Entry, categories: Sequence[str], threshold: str | None
+) -> dict[str, pd.DataFrame]:
+    """What the other entries say of the images, each at its own thresholds of the same name.
+
+    Args:
+        store: The results.
+        entries: The competitors; those without scores or thresholds are left out.
+        chosen: The entry that is left out.
+        categories: The categories.
+        threshold: Name of the threshold; an entry without it is judged at its first one.
+
+    Returns:
+        By entry, what ``judge_entry`` gives.
+    """
+    found = {}
+    for entry in entries:
+        if not entry.same_as(chosen):
+            judged = judge_entry(store, entry, categories, threshold)
+            if len(judged):
+                found[entry.id] = judged
+    return found
+
+
+def wrong_images(judged: pd.DataFrame) -> frozenset[str]:
+    """Ids of the images that are judged wrongly.
+
+    Args:
+        judged: As ``judge_entry`` gives it.
+    """
+    return frozenset(judged.loc[judged["verdict"].isin(WRONG), "image_id"])
+
+
+def wrong_elsewhere(judged: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.Series:
+    """In how many of the other lines is each image judged wrongly too?
+
+    Args:
+        judged: What ``judge_entry`` gives for the chosen line.
+        others: What it gives for the others, by line.
+
+    Returns:
+        Counts, with the index of ``judged``.
+    """
+    total = pd.Series(0, index=judged.index)
+    for frame in others.values():
+        total += judged["image_id"].isin(wrong_images(frame)).astype(int)
+    return total
+
+
+def keep_company(judged: pd.DataFrame, others: Mapping[str, pd.DataFrame], company: str) -> pd.DataFrame:
+    """The images whose mistakes are shared as asked for.
+
+    Args:
+        judged: What ``judge_entry`` gives for the chosen line.
+        others: What it gives for the others, by line.
+        company: ``any``: every image; ``all``: those wrong here and for every other line; ``only``: those wrong
+            here and for no other line; the id of a line: those on which that line is of the other opinion, right
+            where this one is wrong and wrong where this one is right.
+    """
+    if company == ANY or not others:
+        return judged
+    if company in others:
+        theirs = others[company].set_index("image_id")["verdict"]
+        verdict = judged["image_id"].map(theirs)
+        return judged[verdict.notna() & (judged["verdict"].isin(WRONG) != verdict.isin(WRONG))]
+    judged = judged[judged["verdict"].isin(WRONG)]
+    shared = wrong_elsewhere(judged, others)
+    return judged[shared == (len(others) if company == ALL else 0)]
+
+
+def pairs(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """How often is one line wrong where another is right?
+
+    Args:
+        judged: By entry, what ``judge_entry`` gives.
+
+    Returns:
+        wrong, right (ids of lines), n (images that both have judged, wrong for the one and right for the other),
+        of (images that both have judged); the diagonal holds all images that a line gets wrong.
+    """
+    wrong = {line: wrong_images(frame) for line, frame in judged.items()}
+    seen = {line: frozenset(frame["image_id"]) for line, frame in judged.items()}
+    rows = []
+    for first in judged:
+        for second in judged:
+            both = seen[first] & seen[second]
+            n = len(wrong[first]) if first == second else len((wrong[first] - wrong[second]) & both)
+            rows.append({"wrong": first, "right": second, "n": n, "of": len(both)})
+    return pd.DataFrame(rows, columns=["wrong", "right", "n", "of"])
+
+
+def shared_by(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """How many images are judged wrongly by none, one, two ... of the lines?
+
+    Args:
+        judged: By line, what ``judge_entry`` gives; images that a line lacks count as right for it.
+
+    Returns:
+        lines (how many are wrong), n (images); a row for each number from 0 to all lines.
+    """
+    ids = sorted(set().union(*(frame["image_id"] for frame in judged.values()))) if judged else []
+    total = pd.Series(0, index=ids)
+    for frame in judged.values():
+        total += pd.Series(1, index=sorted(wrong_images(frame))).reindex(ids, fill_value=0)
+    found = total.value_counts()
+    return pd.DataFrame([{"lines": k, "n": int(found.get(k, 0))} for k in range(len(judged) + 1)])
 
 
 def _finite(value: object) -> bool:

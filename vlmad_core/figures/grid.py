@@ -34,7 +34,7 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
     Altair, not Plotly: clicks on a Plotly heat map don't reach Streamlit.
 
     Args:
-        frame: As ``vlmad_core.analysis.comparison.cells`` or ``differences`` gives it; values are fractions.
+        frame: As ``vlmad_core.analysis.entries.cells`` or ``differences_to`` gives it; values are fractions.
         label: Name of the metric.
         dark: Whether the page is dark.
         difference: Whether the values are differences (drawn around zero).

@@ -30,7 +30,7 @@ def pair_grid(frame: pd.DataFrame, titles: Mapping[str, str], *, dark: bool = Fa
     """Draw how many images one method judges wrongly and another one rightly.
 
     Args:
-        frame: As ``vlmad_core.analysis.agreement.pairs`` gives it.
+        frame: As ``vlmad_core.analysis.verdicts.pairs`` gives it.
         titles: How each line is shown.
         dark: Whether the page is dark.
 

@@ -144,7 +144,7 @@ def judge_items(panel: Panel, items: Sequence[Item], judge: Judge) -> Iterator[I
 
 def opinion_rule(panel: Panel, dataset: str | None, own: Mapping[str, float], stores: Sequence[Path]) -> Judge:
     """How predictions of a panel get their verdict: by one's own thresholds, the references, or a stored run."""
-    from vlmad_core.analysis.comparison import comparisons
+    from vlmad_core.analysis.comparable import comparisons
     from vlmad_core.live.verdicts import Yardstick, find_yardstick, give_opinion
     from vlmad_core.store.reader import open_stores
 

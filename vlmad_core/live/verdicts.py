@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from vlmad_core.analysis.comparison import Comparison, Line
+from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.verdicts import StoredThreshold, image_thresholds, normal_maps
 from vlmad_core.backbones import BackboneInfo
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale
@@ -91,7 +91,7 @@ def find_yardstick(
         if any(one.backbone.get(key) != getattr(info, key) for key in _SAME):
             continue
         match = next((name for name in one.categories if _plain(name) == wanted), None)
-        for line in one.lines(prediction.shots) if match else ():
+        for line in one.entries(prediction.shots) if match else ():
             if f"{line.method}:{line.preset}" == prediction.method_id:
                 read = _read(store, line, match or "", one.dataset)
                 if read is not None:
@@ -169,7 +169,7 @@ def _normal_scale(opinion: Opinion) -> ColourScale | None:
     return opinion.yardstick.scale if opinion.yardstick else None
 
 
-def _read(store: Store, line: Line, category: str, dataset: str) -> Yardstick | None:
+def _read(store: Store, line: Entry, category: str, dataset: str) -> Yardstick | None:
     run = line.run_with(category)
     if run is None:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vlmad_core.metrics.comparison import compare_methods
 from vlmad_core.metrics.curves import Curve
 from vlmad_core.metrics.image import image_auroc, image_curves, image_metrics
 from vlmad_core.metrics.ordering import PixelOrdering, order_pixels
@@ -20,7 +19,6 @@ __all__ = [
     "PixelOrdering",
     "Replicates",
     "aupro_legacy200",
-    "compare_methods",
     "evaluate_pixels",
     "f1max_threshold",
     "image_auroc",

@@ -22,7 +22,10 @@ Floats = NDArray[np.float64]
 
 IMAGE_RESAMPLES = 2000
 PIXEL_RESAMPLES = 500
+SHARED_RESAMPLES = 500
 LEVEL = 0.95
+IMAGE_METRICS = ("image_auroc", "image_ap", "image_f1max")
+"""Metrics that are resampled from image scores."""
 
 _CHUNK = 1 << 21
 """Weights (resamples times images) handled at a time."""
@@ -140,6 +143,51 @@ def image_replicates(
         name: Replicates(name, value.value, draw, value.n, seed, design)
         for (name, value), draw in zip(values.items(), draws, strict=True)
     }
+
+
+def shared_replicates(
+    labels: ArrayLike,
+    scores: Sequence[ArrayLike],
+    metric: str,
+    resamples: int = SHARED_RESAMPLES,
+    seed: int = 0,
+) -> list[Replicates]:
+    """One image metric of several methods on the same resampled test sets of one category.
+
+    The same values as ``image_replicates`` gives, for one metric; the resamples are drawn once for all methods.
+
+    Args:
+        labels: 0/1 or boolean, [N]; 1 is anomalous.
+        scores: For each method, finite real numbers, [N], in the order of the labels.
+        metric: One of ``IMAGE_METRICS``.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        One for each method; without draws where a class is missing.
+
+    Raises:
+        MetricError: If labels or scores are malformed, or the metric is none of an image.
+    """
+    if metric not in IMAGE_METRICS:
+        raise MetricError(f"{metric} can't be resampled from image scores.", f"Use one of {', '.join(IMAGE_METRICS)}.")
+    if not scores:
+        return []
+    checked = [check_scores(labels, one) for one in scores]
+    y = checked[0][0]
+    design = design_of(y, resamples, seed)
+    values = [image_metrics(y, s)[metric] for _, s in checked]
+    if missing_class(y) is not None:
+        return [Replicates(metric, None, np.zeros(0), v.n, seed, design, v.reason) for v in values]
+    draws: list[list[Floats]] = [[] for _ in checked]
+    for weights in resample_weights(y, resamples, seed):
+        floats = weights.astype(np.float32)
+        for place, (_, s) in enumerate(checked):
+            draws[place].append(_areas(floats, y, s) if metric == "image_auroc" else _stepwise(weights, y, s, metric))
+    return [
+        Replicates(metric, value.value, np.concatenate(parts), value.n, seed, design)
+        for value, parts in zip(values, draws, strict=True)
+    ]
 
 
 def roc_area(tp: Floats, fp: Floats) -> Floats:
@@ -283,3 +331,21 @@ def mean_over_categories(categories: Sequence[Replicates]) -> Replicates:
 
 def _stride(size: int) -> int:
     return max(1, round(size * 0.381966))
+
+
+def _areas(weights: NDArray[np.float32], y: NDArray[np.bool_], s: Floats) -> Floats:
+    """Area under the ROC curve for each row of weights: the weighted share of pairs in order, ties counted half."""
+    positive, negative = s[y], s[~y]
+    order = ((positive[:, None] > negative).astype(np.float32) * 2 + (positive[:, None] == negative)) / 2
+    up, down = weights[:, y], weights[:, ~y]
+    won = np.einsum("bp,bp->b", up @ order, down, dtype=np.float64)
+    return np.asarray(won / (up.sum(axis=1, dtype=np.float64) * down.sum(axis=1, dtype=np.float64)), np.float64)
+
+
+def _stepwise(weights: NDArray[np.int64], y: NDArray[np.bool_], s: Floats, metric: str) -> Floats:
+    order = np.argsort(-s, kind="stable")
+    last = np.flatnonzero(np.append(s[order][1:] != s[order][:-1], True))
+    sorted_weights = weights[:, order]
+    tp = np.cumsum(sorted_weights * y[order], axis=1)[:, last].astype(np.float64)
+    fp = np.cumsum(sorted_weights * ~y[order], axis=1)[:, last].astype(np.float64)
+    return average_precision(tp, fp) if metric == "image_ap" else best_f1(tp, fp)

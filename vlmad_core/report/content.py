@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from vlmad_core.analysis.aggregate import leaderboard
-from vlmad_core.analysis.answers import Answer, answers, caveats
-from vlmad_core.analysis.comparison import Comparison, Line, cells, comparisons, with_means
+from vlmad_core.analysis.answers import ShortAnswer, answers, caveats
+from vlmad_core.analysis.comparable import as_texts, comparisons
+from vlmad_core.analysis.entries import Comparison, cells, with_means
+from vlmad_core.analysis.leaderboard import leaderboard
 from vlmad_core.analysis.reported import load_reported, load_sources, reported_leaderboard
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import METRICS
@@ -71,7 +72,7 @@ class Section:
     heading: str
     facts: Sequence[tuple[str, str]]
     caveats: Sequence[str]
-    answers: Sequence[Answer]
+    answers: Sequence[ShortAnswer]
     tasks: Sequence[Task]
     mistakes: Sequence[Mistake]
     mistakes_note: str
@@ -152,7 +153,7 @@ def _section(store: Store, one: Comparison, failures: int) -> Section:
         mistakes=shown,
         mistakes_note=note,
         reported=_reported(one),
-        protocol=tuple(_flat(_shared_protocol(one))),
+        protocol=tuple(as_texts(_shared_protocol(one)).items()),
         provenance=equal,
         runs=runs,
     )
@@ -167,8 +168,7 @@ def _task(store: Store, one: Comparison, board: pd.DataFrame, level: str) -> Tas
         reasons = [reason for reason in values["reason"] if isinstance(reason, str)]
         blank = reasons[0] if reasons else "It was not measured."
     shots = one.shots[0]
-    lines: tuple[Line, ...] = one.lines(shots)
-    table = with_means(cells(store, lines, metric))
+    table = with_means(cells(store, one.entries(shots), metric))
     order = [name for name in METRICS if name in set(rows["metric"])]
     rows = rows.assign(order=rows["metric"].map(order.index)).sort_values(["shots", "order"]).drop(columns="order")
     return Task(level, question, metric, rows, table, shots, blank)
@@ -201,17 +201,6 @@ def _shared_protocol(one: Comparison) -> dict[str, Any]:
         "reading": dict(protocol.reading),
         "evaluation": dict(protocol.evaluation),
     }
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for key, item in value.items():
-        name = f"{prefix}{key}"
-        if isinstance(item, Mapping):
-            found += _flat(item, f"{name}.")
-        else:
-            found.append((name, ", ".join(map(str, item)) if isinstance(item, list | tuple) else str(item)))
-    return found
 
 
 def _runs(one: Comparison) -> tuple[tuple[tuple[str, str], ...], pd.DataFrame]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vlmad_core.analysis.answers import IMAGE_METRIC, PIXEL_METRIC, THRESHOLD, best_line
-from vlmad_core.analysis.comparison import Comparison, Line
-from vlmad_core.analysis.verdicts import VERDICT_LABELS, image_thresholds, judge, normal_maps, ranked
+from vlmad_core.analysis.answers import IMAGE_METRIC, PIXEL_METRIC, THRESHOLD, entry_to_look_at
+from vlmad_core.analysis.best import best
+from vlmad_core.analysis.entries import Comparison, Entry
+from vlmad_core.analysis.verdicts import VERDICT_LABELS, judge_entry, normal_maps, ranked
 from vlmad_core.figures.overlay import decode, decode_mask, encode, enlarge, outline, overlay
 from vlmad_core.figures.scale import ColourScale, rarity_scale
 from vlmad_core.store.reader import Missing, Store
@@ -74,23 +75,27 @@ def mistakes(store: Store, one: Comparison, board: pd.DataFrame, most: int) -> t
     Returns:
         The mistakes, and a sentence on what is shown.
     """
-    line = best_line(one, board, IMAGE_METRIC)
-    if line is None or most == 0:
+    classifier = best(one, board, IMAGE_METRIC)
+    if classifier is None or most == 0:
         return (), "No mistakes are shown." if most == 0 else "No method has image scores that can be judged."
-    found = _judged(store, one, line)
+    line = classifier.entry
+    found = ranked(judge_entry(store, line, one.categories, THRESHOLD, or_first=False), KINDS)
     if found.empty:
         return (), f"{line.title} makes no mistake at its oracle thresholds."
-    segmenter = best_line(one, board, PIXEL_METRIC)
+    best_map = best(one, board, PIXEL_METRIC)
+    segmenter = None if best_map is None else best_map.entry
     scales: dict[str, ColourScale | None] = {}
     shown = []
     for kind in KINDS:
         rows = found[found["verdict"] == kind].sort_values("distance", ascending=False).head(most)
         for row in rows.to_dict("records"):
-            pictures, reason = _pictures(store, line, segmenter, row["category"], row["image_id"], scales)
+            category = str(row["category"])
+            drawn_by = segmenter and entry_to_look_at(store, one, segmenter, category)
+            pictures, reason = _pictures(store, line, drawn_by, category, row["image_id"], scales)
             shown.append(
                 Mistake(
                     kind=VERDICT_LABELS[row["verdict"]],
-                    category=row["category"],
+                    category=category,
                     image_id=row["image_id"],
                     defect_type=str(row["defect_type"]),
                     score=float(row["score"]),
@@ -106,40 +111,21 @@ def mistakes(store: Store, one: Comparison, board: pd.DataFrame, most: int) -> t
     )
     if segmenter is not None:
         note += (
-            f" Maps are those of {segmenter.title}; bright means that at most one in a thousand pixels of normal images"
-            " scores as high. The outline is the labelled defect."
+            f" Maps are those of {segmenter.title}, where maps were kept; bright means that at most one in a thousand "
+            "pixels of normal images scores as high. The outline is the labelled defect."
         )
     return tuple(shown), note
 
 
-def _judged(store: Store, one: Comparison, line: Line) -> pd.DataFrame:
-    frames = []
-    for category in one.categories:
-        run = line.run_with(category)
-        if run is None:
-            continue
-        images = store.images(run.id, category)
-        threshold = image_thresholds(run, category, images).get(THRESHOLD)
-        if threshold is None:
-            continue
-        judged = ranked(judge(images, threshold.value), KINDS)
-        spread = float(np.nanstd(images["score"].to_numpy(float))) or 1.0
-        frames.append(
-            judged.assign(category=category, threshold=threshold.value, distance=judged["margin"].abs() / spread)
-        )
-    kept = [frame for frame in frames if len(frame)]
-    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=["verdict"])
-
-
 def _pictures(
     store: Store,
-    line: Line,
-    segmenter: Line | None,
+    entry: Entry,
+    segmenter: Entry | None,
     category: str,
     image_id: str,
     scales: dict[str, ColourScale | None],
 ) -> tuple[tuple[MistakePicture, ...], str]:
-    run = line.run_with(category)
+    run = entry.run_with(category)
     assert run is not None
     thumbnail = store.thumbnail(run.id, category, image_id)
     if isinstance(thumbnail, Missing):
@@ -159,7 +145,7 @@ def _pictures(
         if scale is not None and not isinstance(found, Missing):
             laid = overlay(image, scale.place(found))
             pictures.append(
-                MistakePicture(f"map of {segmenter.title}", encode(laid if mask is None else outline(laid, mask)))
+                MistakePicture(f"map of {segmenter.name}", encode(laid if mask is None else outline(laid, mask)))
             )
     return tuple(pictures), ""
 

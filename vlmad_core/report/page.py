@@ -11,7 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from vlmad_core import templates
-from vlmad_core.analysis.tables import interval_text
+from vlmad_core.analysis.best import best_values
+from vlmad_core.analysis.leaderboard import interval_text
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.style import ink_on, interpolate, method_style, sequential
 from vlmad_core.metrics.spec import METRICS
@@ -146,7 +147,7 @@ def _task(task: Task) -> dict[str, Any]:
     ]
     chance = 0.5 if task.metric.endswith("auroc") else None
     return shown | {
-        "chart": interval_chart(bars, f"{label}, mean over categories with 95% interval", chance=chance),
+        "chart": interval_chart(bars, f"{label}, mean and 95% interval over categories", chance=chance),
         "board": _board(task.board),
         "blanks": _blanks(task.board),
         "how": _with(task.shots) or ", without references",
@@ -157,9 +158,9 @@ def _task(task: Task) -> dict[str, Any]:
 def _board(board: pd.DataFrame) -> _Numbers:
     """All metrics of all lines, in percent, the best of each bold."""
     names = list(dict.fromkeys(board["metric"]))
-    best = board.groupby("metric")["value"].max()
+    best = best_values(board)
     rows = []
-    for _, line in board.groupby(["title", "preset", "shots"], sort=False):
+    for _, line in board.groupby(["title", "shots"], sort=False):
         values = {row["metric"]: row for row in line.to_dict("records")}
         cells = []
         for name in names:
@@ -201,7 +202,7 @@ def _blank(row: Mapping[Any, Any] | None) -> _Cell:
 
 def _blanks(board: pd.DataFrame) -> list[str]:
     """Why values are missing, once for each line."""
-    empty = board[board["value"].isna()].drop_duplicates(["title", "preset", "shots", "reason"])
+    empty = board[board["value"].isna()].drop_duplicates(["title", "shots", "reason"])
     return [f"– {_named(row)}: {row['reason']}" for row in empty.to_dict("records") if isinstance(row["reason"], str)]
 
 
@@ -220,8 +221,7 @@ def _reported(board: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _named(row: Mapping[Any, Any]) -> str:
-    preset = "" if row["preset"] == "canonical" or f"({row['preset']})" in str(row["title"]) else f" ({row['preset']})"
-    return f"{row['title']}{preset}{_with(int(row['shots']))}"
+    return f"{row['title']}{_with(int(row['shots']))}"
 
 
 def _with(shots: int) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlmad_core.analysis.comparison import Comparison
+from vlmad_core.analysis.entries import Comparison
 from vlmad_core.store.schema import Protocol, Provenance, RunKey, RunRecord, UnitRecord
 
 CATEGORIES = ("bolt", "felt", "gear", "tile", "wire", "wood")

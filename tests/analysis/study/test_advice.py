@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -24,11 +25,11 @@ def parts(results: Any, made_up: Any) -> Any:
 
 
 def taken(parts: Any, **wanted: Any) -> list[str]:
-    return [one.method for one in advise(*parts, Constraints(**wanted)) if one.recommended]
+    return [one.entry.method for one in advise(*parts, Constraints(**wanted)) if one.recommended]
 
 
 def why(parts: Any, method: str, **wanted: Any) -> str:
-    (one,) = (one for one in advise(*parts, Constraints(**wanted)) if one.method == method)
+    (one,) = (one for one in advise(*parts, Constraints(**wanted)) if one.entry.method == method)
     return one.reason
 
 
@@ -52,6 +53,7 @@ def test_the_summary_says_the_best_and_the_quick(parts: Any) -> None:
     text = summary(advise(*parts, Constraints()), Constraints())
     assert text.startswith("Take april_gan: 8")
     assert "where time is short, clip_ac" in text
+    assert "Not clearly better" not in text
     nothing = Constraints(latency_ms=1.0)
     assert summary(advise(*parts, nothing), nothing) == "Nothing that was measured fits these constraints."
 
@@ -75,3 +77,10 @@ def test_without_latencies_only_accuracy_counts(results: Any, made_up: Any) -> N
     parts = results([made_up("clip_ac", 0.6, latency=None), made_up("winclip", 0.8, latency=None)])
     assert taken(parts) == ["winclip"]
     assert why(parts, "winclip", latency_ms=50.0) == "its latency was not measured"
+
+
+def test_what_is_not_clearly_behind_is_said(results: Any, made_up: Any) -> None:
+    store, one = results([made_up("clip_ac", 0.800), made_up("clip_cpe", 0.8001), made_up("winclip", 0.60)])
+    found = advise(store, one, Constraints())
+    text = summary(found, Constraints())
+    assert re.search(r"Not clearly better than (clip_ac|clip_cpe) \(over categories\)\.$", text), text

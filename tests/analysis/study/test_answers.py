@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vlmad_core.analysis.study.answers import Answer, answers, as_json
+from vlmad_core.analysis.study.answers import StudyAnswer, answers, as_json
 from vlmad_core.analysis.study.findings import findings_table
 from vlmad_core.analysis.study.plan import study_plan
 from vlmad_core.figures.variants import finding_figure
@@ -34,7 +34,7 @@ def everything(made_up: Any, **means: float) -> list[Any]:
 TRAINED = ("april_gan", "anomaly_clip")
 
 
-def ask(results: Any, competitors: list[Any], question: str) -> Answer:
+def ask(results: Any, competitors: list[Any], question: str) -> StudyAnswer:
     (answer,) = (one for one in answers(*results(competitors)) if one.question.name == question)
     return answer
 
@@ -90,7 +90,7 @@ def test_papers_stand_beside_and_are_never_mixed_in(results: Any, made_up: Any) 
     alignment = ask(results, everything(made_up), "alignment")
     assert set(alignment.papers["dataset"]) == {"mvtec_ad", "visa"}
     assert alignment.papers["citation"].str.len().gt(0).all()
-    runs = {run for finding in alignment.findings for entry in finding.entries for run in entry.run_ids}
+    runs = {run for finding in alignment.findings for entry in finding.figures for run in entry.run_ids}
     assert all(run.startswith("parts/") for run in runs)
 
 
@@ -101,5 +101,5 @@ def test_every_finding_has_a_figure_with_its_values(results: Any, made_up: Any) 
             assert figure is not None, finding.name
             places = [value for trace in figure.data for value in (*trace.x, *trace.y)]
             shown = {round(float(value), 6) for value in places if isinstance(value, int | float)}
-            drawn = [entry for entry in finding.entries if finding.kind != "spread" or entry.x == entry.x]
+            drawn = [entry for entry in finding.figures if finding.kind != "spread" or entry.x == entry.x]
             assert {round(entry.estimate.value, 6) for entry in drawn} <= shown, finding.name

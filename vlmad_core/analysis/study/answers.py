@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vlmad_core.analysis.comparison import Comparison, Line, comparisons, training_data
+from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.contamination import training_data
+from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.reported import load_reported, reported_leaderboard
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.study.findings import Finding, Measured, contrast, costs, ladder, spread
@@ -35,7 +37,7 @@ MEANT_FOR = ("image_auroc", "pixel_auroc")
 
 
 @dataclass(frozen=True)
-class Answer:
+class StudyAnswer:
     """A question with what the results say.
 
     Attributes:
@@ -72,7 +74,7 @@ def study_comparisons(roots: Sequence[Path], known: Store | None = None) -> tupl
     return store, comparisons(store)
 
 
-def answers(store: Store, one: Comparison, plan: StudyPlan | None = None) -> tuple[Answer, ...]:
+def answers(store: Store, one: Comparison, plan: StudyPlan | None = None) -> tuple[StudyAnswer, ...]:
     """All six questions for one data set and backbone.
 
     Args:
@@ -87,7 +89,7 @@ def answers(store: Store, one: Comparison, plan: StudyPlan | None = None) -> tup
         [reported_leaderboard(reported, dataset, metrics=MEANT_FOR) for dataset in PUBLISHED], ignore_index=True
     )
     return tuple(
-        Answer(question, tuple(_finding(part, source) for part in question.parts), _papers(question, claims))
+        StudyAnswer(question, tuple(_finding(part, source) for part in question.parts), _papers(question, claims))
         for question in plan.questions
     )
 
@@ -97,31 +99,31 @@ class _Source:
 
     def __init__(self, store: Store, one: Comparison, plan: StudyPlan) -> None:
         self.plan, self.dataset = plan, one.dataset
-        self.lines = {
-            (line.method, line.preset, line.shots, one.dataset in training_data(line.runs[0])): line
-            for line in reversed(one.lines())
+        self.entries = {
+            (entry.method, entry.preset, entry.shots, one.dataset in training_data(entry.runs[0])): entry
+            for entry in reversed(one.entries())
         }
-        frame = store.metrics(run.id for line in self.lines.values() for run in line.runs)
+        frame = store.metrics(run.id for entry in self.entries.values() for run in entry.runs)
         kept = frame[(frame["eval_size"].isna() | (frame["eval_size"] == EVAL_SIZE)) & frame["value"].notna()]
         self.cells: dict[tuple[str, str], list[tuple[str, float, int]]] = defaultdict(list)
         names = ("run_id", "metric", "category", "value", "n")
         for run_id, metric, category, value, n in zip(*(kept[name] for name in names), strict=True):
             self.cells[run_id, metric].append((str(category), float(value), int(n)))
 
-    def line(self, variant: Variant, shots: int | None = None) -> Line | None:
+    def entry(self, variant: Variant, shots: int | None = None) -> Entry | None:
         """The runs of a variant, or None."""
         within = variant.trained == "within"
         wanted = variant.shots if shots is None else shots
-        return self.lines.get((variant.method, variant.stored_preset, wanted, within))
+        return self.entries.get((variant.method, variant.stored_preset, wanted, within))
 
     def measured(self, variant: Variant, metric: str, shots: int | None = None) -> Measured | None:
         """What was measured of a variant in a metric; None if nothing was."""
-        line = self.line(variant, shots)
-        if line is None:
+        entry = self.entry(variant, shots)
+        if entry is None:
             return None
         draws: dict[str, list[float]] = defaultdict(list)
         images: dict[str, int] = {}
-        for run in line.runs:
+        for run in entry.runs:
             for category, value, n in self.cells[run.id, metric]:
                 draws[category].append(value)
                 images[category] = n
@@ -129,7 +131,7 @@ class _Source:
             return None
         values = {category: float(np.mean(found)) for category, found in sorted(draws.items())}
         return Measured(
-            variant.name, variant.label, values, dict(draws), tuple(run.id for run in line.runs), sum(images.values())
+            variant.name, variant.label, values, dict(draws), tuple(run.id for run in entry.runs), sum(images.values())
         )
 
 
@@ -172,13 +174,13 @@ def _costs(part: CostQuestion, source: _Source) -> Finding:
     machines = set()
     seen: set[tuple[str, str, int]] = set()
     for variant in source.plan.variants.values():
-        line = source.line(variant)
+        entry = source.entry(variant)
         one = source.measured(variant, part.metric)
         key = (variant.method, variant.stored_preset, variant.shots)
-        if line is None or one is None or variant.draw is not None or variant.trained or key in seen:
+        if entry is None or one is None or variant.draw is not None or variant.trained or key in seen:
             continue
         seen.add(key)
-        costs_of = cost_table([line])
+        costs_of = cost_table([entry])
         if costs_of.empty or bool(costs_of["shared"].iloc[0]):
             continue
         machines.add(str(costs_of["hardware_id"].iloc[0]))
@@ -195,7 +197,7 @@ def _papers(question: Question, claims: pd.DataFrame) -> pd.DataFrame:
     return claims.loc[asked, columns].reset_index(drop=True)
 
 
-def as_json(found: Mapping[str, Sequence[Answer]]) -> dict[str, object]:
+def as_json(found: Mapping[str, Sequence[StudyAnswer]]) -> dict[str, object]:
     """Answers by data set as plain values."""
     return {
         dataset: [
@@ -214,18 +216,18 @@ def as_json(found: Mapping[str, Sequence[Answer]]) -> dict[str, object]:
 def _finding_json(finding: Finding) -> dict[str, object]:
     rows = [
         {
-            "variant": entry.name,
-            "label": entry.label,
-            "value": _plain(entry.estimate.value),
-            "low": _plain(entry.estimate.low),
-            "high": _plain(entry.estimate.high),
-            "gain": None if entry.gain is None else _plain(entry.gain.value),
-            "spread": _plain(entry.spread),
-            "x": _plain(entry.x),
-            "note": entry.note,
-            "runs": list(entry.run_ids),
+            "variant": figures.name,
+            "label": figures.label,
+            "value": _plain(figures.estimate.value),
+            "low": _plain(figures.estimate.low),
+            "high": _plain(figures.estimate.high),
+            "gain": None if figures.gain is None else figures.gain.value,
+            "spread": _plain(figures.spread),
+            "x": _plain(figures.x),
+            "note": figures.note,
+            "runs": list(figures.run_ids),
         }
-        for entry in finding.entries
+        for figures in finding.figures
     ]
     return {
         "name": finding.name,

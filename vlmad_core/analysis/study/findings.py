@@ -1,9 +1,8 @@
 """What the results say to one part of a question: figures with intervals, and the sentence that follows from them.
 
 Every sentence is made from numbers here; none is written by hand. Where the results do not carry an answer, the
-sentence says so. Intervals are Student's t over categories, paired where two variants are compared: with six or
-eight categories the bootstrap's are too narrow. A best one of several is held against the base at a level corrected
-for their number (Bonferroni), so that the luckiest of many is not taken for better.
+sentence says so. Intervals and comparisons are over categories (``vlmad_core.analysis.statistics``). What one part
+compares is corrected together, so that the luckiest of many is not taken for better.
 """
 
 from __future__ import annotations
@@ -14,47 +13,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 
+from vlmad_core.analysis.statistics import (
+    FEWEST_CATEGORIES,
+    MeanInterval,
+    PairedDifference,
+    compare_over_categories,
+    mean_interval,
+)
 from vlmad_core.metrics.spec import METRICS
 
-LEVEL = 0.95
-
-Values = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over categories with its interval.
-
-    Attributes:
-        value: The mean, a fraction.
-        low: Lower end of the 95 % interval; NaN with fewer than two categories.
-        high: Upper end.
-        categories: Number of categories.
-    """
-
-    value: float
-    low: float
-    high: float
-    categories: int
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.low > 0 or self.high < 0
-
-
-@dataclass(frozen=True)
-class Entry:
+class VariantFigures:
     """One variant's figures in a part of a question.
 
     Attributes:
         name: The variant.
         label: How it is shown.
         estimate: Its value.
-        gain: Against the base, paired by category; None for the base itself.
+        gain: The variant minus the base; None for the base itself.
         run_ids: The runs it comes from.
         note: What must be said of it, e.g. that it is contaminated.
         x: Its place on the horizontal axis, where there is one (references, prompts, milliseconds).
@@ -63,8 +41,8 @@ class Entry:
 
     name: str
     label: str
-    estimate: Estimate
-    gain: Estimate | None = None
+    estimate: MeanInterval
+    gain: PairedDifference | None = None
     run_ids: tuple[str, ...] = ()
     note: str = ""
     x: float = math.nan
@@ -81,7 +59,7 @@ class Finding:
         metric: Name of the metric.
         sentence: The answer; what is missing where there is none.
         answered: Whether the results carry an answer.
-        entries: The figures, in the plan's order.
+        figures: One for each variant, in the plan's order.
         images: Number of test images they rest on.
         kind: ``contrast``, ``spread``, ``ladder`` or ``cost``: how it is drawn.
     """
@@ -91,7 +69,7 @@ class Finding:
     metric: str
     sentence: str
     answered: bool
-    entries: tuple[Entry, ...] = ()
+    figures: tuple[VariantFigures, ...] = ()
     images: int = 0
     kind: str = "contrast"
 
@@ -117,26 +95,6 @@ class Measured:
     images: int = 0
 
 
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> Estimate:
-    """Mean with Student's t interval.
-
-    >>> estimate = mean_interval([0.6, 0.7, 0.8])
-    >>> round(estimate.value, 3), round(estimate.low, 3), round(estimate.high, 3)
-    (0.7, 0.452, 0.948)
-    """
-    numbers = np.asarray(values, dtype=float)
-    if len(numbers) < 2:
-        return Estimate(float(numbers.mean()) if len(numbers) else math.nan, math.nan, math.nan, len(numbers))
-    half = stats.t.ppf(0.5 + level / 2, len(numbers) - 1) * numbers.std(ddof=1) / math.sqrt(len(numbers))
-    return Estimate(float(numbers.mean()), float(numbers.mean() - half), float(numbers.mean() + half), len(numbers))
-
-
-def gain_over(one: Measured, base: Measured, level: float = LEVEL) -> Estimate:
-    """Mean difference over the categories both have, paired."""
-    shared = sorted(set(one.values) & set(base.values))
-    return mean_interval([one.values[name] - base.values[name] for name in shared], level)
-
-
 def contrast(
     name: str, ask: str, metric: str, base: str, found: Sequence[Measured], contaminated: Sequence[str] = ()
 ) -> Finding:
@@ -156,11 +114,9 @@ def contrast(
         missing = "the one they are held against" if base not in by_name else "anything to hold against it"
         return Finding(name, ask, metric, f"Not answered: the results lack {missing}.", False)
     reference = by_name[base]
-    # One test per rival: the level of each makes that of all together 95 %.
-    level = 1 - (1 - LEVEL) / len(others)
-    gains = {one.name: gain_over(one, reference, level) for one in others}
-    entries = tuple(
-        Entry(
+    gains = dict(zip([one.name for one in others], _gains(others, reference), strict=True))
+    figures = tuple(
+        VariantFigures(
             one.name,
             one.label,
             mean_interval(list(one.values.values())),
@@ -170,41 +126,44 @@ def contrast(
         )
         for one in found
     )
-    usable = {key: gain for key, gain in gains.items() if gain.categories >= 2}
+    usable = {key: gain for key, gain in gains.items() if gain.p is not None}
     if not usable:
-        return Finding(name, ask, metric, "Not answered: fewer than two categories in common.", False, entries)
-    best = max(usable, key=lambda key: usable[key].value)
+        return Finding(
+            name, ask, metric, f"Not answered: fewer than {FEWEST_CATEGORIES} categories in common.", False, figures
+        )
+    best = max(usable, key=lambda key: usable[key].value or 0.0)
     sentence = _verdict(metric, by_name[best], reference, usable[best], usable, by_name)
     if best in contaminated:
         sentence += " It was trained on the very images it is judged on, so this is no fair gain."
-    return Finding(name, ask, metric, sentence, True, entries, reference.images)
+    return Finding(name, ask, metric, sentence, True, figures, reference.images)
 
 
 def _verdict(
     metric: str,
     best: Measured,
     base: Measured,
-    gain: Estimate,
-    gains: Mapping[str, Estimate],
+    gain: PairedDifference,
+    gains: Mapping[str, PairedDifference],
     by_name: Mapping[str, Measured],
 ) -> str:
     label = METRICS[metric].label
     shared = sorted(set(best.values) & set(base.values))
     value, reference = (float(np.mean([one.values[c] for c in shared])) for one in (best, base))
     figures = f"{percent(value)} against {percent(reference)} {label}, {points(gain)}"
-    if gain.low > 0:
-        worse = [by_name[key].label for key, other in gains.items() if other.high < 0]
+    if gain.ahead:
+        worse = [by_name[key].label for key, other in gains.items() if other.behind]
         tail = f" Below {base.label}: {_listed(worse)}." if worse else ""
         return f"{_first(best.label)} beats {base.label}: {figures}.{tail}"
-    if all(other.high < 0 for other in gains.values()):
+    if all(other.behind for other in gains.values()):
         what = "All others fall" if len(gains) > 1 else f"{_first(best.label)} falls"
         nearest = f"; nearest is {best.label}" if len(gains) > 1 else ""
         return f"{what} behind {base.label}{nearest}: {figures}."
-    if gain.high < 0:  # the nearest falls behind, but one farther off varies too much to say
-        unclear = _listed([by_name[key].label for key, other in gains.items() if other.high >= 0])
+    if gain.behind:  # the nearest falls behind, but one farther off varies too much to say
+        unclear = _listed([by_name[key].label for key, other in gains.items() if not other.behind])
         return f"{_first(base.label)} is highest, clearly ahead of {best.label} ({figures}), but not of {unclear}."
-    lead = f"{_first(best.label)} is highest" if gain.value > 0 else f"{_first(base.label)} is highest"
-    rival = base.label if gain.value > 0 else best.label
+    higher = gain.value is not None and gain.value > 0
+    lead = f"{_first(best.label if higher else base.label)} is highest"
+    rival = base.label if higher else best.label
     return f"No clear difference: {lead}, but not clearly ahead of {rival} ({figures})."
 
 
@@ -219,40 +178,44 @@ def ladder(name: str, ask: str, metric: str, steps: Sequence[tuple[int, Measured
     """
     label = METRICS[metric].label
     steps = sorted(steps, key=lambda step: step[0])
-    entries = tuple(
-        Entry(
+    gains = _gains([one for _, one in steps[1:]], steps[0][1]) if steps else ()
+    figures = tuple(
+        VariantFigures(
             one.name,
             f"{shots} references" if shots != 1 else "1 reference",
             mean_interval(list(one.values.values())),
-            gain_over(one, steps[0][1]) if shots != steps[0][0] else None,
+            gain,
             one.run_ids,
             x=float(shots),
             spread=_between_draws(one),
         )
-        for shots, one in steps
+        for (shots, one), gain in zip(steps, (None, *gains), strict=False)
     )
     if len(steps) < 2:
-        return Finding(name, ask, metric, "Not answered: fewer than two numbers of references.", False, entries)
+        return Finding(name, ask, metric, "Not answered: fewer than two numbers of references.", False, figures)
     (first, start), (last, end) = steps[0], steps[-1]
-    gain = gain_over(end, start)
-    if gain.categories < 2:
-        return Finding(name, ask, metric, "Not answered: fewer than two categories in common.", False, entries)
-    word = "bring" if gain.low > 0 else "cost" if gain.high < 0 else "make no clear difference"
-    change = "" if word == "make no clear difference" else f" {abs(100 * gain.value):.1f} points of {label}"
+    before, middle = steps[-2]
+    # Two things are said below; they are corrected together.
+    pairs = [(0, 1), (0, 2)] if len(steps) > 2 else [(0, 1)]
+    gain, *late = compare_over_categories([end.values, start.values, middle.values], pairs)
+    if gain.p is None:
+        return Finding(
+            name, ask, metric, f"Not answered: fewer than {FEWEST_CATEGORIES} categories in common.", False, figures
+        )
+    word = "bring" if gain.ahead else "cost" if gain.behind else "make no clear difference"
+    change = "" if word == "make no clear difference" else f" {abs(100 * (gain.value or 0.0)):.1f} points of {label}"
     sentence = (
         f"From {first} to {last} references: they {word}{change} "
         f"({percent(_mean(start))} to {percent(_mean(end))}, {points(gain)})."
     )
-    if len(steps) > 2:
-        before, middle = steps[-2]
-        late = gain_over(end, middle)
-        sentence += f" The step from {before} to {last} is {'clear' if late.clear else 'not clear'} ({points(late)})."
-    spreads = [(entry.x, entry.spread) for entry in entries if not math.isnan(entry.spread)]
+    for step in late:
+        sentence += f" The step from {before} to {last} is {'clear' if step.clear else 'not clear'} ({points(step)})."
+    spreads = [(one.x, one.spread) for one in figures if not math.isnan(one.spread)]
     if spreads:
         few, sd = spreads[0]
         drawn = "Which reference is drawn" if few == 1 else f"Which {few:.0f} references are drawn"
         sentence += f" {drawn} moves the mean by {100 * sd:.1f} points (sd)."
-    return Finding(name, ask, metric, sentence, True, entries, end.images, "ladder")
+    return Finding(name, ask, metric, sentence, True, figures, end.images, "ladder")
 
 
 def spread(
@@ -271,9 +234,9 @@ def spread(
     groups = sorted((size, list(draws)) for size, draws in groups if len(draws) >= 2)
     if full is None or not groups:
         return Finding(name, ask, metric, "Not answered: the results lack random sub-ensembles.", False)
-    entries = [_drawn(size, draws) for size, draws in groups]
-    entries.append(Entry(full.name, full.label, mean_interval(list(full.values.values())), None, full.run_ids))
-    smallest, largest = entries[0], entries[-2]
+    figures = [_drawn(size, draws) for size, draws in groups]
+    figures.append(VariantFigures(full.name, full.label, mean_interval(list(full.values.values())), None, full.run_ids))
+    smallest, largest = figures[0], figures[-2]
     size = groups[0][0]
     means = [_mean(one) for one in groups[0][1]]
     sentence = (
@@ -281,10 +244,10 @@ def spread(
         f"{100 * smallest.spread:.1f} points (sd over {len(means)} draws, {percent(min(means))} to "
         f"{percent(max(means))}); with {groups[-1][0]} by {100 * largest.spread:.1f}."
     )
-    gain = gain_over(full, _average(groups[0][1]))
-    side = "clearly above" if gain.low > 0 else "clearly below" if gain.high < 0 else "not clearly different from"
+    (gain,) = _gains([full], _average(groups[0][1]))
+    side = "clearly above" if gain.ahead else "clearly below" if gain.behind else "not clearly different from"
     sentence += f" The full ensemble is {side} the average draw of {size} ({points(gain)})."
-    return Finding(name, ask, metric, sentence, True, tuple(entries), full.images, "spread")
+    return Finding(name, ask, metric, sentence, True, tuple(figures), full.images, "spread")
 
 
 def costs(name: str, ask: str, metric: str, points_: Sequence[tuple[float, Measured]], within: float = 0.01) -> Finding:
@@ -298,12 +261,12 @@ def costs(name: str, ask: str, metric: str, points_: Sequence[tuple[float, Measu
         within: How far below the best still counts as nearly as good, a fraction.
     """
     known = [(ms, one) for ms, one in points_ if not math.isnan(ms) and one.values]
-    entries = tuple(
-        Entry(one.name, one.label, mean_interval(list(one.values.values())), None, one.run_ids, x=ms)
+    figures = tuple(
+        VariantFigures(one.name, one.label, mean_interval(list(one.values.values())), None, one.run_ids, x=ms)
         for ms, one in known
     )
     if len(known) < 2:
-        return Finding(name, ask, metric, "Not answered: fewer than two latencies were measured.", False, entries)
+        return Finding(name, ask, metric, "Not answered: fewer than two latencies were measured.", False, figures)
     label = METRICS[metric].label
     best_ms, best = max(known, key=lambda pair: _mean(pair[1]))
     near = [(ms, one) for ms, one in known if _mean(one) >= _mean(best) - within]
@@ -316,9 +279,9 @@ def costs(name: str, ask: str, metric: str, points_: Sequence[tuple[float, Measu
         sentence = f"{_first(cheap.label)} reaches {percent(_mean(cheap))} {label} in {cheap_ms:.0f} ms per image, "
         sentence += f"within {100 * within:.0f} point of the best, {best.label} ({best_ms:.0f} ms)."
     if fast.name != cheap.name:
-        gain = gain_over(cheap, fast)
-        sentence += f" The fastest, {fast.label} ({fast_ms:.0f} ms), gives up {100 * gain.value:.1f} points."
-    return Finding(name, ask, metric, sentence, True, entries, best.images, "cost")
+        (gain,) = _gains([cheap], fast)
+        sentence += f" The fastest, {fast.label} ({fast_ms:.0f} ms), gives up {100 * (gain.value or 0.0):.1f} points."
+    return Finding(name, ask, metric, sentence, True, figures, best.images, "cost")
 
 
 def percent(value: float) -> str:
@@ -326,11 +289,23 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def points(gain: Estimate) -> str:
-    """A difference in points, with its interval and the number of categories."""
+def points(gain: PairedDifference) -> str:
+    """A difference in points, with its interval and what it rests on; the corrected p-value where many were made."""
+    text = f"{100 * (gain.value or 0.0):+.1f} points"
+    if gain.low is not None and gain.high is not None:
+        text += f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    text += f" over {gain.n} categories"
     return (
-        f"{100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] over "
-        f"{gain.categories} categories"
+        text
+        if gain.pairs == 1 or gain.p_corrected is None
+        else f"{text}, p = {gain.p_corrected:.2g} of {gain.pairs} pairs"
+    )
+
+
+def _gains(some: Sequence[Measured], base: Measured) -> tuple[PairedDifference, ...]:
+    """Each of some variants minus the base, corrected together."""
+    return compare_over_categories(
+        [base.values, *(one.values for one in some)], [(k, 0) for k in range(1, len(some) + 1)]
     )
 
 
@@ -352,12 +327,12 @@ def _average(draws: Sequence[Measured]) -> Measured:
     return Measured("average", "the average draw", values)
 
 
-def _drawn(size: int, draws: Sequence[Measured]) -> Entry:
+def _drawn(size: int, draws: Sequence[Measured]) -> VariantFigures:
     sd = float(np.std([_mean(one) for one in draws], ddof=1))
     runs = tuple(run for one in draws for run in one.run_ids)
     label = f"{size} prompts per class" if size != 1 else "1 prompt per class"
     estimate = mean_interval(list(_average(draws).values.values()))
-    return Entry(f"size_{size}", label, estimate, None, runs, x=float(size), spread=sd)
+    return VariantFigures(f"size_{size}", label, estimate, None, runs, x=float(size), spread=sd)
 
 
 def _first(label: str) -> str:
@@ -381,20 +356,20 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
     rows = [
         {
             "part": finding.ask,
-            "variant": entry.label,
+            "variant": one.label,
             "metric": METRICS[finding.metric].label,
-            "value": entry.estimate.value,
-            "low": entry.estimate.low,
-            "high": entry.estimate.high,
-            "gain": math.nan if entry.gain is None else entry.gain.value,
-            "spread": entry.spread,
-            "categories": entry.estimate.categories,
-            "note": entry.note,
-            "runs": ", ".join(entry.run_ids),
-            "x": entry.x,
+            "value": one.estimate.value,
+            "low": one.estimate.low,
+            "high": one.estimate.high,
+            "gain": math.nan if one.gain is None else one.gain.value,
+            "spread": one.spread,
+            "categories": one.estimate.categories,
+            "note": one.note,
+            "runs": ", ".join(one.run_ids),
+            "x": one.x,
         }
         for finding in findings
-        for entry in finding.entries
+        for one in finding.figures
     ]
     columns = ["part", "variant", "metric", "value", "low", "high", "gain", "spread", "categories", "note", "runs", "x"]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("value", "low", "high", "gain", "x"), float))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vlmad_core.analysis.comparison import comparisons
-from vlmad_core.analysis.groups import groups, line_key
-from vlmad_core.analysis.kinds import category_kinds, of_kind
+from vlmad_core.analysis.best import differences_between
+from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.slices import category_kinds, of_kind
 from vlmad_core.store.reader import open_store
 
 
@@ -28,31 +28,31 @@ def path(made_up_store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_finished_line_has_letters_and_an_unfinished_one_has_none(path: Path) -> None:
     store = open_store(path)
     (one,) = comparisons(store)
-    found = groups(store, one.lines(), "image_auroc", one.categories)
-    finished = {line_key(line) for line in one.lines() if line.method != "clip_cpe"}
+    found = differences_between(store, one.entries(), "image_auroc", one.categories)
+    finished = {line.key for line in one.entries() if line.method != "clip_cpe"}
     assert set(found.letters) == finished
-    assert found.basis == "images"
+    assert found.design == "over images"
     assert found.tested
-    assert "bootstrap over the images" in found.note
-    for pair in found.pairs:
-        first, second = found.lines[pair.first], found.lines[pair.second]
+    assert "paired bootstrap over images" in found.note
+    for pair in found.found:
+        first, second = found.keys[pair.first], found.keys[pair.second]
         assert found.together(first, second) == (not pair.clear)
 
 
 def test_pixel_metrics_are_compared_over_categories(path: Path) -> None:
     store = open_store(path)
     (one,) = comparisons(store)
-    found = groups(store, one.lines(), "aupro_30", one.categories)
-    assert found.basis == "categories"
+    found = differences_between(store, one.entries(), "aupro_30", one.categories)
+    assert found.design == "over categories"
     assert "clip_ac" not in {key[0] for key in found.letters}
     assert {("winclip", 0), ("winclip", 2)} == {(key[0], key[2]) for key in found.letters}
-    assert "t-test over 4 categories" in found.note
+    assert "paired t-test over categories, 4 of them" in found.note
 
 
 def test_one_category_is_too_few_for_a_pixel_metric(path: Path) -> None:
     store = open_store(path)
     (one,) = comparisons(store)
-    found = groups(store, one.lines(), "aupro_30", ("bolt",))
+    found = differences_between(store, one.entries(), "aupro_30", ("bolt",))
     assert not found.letters
     assert not found.tested
     assert "1 of them is too few" in found.note
@@ -61,7 +61,7 @@ def test_one_category_is_too_few_for_a_pixel_metric(path: Path) -> None:
 def test_a_line_alone_has_nothing_to_be_compared_with(path: Path) -> None:
     store = open_store(path)
     (one,) = comparisons(store)
-    found = groups(store, one.lines()[:1], "image_auroc", one.categories)
+    found = differences_between(store, one.entries()[:1], "image_auroc", one.categories)
     assert not found.tested
     assert "nothing to compare" in found.note
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlmad_core.analysis.aggregate import leaderboard
-from vlmad_core.analysis.comparison import Comparison, Line, cells, comparisons, differences, lead, winner, with_means
+from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.entries import Comparison, Entry, cells, differences_to, with_means
 from vlmad_core.analysis.verdicts import confusion, counts, image_thresholds, judge, ranked
 from vlmad_core.store.reader import Store, open_store
 
@@ -33,7 +33,7 @@ def test_runs_are_grouped_by_what_may_be_ranked_together(store: Store, made_up_s
     assert one.dataset == "widgets"
     assert one.categories == ("bolt", "felt", "tile")
     assert one.shots == (0, 1)
-    assert [(line.id, line.shots, len(line.runs)) for line in one.lines()] == [
+    assert [(line.id, line.shots, len(line.runs)) for line in one.entries()] == [
         ("clip_ac", 0, 1),
         ("winclip", 0, 1),
         ("winclip", 1, 2),
@@ -42,7 +42,7 @@ def test_runs_are_grouped_by_what_may_be_ranked_together(store: Store, made_up_s
     made_up_store(tmp_path, methods=("clip_ac", "winclip"))
     groups = comparisons(open_store(tmp_path))
     assert [group.mode for group in groups] == ["matched", "as_published"]  # most methods first
-    assert [line.id for line in groups[0].lines()] == ["clip_ac", "winclip"]
+    assert [line.id for line in groups[0].entries()] == ["clip_ac", "winclip"]
 
 
 def test_a_store_without_units_has_nothing_to_compare(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_store_without_units_has_nothing_to_compare(tmp_path: Path) -> None:
 
 def test_cells_name_every_pair_and_blanks_have_reasons(store: Store) -> None:
     (one,) = comparisons(store)
-    frame = cells(store, one.lines(0), "pixel_auroc").set_index(["category", "line"])
+    frame = cells(store, one.entries(0), "pixel_auroc").set_index(["category", "line"])
     assert len(frame) == 6
     stored = store.metrics()
     chosen = stored[
@@ -66,7 +66,7 @@ def test_cells_name_every_pair_and_blanks_have_reasons(store: Store) -> None:
 
 def test_cells_average_over_seeds(store: Store) -> None:
     (one,) = comparisons(store)
-    frame = cells(store, one.lines(1), "image_auroc").set_index("category")
+    frame = cells(store, one.entries(1), "image_auroc").set_index("category")
     stored = store.metrics()
     seeds = stored[(stored["shots"] == 1) & (stored["metric"] == "image_auroc") & (stored["category"] == "bolt")]
     assert len(seeds) == 2
@@ -76,8 +76,8 @@ def test_cells_average_over_seeds(store: Store) -> None:
 
 def test_differences_and_means_keep_blanks(store: Store) -> None:
     (one,) = comparisons(store)
-    frame = cells(store, one.lines(0), "image_auroc")
-    change = differences(frame, "winclip").set_index(["category", "line"])
+    frame = cells(store, one.entries(0), "image_auroc")
+    change = differences_to(frame, "winclip").set_index(["category", "line"])
     plain = frame.set_index(["category", "line"])["value"]
     expected = plain["bolt", "clip_ac"] - plain["bolt", "winclip"]
     assert change.loc[("bolt", "clip_ac"), "value"] == pytest.approx(expected)
@@ -121,7 +121,7 @@ def test_confusion_counts_by_truth() -> None:
 
 def test_thresholds_say_where_they_come_from(store: Store) -> None:
     (one,) = comparisons(store)
-    run = one.lines(0)[0].runs[0]
+    run = one.entries(0)[0].runs[0]
     found = image_thresholds(run, "bolt", store.images(run.id, "bolt"))
     assert list(found) == ["image_f1max", "normal_05", "normal_10"]
     assert found["image_f1max"].value == 0.5
@@ -131,40 +131,15 @@ def test_thresholds_say_where_they_come_from(store: Store) -> None:
     assert "normal test images" in found["normal_05"].origin
 
 
-def test_lead_is_paired_over_categories() -> None:
-    rows = [
-        (c, line, v)
-        for c, a, b in (("x", 0.9, 0.8), ("y", 0.7, 0.6), ("z", 0.5, 0.4))
-        for line, v in (("m", a), ("n", b))
-    ]
-    frame = pd.DataFrame(rows, columns=["category", "line", "value"])
-    gap = lead(frame, "m", "n")
-    assert gap is not None
-    assert gap.difference == pytest.approx(0.1)
-    assert gap.clear
-    assert (gap.low, gap.high) == pytest.approx((0.1, 0.1))
-    assert lead(frame[frame["category"] == "x"], "m", "n") is None
-    assert lead(frame, "m", "other") is None
-
-
-def test_winner_is_the_first_in_rank_or_none(store: Store) -> None:
-    board = leaderboard(store)
-    board = board[board["shots"] == 0]
-    best = winner(board, "image_auroc")
-    assert best is not None
-    assert best["method"] == "clip_ac"  # winclip has not finished a category, so it has no rank
-    assert winner(board, "pixel_auroc") is None
-
-
 def test_line_ids_leave_the_canonical_preset_out() -> None:
-    assert Line("winclip", "canonical", 0, "WinCLIP", ()).id == "winclip"
-    assert Line("winclip", "accurate", 0, "WinCLIP", ()).id == "winclip:accurate"
+    assert Entry("winclip", "canonical", 0, "WinCLIP", ()).id == "winclip"
+    assert Entry("winclip", "accurate", 0, "WinCLIP", ()).id == "winclip:accurate"
 
 
 def test_the_same_weights_under_two_names_are_one_competitor(store: Store) -> None:
     (one,) = comparisons(store)
-    run = one.lines(0)[0].runs[0]
+    run = one.entries(0)[0].runs[0]
     again = replace(run, id="again", units=dict(list(run.units.items())[:1]))
     both = Comparison(one.dataset, one.conditions, (again, run))
-    (line,) = both.lines()
+    (line,) = both.entries()
     assert line.runs == (run,)  # the fuller one

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlmad_core.analysis.aggregate import leaderboard, mean_over_categories, mean_over_seeds
+from vlmad_core.analysis.leaderboard import leaderboard, mean_over_categories, mean_over_seeds
+from vlmad_core.analysis.statistics import mean_interval
 from vlmad_core.store.reader import open_store
 
 
@@ -39,7 +40,9 @@ def table(values: dict[str, float | None], run: str = "r", seed: int = 0, reason
 def test_macro_mean_with_interval():
     row = mean_over_categories(table({"a": 0.2, "b": 0.4, "c": 0.9})).iloc[0]
     assert row["value"] == pytest.approx(0.5)
-    assert 0.2 <= row["low"] < 0.5 < row["high"] <= 0.9
+    expected = mean_interval([0.2, 0.4, 0.9])
+    assert (row["low"], row["high"]) == (expected.low, expected.high)
+    assert row["low"] == 0.0  # clipped: a mean of fractions is one
     assert (row["n_categories"], row["n"]) == (3, 30)
 
 
@@ -70,6 +73,14 @@ def test_seeds_give_mean_and_deviation():
     assert row["value"] == pytest.approx(0.3)
     assert row["sd"] == pytest.approx(np.std([0.2, 0.4], ddof=1))
     assert (row["n_seeds"], row["run_ids"]) == (2, ("r0", "r1"))
+
+
+def test_the_interval_of_several_seeds_is_that_of_their_mean():
+    draws = [{"a": 0.5, "b": 0.7, "c": 0.6}, {"a": 0.7, "b": 0.5, "c": 0.62}]
+    parts = [table(values, run=f"r{i}", seed=i) for i, values in enumerate(draws)]
+    row = mean_over_seeds(mean_over_categories(pd.concat(parts))).iloc[0]
+    expected = mean_interval([0.6, 0.6, 0.61])
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
 
 
 def test_one_seed_has_no_deviation():
