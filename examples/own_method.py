@@ -1,4 +1,4 @@
-"""A method of one's own, with a feature of its own, in one file: ``python examples/own_method.py``.
+"""A custom method, with a feature of its own, in one file: ``python examples/own_method.py``.
 
 The method asks which patch is unlike the rest of its own image: no words, no references. What it reads of the vision
 tower, each patch's token less the mean of its image, is a feature the program does not have; the file brings it. Named

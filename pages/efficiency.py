@@ -38,7 +38,7 @@ if len(machines) > 1:
     )  # fmt: skip
     points = points[points["hardware_id"] == machine]
 if points.empty:
-    st.caption("No run with so many references.")
+    st.caption("No run with this number of references.")
     st.stop()
 row = points.iloc[0]
 cores = f", {row['cores']:.0f} cores" if row["cores"] == row["cores"] else ""

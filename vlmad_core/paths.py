@@ -29,7 +29,7 @@ VARIABLES: Mapping[str, str] = {
     DATA_DIR: "a folder of data sets, found there by their folder's name",
     PROMPTS_DIR: "saved prompt ensembles (default: annotations/prompts in the results folder)",
     CACHE_DIR: "features kept on disk (default: the system's folder for caches)",
-    PLUGINS: "Python files with methods of one's own, separated as in PATH",
+    PLUGINS: "Python files with custom methods, separated as in PATH",
     BACKBONE: "the backbone that the dashboard offers first: a folder or hub id",
     WORKSPACE: "a user's own parts, jobs and recipes (default: workspace beside the results folder)",
     JOBS: "1 lets jobs start where the dashboard is not bound to localhost",
@@ -133,7 +133,7 @@ def named_backbone() -> str | None:
 
 
 def plugin_files() -> tuple[Path, ...]:
-    """Python files with methods of one's own."""
+    """Python files with custom methods."""
     return tuple(Path(name) for name in os.environ.get(PLUGINS, "").split(os.pathsep) if name)
 
 

@@ -39,7 +39,7 @@ def metrics_of(board: pd.DataFrame, level: str) -> list[str]:
 def show_task(
     one: Comparison, level: str, board: pd.DataFrame, keys: Sequence[EntryKey], categories: tuple[str, ...]
 ) -> None:
-    """One ranking: the chosen metric as a figure, all metrics as a table, and what can't be told apart."""
+    """One ranking: the chosen metric as a figure, all metrics as a table, and what is not significantly different."""
     title, question = TASKS[level]
     st.subheader(title, anchor=level)
     names = metrics_of(board, level)
@@ -176,7 +176,7 @@ def _draw_moves(frame_of: pd.DataFrame, metrics: tuple[str, ...]) -> None:
 
 
 def reranked(board: pd.DataFrame, shots: str) -> pd.DataFrame:
-    """The lines of so many shots, ranked among themselves; all for ``all``."""
+    """The entries with this number of shots, ranked among themselves; all for ``all``."""
     return rank_again(board[board["shots"] == int(shots)]) if shots.isdigit() else board
 
 

@@ -35,7 +35,7 @@ class Asked:
         picture: The image, or None.
         given: The images of a batch, or None.
         dataset: The data set the image comes from, or None.
-        category: Its category there; empty for images of one's own.
+        category: Its category there; empty for images of the user's own.
         known: What the data set says of it; empty if nothing.
     """
 

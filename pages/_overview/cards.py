@@ -34,7 +34,7 @@ def what_is_compared(one: Comparison) -> str:
 def best_card(
     one: Comparison, board: pd.DataFrame, categories: tuple[str, ...], metric: str, question: str
 ) -> Best | None:
-    """The best method in one metric, what can't be told apart from it, and the way to the ranking."""
+    """The best method in one metric, what is not significantly different from it, and the way to the ranking."""
     gaps = data.differences(one, list(data.entries(one)), metric, categories)
     best = best_entry(one, board, metric, differences=gaps)
     spec = METRICS[metric]

@@ -120,7 +120,7 @@ def best(
         one: The comparison.
         board: Its leaderboard, as ``vlmad_core.analysis.leaderboard.leaderboard`` gives it.
         metric: Name of the metric.
-        shots: Only entries with so many references; None for all.
+        shots: Only entries with this number of references; None for all.
         differences: Its entries held against one another in that metric; None where it is not asked who is tied.
     """
     order = in_order(one, board, metric, shots)
@@ -152,7 +152,7 @@ def in_order(
         one: The comparison.
         board: Its leaderboard.
         metric: Name of the metric.
-        shots: Only entries with so many references; None for all.
+        shots: Only entries with this number of references; None for all.
     """
     entries = {entry.key: entry for entry in one.entries(shots)}
     rows = {key_of(row): row for row in board[board["metric"] == metric].to_dict("records")}

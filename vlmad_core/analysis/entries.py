@@ -199,7 +199,7 @@ class Comparison:
         return tuple(sorted({run.key.shots for run in self.runs}))
 
     def entries(self, shots: int | None = None) -> tuple[Entry, ...]:
-        """The entries, by shots and then by name; only those of so many shots if given."""
+        """The entries, by shots and then by name; only those with this number of shots if given."""
         return entries_of(run for run in self.runs if shots is None or run.key.shots == shots)
 
 

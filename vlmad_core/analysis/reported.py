@@ -185,7 +185,7 @@ def reported_leaderboard(
         frame: As ``load_reported`` gives it.
         dataset: Key of a published data set, e.g. ``mvtec_ad`` (``Dataset.official``).
         metrics: Only these; None for all.
-        shots: Only results with so many reference images; None for all.
+        shots: Only results with this number of references; None for all.
         kinds: ``main``, ``ablation``.
         sources: Sources for the column ``citation``; read from ``paths.reported_folder()`` if None.
 
@@ -223,7 +223,7 @@ def reported_entries(
     Args:
         frame: As ``load_reported`` gives it; ablations are left out.
         dataset: Key of a published data set.
-        shots: Only results with so many reference images; None for all.
+        shots: Only results with this number of references; None for all.
         sources: See ``reported_leaderboard``.
     """
     board = reported_leaderboard(frame, dataset, shots=shots, sources=sources)

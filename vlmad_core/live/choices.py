@@ -51,7 +51,7 @@ def method_choices(
     Args:
         info: The backbone.
         shots: Normal references there are.
-        dataset: The data set the image comes from; None for an image of one's own.
+        dataset: The data set the image comes from; None for an image of the user's own.
         folders: Where trained parameters are looked for; ``paths.parameter_folders()`` if None.
     """
     members = [(name, make_member(name, info, shots, dataset, folders)) for name in list_methods()]

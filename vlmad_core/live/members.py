@@ -76,7 +76,7 @@ def choose_members(
         info: The backbone.
         shots: References there are; methods that use none ignore them.
         dataset: The data set the images come from, which no trained parameters may have been trained on; None for
-            images of one's own.
+            images of the user's own.
         folders: Where trained parameters are looked for; ``paths.parameter_folders()`` if None.
         limits: ``max_methods`` is the most.
 
@@ -128,7 +128,7 @@ def make_member(
 
 
 def why_not(method: Method, shots: int) -> str | None:
-    """Why a method can't judge a single image with so many references; None if it can.
+    """Why a method can't judge a single image with this number of references; None if it can.
 
     Args:
         method: The method.

@@ -48,7 +48,7 @@ def predict(
         precision: Arithmetic of the backbone's towers.
         dataset: The data set the images come from, if any: no method then uses parameters trained on it, and its
             stored runs are preferred for thresholds.
-        thresholds: Thresholds of one's own by method, ``name`` or ``name:preset``.
+        thresholds: Custom thresholds by method, ``name`` or ``name:preset``.
         stores: Results folders with runs to take thresholds from, and with ``parameters``; those that don't exist are
             passed over. ``paths.stores()`` if None.
         limits: What is accepted.
@@ -162,7 +162,7 @@ def opinion_rule(panel: Panel, dataset: str | None, own: Mapping[str, float], st
 
 
 def own_thresholds(panel: Panel, given: Mapping[str, float]) -> dict[str, float]:
-    """Thresholds of one's own by full method id.
+    """Custom thresholds by full method id.
 
     Raises:
         DatasetError: If one is for a method that is not on the panel.

@@ -204,16 +204,16 @@ class Method(ABC):
         return {}
 
     def title(self, shots: int = 0) -> str:
-        """How the method is shown for so many shots, e.g. ``WinCLIP+`` with references."""
+        """How the method is shown with this number of shots, e.g. ``WinCLIP+`` with references."""
         card = load_card(self.name)
         return card.few_shot_title if shots and card.few_shot_title else card.title
 
     def is_transductive(self, shots: int) -> bool:
-        """Whether its scores, for so many shots, depend on the other test images: ``score_set`` is then needed."""
+        """Whether, with this number of shots, its scores depend on the other test images: ``score_set`` is needed."""
         return self.capabilities.transductive
 
     def why_not_applicable(self, shots: int) -> str | None:
-        """A reason why this method can't be run with so many shots, or None if it can."""
+        """A reason why this method can't be run with this number of shots, or None if it can."""
         if shots > 0 and not self.capabilities.few_shot:
             return f"{self.name} does not use reference images, so {shots} shots would change nothing."
         if shots == 0 and self.capabilities.needs_references:

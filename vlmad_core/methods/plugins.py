@@ -1,4 +1,4 @@
-"""Methods of one's own: from a Python file, or from an installed package's entry point.
+"""Custom methods: from a Python file, or from an installed package's entry point.
 
 A file is named on the command line (``--plugin FILE.py``) or in the environment variable ``VLMAD_PLUGINS``; a
 package declares an entry point in the group ``vlmad.methods``. Either holds a class decorated with

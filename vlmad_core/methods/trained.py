@@ -177,7 +177,7 @@ def _fitting(
         try:
             record = read_record(path.with_suffix(".json"))
         except MethodError:
-            continue  # a damaged or half-copied file of one's own must not hide the others
+            continue  # a damaged or half-copied file of the user's must not hide the others
         known, data = record.backbone or {}, record.training_data
         fits = known.get("weights_hash") == weights_hash and activation in (None, known.get("activation"))
         if fits and data is not None and record.method == method:
