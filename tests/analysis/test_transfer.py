@@ -80,6 +80,21 @@ def test_what_has_seen_the_data_is_never_named_best(store: Store) -> None:
     assert best_values(board)["image_auroc"] == found.value < 1.0
 
 
+def test_of_two_protocols_of_one_method_the_better_one_is_named(store: Store) -> None:
+    """Matched by method, preset and references alone, the answer would show the other protocol's runs."""
+    plain = [run for run in store.runs if run.key.dataset == "widgets" and run.key.method == "clip_cpe"]
+    first = next(run for run in store.runs if run.id.endswith("-across") and run.key.dataset == "widgets")
+    again = trained(first, ["elsewhere"], "elsewhere")
+    one = Comparison("widgets", plain[0].protocol.conditions, (*plain, first, again))
+    board = leaderboard(Store(store.roots, one.runs), ["image_auroc"])
+    for better in (first, again):
+        rows = board["protocol"] == better.protocol.hash
+        found = best(one, board.assign(value=board["value"].mask(rows, 0.99)), "image_auroc")
+        assert found is not None
+        assert found.entry.runs == (better,)
+        assert found.entry.protocol == better.protocol.hash
+
+
 def test_where_all_have_seen_the_data_the_best_of_them_is_named(store: Store) -> None:
     widgets = next(one for one in both(store) if one.dataset == "widgets")
     runs = tuple(run for run in widgets.runs if "widgets" in training_data(run))

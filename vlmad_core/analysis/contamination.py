@@ -82,11 +82,6 @@ def worst_contamination(runs: Iterable[RunRecord]) -> Contamination:
     return min(map(run_contamination, runs), key=lambda one: _WORST.index(one.verdict))
 
 
-def seen_in_training(runs: Iterable[RunRecord]) -> str:
-    """Whether the data set of some runs was seen in training: ``no``, ``yes`` or ``not recorded``."""
-    return SEEN[worst_contamination(runs).verdict]
-
-
 def training_data(run: RunRecord) -> tuple[str, ...]:
     """Data sets that a run's own parameters were trained on, sorted; empty if none are recorded."""
     trained: Any = run.provenance.data.get("trained")

@@ -85,47 +85,6 @@ class Source:
         return f"{surname}{' et al.' if len(self.authors) > 1 else ''}{when}"
 
 
-@dataclass(frozen=True)
-class MeanCheck:
-    """A reported mean beside the mean of the categories that were reported with it.
-
-    Attributes:
-        dataset: Data set.
-        method: Method as the source calls it.
-        variant: Which of the method's rows.
-        shots: Reference images.
-        metric: Metric.
-        source: Source of the mean.
-        mean_location: Where the mean stands.
-        category_location: Where the categories stand.
-        stated: The reported mean, a fraction.
-        computed: Mean of the reported categories, a fraction.
-        tolerance: How far rounding alone can move the two apart.
-    """
-
-    dataset: str
-    method: str
-    variant: str
-    shots: int
-    metric: str
-    source: str
-    mean_location: str
-    category_location: str
-    stated: float
-    computed: float
-    tolerance: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether rounding explains the difference."""
-        return abs(self.stated - self.computed) <= self.tolerance + 1e-9
-
-    @property
-    def name(self) -> str:
-        """A short name such as ``visa/MuSc/repo results/0-shot/pixel_auroc``."""
-        return f"{self.dataset}/{self.method}/{self.variant}/{self.shots}-shot/{self.metric}"
-
-
 def load_reported(folder: str | Path | None = None) -> pd.DataFrame:
     """Read the table of reported results.
 
@@ -266,37 +225,6 @@ def published(comparison: Comparison) -> str | None:
     """The published data set that a comparison is of, by the name reported results use; None if it is of none."""
     stated = comparison.runs[0].provenance.data.get("official")
     return official_key(str(stated or comparison.dataset), comparison.categories)
-
-
-def compare_means(frame: pd.DataFrame) -> tuple[MeanCheck, ...]:
-    """Hold every reported mean against the categories reported with it, where all of them are there.
-
-    The mean may stand elsewhere than the categories (e.g. in an abstract), as long as both are the same claim.
-    """
-    checks: list[MeanCheck] = []
-    for line, group in _groups(frame):
-        claim = dict(zip(_LINE[:6], line, strict=False))
-        means, parts = _split(group)
-        for place, part in parts.groupby("location", sort=True):
-            if not part["category"].nunique() == len(part) == CATEGORY_COUNTS.get(claim["dataset"]):
-                continue
-            checks.extend(
-                MeanCheck(
-                    **claim,
-                    mean_location=str(mean["location"]),
-                    category_location=str(place),
-                    stated=float(mean["value"]),
-                    computed=float(part["value"].mean()),
-                    tolerance=_rounding(int(mean["decimals"])) + _rounding(int(part["decimals"].max())),
-                )
-                for mean in _rows(means)
-            )
-    return tuple(checks)
-
-
-def check_means(frame: pd.DataFrame) -> list[MeanCheck]:
-    """Reported means that their own categories contradict by more than rounding."""
-    return [check for check in compare_means(frame) if not check.agrees]
 
 
 def conflicts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -32,9 +32,6 @@ HERE = "here"
 REPORTED_NAMES: Mapping[str, str] = {"aupro_legacy200": "aupro_reported"}
 """Metrics of this program by the name of the reported metric they are held against."""
 
-REPRODUCED = 0.003
-"""A difference of at most this counts as reproduced: the papers print tenths of a percent, single runs vary more."""
-
 COLUMNS = [
     "dataset",
     "method",

@@ -223,11 +223,11 @@ def wrong_images(judged: pd.DataFrame) -> frozenset[str]:
 
 
 def wrong_elsewhere(judged: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.Series:
-    """In how many of the other lines is each image judged wrongly too?
+    """In how many of the other entries is each image judged wrongly too?
 
     Args:
-        judged: What ``judge_entry`` gives for the chosen line.
-        others: What it gives for the others, by line.
+        judged: What ``judge_entry`` gives for the chosen entry.
+        others: What it gives for the others, by entry.
 
     Returns:
         Counts, with the index of ``judged``.
@@ -242,10 +242,10 @@ def keep_company(judged: pd.DataFrame, others: Mapping[str, pd.DataFrame], compa
     """The images whose mistakes are shared as asked for.
 
     Args:
-        judged: What ``judge_entry`` gives for the chosen line.
-        others: What it gives for the others, by line.
-        company: ``any``: every image; ``all``: those wrong here and for every other line; ``only``: those wrong
-            here and for no other line; the id of a line: those on which that line is of the other opinion, right
+        judged: What ``judge_entry`` gives for the chosen entry.
+        others: What it gives for the others, by entry.
+        company: ``any``: every image; ``all``: those wrong here and for every other entry; ``only``: those wrong
+            here and for no other entry; the id of an entry: those on which it is of the other opinion, right
             where this one is wrong and wrong where this one is right.
     """
     if company == ANY or not others:
@@ -260,14 +260,14 @@ def keep_company(judged: pd.DataFrame, others: Mapping[str, pd.DataFrame], compa
 
 
 def pairs(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """How often is one line wrong where another is right?
+    """How often is one entry wrong where another is right?
 
     Args:
         judged: By entry, what ``judge_entry`` gives.
 
     Returns:
-        wrong, right (ids of lines), n (images that both have judged, wrong for the one and right for the other),
-        of (images that both have judged); the diagonal holds all images that a line gets wrong.
+        wrong, right (ids of entries), n (images that both have judged, wrong for the one and right for the other),
+        of (images that both have judged); the diagonal holds all images that an entry gets wrong.
     """
     wrong = {line: wrong_images(frame) for line, frame in judged.items()}
     seen = {line: frozenset(frame["image_id"]) for line, frame in judged.items()}
@@ -281,13 +281,13 @@ def pairs(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def shared_by(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """How many images are judged wrongly by none, one, two ... of the lines?
+    """How many images are judged wrongly by none, one, two ... of the entries?
 
     Args:
-        judged: By line, what ``judge_entry`` gives; images that a line lacks count as right for it.
+        judged: By entry, what ``judge_entry`` gives; images that an entry lacks count as right for it.
 
     Returns:
-        lines (how many are wrong), n (images); a row for each number from 0 to all lines.
+        lines (how many are wrong), n (images); a row for each number from 0 to all entries.
     """
     ids = sorted(set().union(*(frame["image_id"] for frame in judged.values()))) if judged else []
     total = pd.Series(0, index=ids)
