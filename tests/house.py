@@ -14,9 +14,6 @@ from pathlib import Path
 LONGEST_FILE, LONGEST_VIEW = 400, 200
 """Most lines of a file, and of a view's script, which lays out and computes nothing."""
 
-TWICE_FOR_NOW = frozenset({"Answer", "Estimate"})
-"""Class names that two modules still share; nothing may join them."""
-
 
 def breaches(root: Path) -> Iterator[str]:
     """What breaks a rule in a checkout, as sentences that name the file and the fix."""
@@ -36,7 +33,7 @@ def breaches(root: Path) -> Iterator[str]:
             elif isinstance(node, ast.Import | ast.ImportFrom) and "streamlit" in _imported(node):
                 yield f"{place}:{node.lineno} imports streamlit: what draws on a page belongs into pages/."
     for name, places in classes.items():
-        if len(places) > 1 and name not in TWICE_FOR_NOW:
+        if len(places) > 1:
             yield f"class {name} is in {' and '.join(map(str, places))}: name each for what it is."
 
 
