@@ -8,10 +8,18 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, pictures, selection
-from vlmad_core.analysis.answers import clearest_misses, entry_to_look_at, fastest_of, in_words, trust, weakest_category
+from vlmad_core.analysis.answers import (
+    clearest_misses,
+    entry_to_look_at,
+    fastest_of,
+    in_words,
+    overview_table,
+    trust,
+    weakest_category,
+)
 from vlmad_core.analysis.best import Best
 from vlmad_core.analysis.best import best as best_entry
-from vlmad_core.analysis.entries import KEY, Comparison
+from vlmad_core.analysis.entries import Comparison
 from vlmad_core.figures.grid import category_label
 from vlmad_core.metrics import METRICS
 
@@ -156,23 +164,8 @@ def trust_card(one: Comparison, best: Best) -> None:
 
 def summary(one: Comparison, metrics: Sequence[str]) -> pd.DataFrame:
     """One row per entry of a comparison, for the table of all that was measured."""
-    board = data.board(one)
-    entries = {entry.name: entry for entry in one.entries()}
-    wide = board.pivot_table(index=[*KEY, "name"], columns="metric", values="value", aggfunc="first", dropna=False)
-    wide = wide.dropna(how="all").reindex(columns=list(metrics)).mul(100).reset_index()
-    counted = board.groupby("name")["n_categories"].max()
-    costs = data.costs(one).set_index("name")
-    latency = costs["latency_ms"].where(~costs["shared"].astype(bool))
-    order = [*metrics]
-    frame_of = wide.assign(
-        dataset=one.dataset,
-        backbone=frame.backbone_title(one.backbone),
-        latency_ms=wide["name"].map(latency),
-        seen=wide["name"].map(lambda name: entries[name].seen),
-        remarks=wide["name"].map(lambda name: "; ".join(entries[name].remarks)),
-        n_categories=wide["name"].map(counted),
-    ).sort_values(order, ascending=False)
-    return frame_of[["name", "dataset", *metrics, "latency_ms", "seen", "remarks", "n_categories", "backbone"]]
+    table = overview_table(one, data.board(one), data.costs(one), metrics)
+    return table.assign(backbone=frame.backbone_title(one.backbone))
 
 
 def _parts() -> dict[str, str]:

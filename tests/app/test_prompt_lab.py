@@ -128,7 +128,7 @@ def test_a_category_shows_single_prompts(open_lab) -> None:
     assert any(len(table.value) == 11 and "leans" in table.value for table in app.dataframe)
     app.toggle(key="lab_draws").set_value(True).run()
     assert not app.exception
-    assert "resampling the test images" in shown(app)
+    assert "bootstrap over images" in shown(app)
 
 
 def test_words_are_saved_and_chosen_again(open_lab) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from vlmad_core.analysis.best import Best, best, designs_of, differences_between, in_order
 from vlmad_core.analysis.comparable import hardware_text
 from vlmad_core.analysis.contamination import run_contamination, training_data
-from vlmad_core.analysis.entries import Comparison, Entry, cells, is_imported
+from vlmad_core.analysis.entries import KEY, Comparison, Entry, cells, is_imported
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.statistics import PairedDifference
 from vlmad_core.analysis.verdicts import counts, image_thresholds, judge, judge_entry, ranked
@@ -202,6 +202,34 @@ def trust(entry: Entry) -> Trust:
         finished=finished[:10],
         run_id=run.id,
     )
+
+
+def overview_table(one: Comparison, board: pd.DataFrame, costs: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """All that was measured, one row per entry, the best in the first metric first.
+
+    Args:
+        one: The comparison.
+        board: Its leaderboard.
+        costs: As ``cost_table`` gives it.
+        metrics: Names of the metrics to show.
+
+    Returns:
+        name, dataset, the metrics in percent (blank where missing), latency_ms (of those timed one image at a time),
+        seen, remarks, n_categories.
+    """
+    entries = {entry.name: entry for entry in one.entries()}
+    wide = board.pivot_table(index=[*KEY, "name"], columns="metric", values="value", aggfunc="first", dropna=False)
+    wide = wide.dropna(how="all").reindex(columns=list(metrics)).mul(100).reset_index()
+    timed = costs[~costs["shared"].astype(bool)].set_index("name")["latency_ms"]
+    table = wide.assign(
+        dataset=one.dataset,
+        latency_ms=wide["name"].map(timed),
+        seen=wide["name"].map(lambda name: entries[name].seen),
+        remarks=wide["name"].map(lambda name: "; ".join(entries[name].remarks)),
+        n_categories=wide["name"].map(board.groupby("name")["n_categories"].max()),
+    )
+    columns = ["name", "dataset", *metrics, "latency_ms", "seen", "remarks", "n_categories"]
+    return table.sort_values(list(metrics), ascending=False)[columns]
 
 
 def in_words(low: float, high: float) -> str:
