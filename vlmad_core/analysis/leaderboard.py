@@ -18,18 +18,8 @@ from vlmad_core.metrics.spec import MEAN
 from vlmad_core.store.reader import Store
 
 LINE = [
-    "run_id",
-    "dataset",
-    "method",
-    "preset",
-    "backbone",
-    "mode",
-    "shots",
-    "seed",
-    "level",
-    "metric",
-    "eval_size",
-]
+    "run_id", "dataset", "method", "preset", "backbone", "mode", "shots", "seed", "level", "metric", "eval_size",
+]  # fmt: skip
 """What one mean belongs to."""
 
 

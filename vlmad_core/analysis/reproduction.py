@@ -33,26 +33,9 @@ REPORTED_NAMES: Mapping[str, str] = {"aupro_legacy200": "aupro_reported"}
 """Metrics of this program by the name of the reported metric they are held against."""
 
 COLUMNS = [
-    "dataset",
-    "method",
-    "method_id",
-    "shots",
-    "metric",
-    "who",
-    "label",
-    "variant",
-    "value",
-    "std",
-    "difference",
-    "reason",
-    "origin",
-    "source",
-    "url",
-    "location",
-    "n_categories",
-    "protocol",
-    "note",
-]
+    "dataset", "method", "method_id", "shots", "metric", "who", "label", "variant", "value", "std", "difference",
+    "reason", "origin", "source", "url", "location", "n_categories", "protocol", "note",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

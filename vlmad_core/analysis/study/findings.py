@@ -298,7 +298,7 @@ def points(gain: PairedDifference) -> str:
     return (
         text
         if gain.pairs == 1 or gain.p_corrected is None
-        else f"{text}, p = {gain.p_corrected:.2g} of {gain.pairs} pairs"
+        else f"{text}, p = {gain.p_corrected:.2g} corrected for {gain.pairs} pairs"
     )
 
 
