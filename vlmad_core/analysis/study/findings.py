@@ -295,11 +295,9 @@ def points(gain: PairedDifference) -> str:
     if gain.low is not None and gain.high is not None:
         text += f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
     text += f" over {gain.n} categories"
-    return (
-        text
-        if gain.pairs == 1 or gain.p_corrected is None
-        else f"{text}, p = {gain.p_corrected:.2g} corrected for {gain.pairs} pairs"
-    )
+    if gain.pairs > 1 and gain.p_corrected is not None:
+        text += f", p = {gain.p_corrected:.2g} corrected for {gain.pairs} pairs"
+    return text
 
 
 def _gains(some: Sequence[Measured], base: Measured) -> tuple[PairedDifference, ...]:
