@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from vlmad_core import io
 from vlmad_core.errors import StoreError
@@ -32,6 +34,7 @@ from vlmad_core.io import (
 HOLDER = """
 import sys
 from pathlib import Path
+from typing import Any
 from vlmad_core.io import lock
 
 with lock(Path(sys.argv[1]), sys.argv[2], wait=True) as held:
@@ -119,7 +122,7 @@ def test_many_who_want_the_same_get_it_one_by_one(tmp_path: Path) -> None:
     inside, seen = [0], []
 
     def work() -> None:
-        for _ in range(10):
+        for _ in range(50):
             with lock(tmp_path, "x", wait=True) as held:
                 inside[0] += 1
                 seen.append((held, inside[0]))
@@ -130,7 +133,24 @@ def test_many_who_want_the_same_get_it_one_by_one(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join(timeout=60)
-    assert seen == [(True, 1)] * 40
+    assert seen == [(True, 1)] * 200
+
+
+@pytest.mark.parametrize("error", [FileExistsError(17, "File exists"), FileNotFoundError(2, "No such file")])
+def test_a_folder_tidied_away_under_filelock_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    acquire, errors = FileLock.acquire, [error]
+
+    def once_too_late(self: FileLock, *words: Any, **more: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return acquire(self, *words, **more)
+
+    monkeypatch.setattr(FileLock, "acquire", once_too_late)
+    with lock(tmp_path, "x") as held:
+        assert held
+    assert errors == []
 
 
 @pytest.mark.parametrize("error", [OSError(30, "Read-only file system"), FileNotFoundError(2, "No such file")])

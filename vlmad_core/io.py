@@ -278,11 +278,12 @@ def held_locks(store: Path) -> int:
 def _acquired(path: Path, *, wait: bool) -> FileLock | None:
     """The system's lock on a file, which is made; None if another process has it and ``wait`` is False."""
     held = FileLock(path)
+    folder = path.parent
     while True:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            if path.parent.exists() and not path.parent.is_dir():
+            if folder.exists() and not folder.is_dir():
                 raise
             continue  # it was tidied away while `mkdir` looked whether what is there is a folder
         try:
@@ -291,6 +292,10 @@ def _acquired(path: Path, *, wait: bool) -> FileLock | None:
             return None
         except FileNotFoundError:
             continue  # the folder was tidied away between the two steps
+        except FileExistsError:  # filelock makes the folder too, and meets the same as `mkdir` above
+            if folder.exists() and not folder.is_dir():
+                raise
+            continue
         return held
 
 
