@@ -75,8 +75,8 @@ COMMANDS: Mapping[str, Command] = {
             "prompts": Command("from an edit of the words to new numbers", "vlmad_core.bench.prompts"),
         },
     ),
-    "check-reference": Command("hold a method against reference outputs", "vlmad_core.methods.reference.check"),
-    "check-metrics": Command("hold the metrics against expected values", "vlmad_core.metrics.check"),
+    "check-reference": Command("hold a method against reference outputs", "vlmad_core.methods.reference.cli"),
+    "check-metrics": Command("hold the metrics against expected values", "vlmad_core.metrics.cli"),
     "app": Command("open the dashboard", "vlmad_core.dashboard"),
     "doctor": Command("look at this machine and say what to mend", "vlmad_core.doctor"),
 }

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
-from vlmad_core.methods.reference.check import check_reference
+from vlmad_core.methods.reference.cli import check_reference
 
 START, END, VOCABULARY = 49406, 49407, 49408
 IMAGES = 3

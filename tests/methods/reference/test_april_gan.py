@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from vlmad_core.errors import VlmadError
-from vlmad_core.methods.reference.check import check_reference
+from vlmad_core.methods.reference.cli import check_reference
 
 # patch, grid, depth, QuickGELU, grid of the input (None: the model's own), shots
 APRIL_GAN: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = (

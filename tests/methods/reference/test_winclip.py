@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vlmad_core import cli
 from vlmad_core.errors import VlmadError
-from vlmad_core.methods.reference.check import check_reference
+from vlmad_core.methods.reference.cli import check_reference
 
 # patch, grid, depth, QuickGELU, grid of the input (None: the model's own), shots
 WINCLIP: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = (

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from vlmad_core import cli
-from vlmad_core.methods.reference.check import check_reference
+from vlmad_core.methods.reference.cli import check_reference
 from vlmad_core.methods.reference.folder import ReferenceFolderError
 
 GOLDEN = Path(__file__).parents[2] / "golden"

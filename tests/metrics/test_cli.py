@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlmad_core.metrics.check import add_arguments, check_folder, run
+from vlmad_core.metrics.cli import add_arguments, check_folder, run
 
 
 def call(folder: Path, *options: str) -> int:
