@@ -24,7 +24,7 @@ else:
                 "shots", "Normal references", [ALL, *map(str, one.shots)], str(one.shots[0]), segmented=True,
                 format_func=lambda k: "All" if k == ALL else frame.shots_label(k),
             )  # fmt: skip
-        seeds = [MEAN, *map(str, data.seeds(one))]
+        seeds = [MEAN, *map(str, one.seeds)]
         seed = MEAN
         if len(seeds) > 2:
             seed = selection.choose(

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -22,12 +21,12 @@ from vlmad_core.analysis.leaderboard import leaderboard
 from vlmad_core.analysis.reported import load_reported
 from vlmad_core.analysis.slices import category_kinds
 from vlmad_core.analysis.speed import cost_table
-from vlmad_core.analysis.transfer import setting
-from vlmad_core.analysis.verdicts import SCALE_SIZE, normal_maps
+from vlmad_core.analysis.transfer import on_other_data
+from vlmad_core.analysis.verdicts import normal_maps, some_maps
 from vlmad_core.figures import style
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
-from vlmad_core.store.reader import Missing, Store, open_stores, store_signature
+from vlmad_core.store.reader import Store, open_stores, store_signature
 
 
 @st.cache_data(ttl=2, show_spinner=False)
@@ -110,20 +109,9 @@ def entries(comparison: Comparison) -> dict[EntryKey, Entry]:
     return {entry.key: entry for entry in comparison.entries()}
 
 
-def seeds(comparison: Comparison) -> tuple[int, ...]:
-    """Seeds of the runs that draw references, sorted."""
-    return tuple(sorted({run.key.seed for run in comparison.runs if run.key.shots}))
-
-
 def alike(comparison: Comparison) -> tuple[Comparison, ...]:
     """Comparisons on other data sets that are equal in everything else, this one first."""
-    own = setting(comparison)
-    others = [one for one in all_comparisons() if one.dataset != comparison.dataset]
-    first: dict[str, Comparison] = {comparison.dataset: comparison}
-    for one in others:
-        if setting(one) == own:
-            first.setdefault(one.dataset, one)
-    return tuple(first.values())
+    return on_other_data(comparison, all_comparisons())
 
 
 @st.cache_resource(show_spinner=False)
@@ -162,14 +150,7 @@ def rarity(run_id: str, category: str) -> ColourScale | None:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _raw(roots: tuple[Path, ...], mark: str, run_ids: tuple[str, ...], category: str) -> ColourScale | None:
-    results = _store(roots, mark)
-    maps: list[np.ndarray] = []
-    for run_id in run_ids:
-        grids = results.grids(run_id, category)
-        if not isinstance(grids, Missing):
-            some = grids.image_ids[:: max(1, len(grids.image_ids) // 40)]
-            found = [results.anomaly_map(run_id, category, image_id, SCALE_SIZE) for image_id in some]
-            maps += [one for one in found if not isinstance(one, Missing)]
+    maps = some_maps(_store(roots, mark), run_ids, category)
     return raw_scale(*shared_range(maps)) if maps else None
 
 

@@ -198,6 +198,11 @@ class Comparison:
         """Numbers of references that occur, sorted."""
         return tuple(sorted({run.key.shots for run in self.runs}))
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs that draw references, sorted."""
+        return tuple(sorted({run.key.seed for run in self.runs if run.key.shots}))
+
     def entries(self, shots: int | None = None) -> tuple[Entry, ...]:
         """The entries, by shots and then by name; only those with this number of shots if given."""
         return entries_of(run for run in self.runs if shots is None or run.key.shots == shots)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,26 @@ class TransferCell:
     reason: str
 
 
-def setting(comparison: Comparison) -> str:
+def _setting(comparison: Comparison) -> str:
     """Eight hex digits over all but the method and the data: equal where only these two differ."""
     protocol = comparison.runs[0].protocol
     parts = {"mode": protocol.mode, "reading": protocol.reading, "evaluation": protocol.evaluation}
     names = ("weights_hash", "activation", "image_size", "precision", "position_rule")
     return short_hash({**parts, "backbone": {name: protocol.backbone.get(name) for name in names}})
+
+
+def on_other_data(comparison: Comparison, among: Iterable[Comparison]) -> tuple[Comparison, ...]:
+    """Comparisons that are equal to one in all but the data set, one for each; the given one first.
+
+    Args:
+        comparison: The one.
+        among: Those to choose from, the preferred ones of a data set first.
+    """
+    first = {comparison.dataset: comparison}
+    for other in among:
+        if _setting(other) == _setting(comparison):
+            first.setdefault(other.dataset, other)
+    return tuple(first.values())
 
 
 def trained_methods(comparisons: Sequence[Comparison]) -> dict[str, str]:

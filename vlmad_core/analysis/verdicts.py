@@ -316,3 +316,24 @@ def normal_maps(store: Store, run_id: str, category: str) -> list[NDArray[np.flo
     normal = images[(images["label"] == 0) & (images["split"] == "test")]["image_id"]
     found = [store.anomaly_map(run_id, category, image_id, SCALE_SIZE) for image_id in normal]
     return [one for one in found if not isinstance(one, Missing)]
+
+
+def some_maps(store: Store, run_ids: Iterable[str], category: str, most: int = 40) -> list[NDArray[np.float32]]:
+    """Maps of a category from several runs, small, evenly picked: what one scale in raw units for them is made of.
+
+    Args:
+        store: The results.
+        run_ids: The runs.
+        category: The category.
+        most: About how many of each run.
+
+    Returns:
+        [64, 64] each; empty where no run kept maps.
+    """
+    found = []
+    for run_id in run_ids:
+        grids = store.grids(run_id, category)
+        if not isinstance(grids, Missing):
+            picked = grids.image_ids[:: max(1, len(grids.image_ids) // most)]
+            found += [store.anomaly_map(run_id, category, image_id, SCALE_SIZE) for image_id in picked]
+    return [one for one in found if not isinstance(one, Missing)]
