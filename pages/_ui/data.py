@@ -212,7 +212,6 @@ def warm_up() -> None:
 
 def _load(results: Store) -> None:
     importlib.import_module("vlmad_core.methods.predictions")
-    importlib.import_module("vlmad_core.backbones.arithmetic").bfloat16_gain()  # the live demo asks
     style.prepare()
     for run in results.runs:
         results.metrics([run.id])

@@ -10,7 +10,7 @@ from vlmad_core.live.choices import precision_choices
 def test_bfloat16_is_offered_where_it_was_measured_to_be_quicker(
     monkeypatch: pytest.MonkeyPatch, gain: float, offered: bool
 ) -> None:
-    monkeypatch.setattr(arithmetic, "bfloat16_gain", lambda: gain)
+    monkeypatch.setattr(arithmetic, "bfloat16_gain", lambda seconds: gain)
     choices = {choice.id: choice for choice in precision_choices()}
     assert choices["float32"].available
     assert choices["bfloat16"].available == offered

@@ -51,13 +51,16 @@ def product_speed(precision: Precision, side: int = PRODUCT_SIDE, seconds: float
     return _product_speed(precision, side, seconds, torch.get_num_threads())
 
 
-def bfloat16_gain() -> float:
+def bfloat16_gain(seconds: float = PRODUCT_SECONDS) -> float:
     """How many times quicker matrix products in bfloat16 are here than in float32; see ``product_speed``.
 
     Measured rather than read off the processor's flags: where the hardware has no bfloat16 products, it depends on
     the library's way around that, and may be a hundredth.
+
+    Args:
+        seconds: How long to try each; a tenth of the default tells a multiple from a fraction.
     """
-    return product_speed("bfloat16") / product_speed("float32")
+    return product_speed("bfloat16", seconds=seconds) / product_speed("float32", seconds=seconds)
 
 
 def choose_precision(asked: Precision | Literal["auto"] = "auto") -> Precision:
