@@ -49,7 +49,7 @@ def test_the_speed_of_products_is_positive_and_measured_once():
 )
 def test_the_quicker_precision_is_chosen_unless_one_is_asked_for(monkeypatch, gflops, chosen):
     measured = dict(zip(("float32", "bfloat16"), gflops, strict=True))
-    monkeypatch.setattr(arithmetic, "product_speed", measured.__getitem__)
+    monkeypatch.setattr(arithmetic, "product_speed", lambda precision, **_: measured[precision])
     assert choose_precision() == choose_precision("auto") == chosen
     assert choose_precision("float32") == "float32"
     assert choose_precision("bfloat16") == "bfloat16"

@@ -55,7 +55,8 @@ def test_the_command_trains_measures_and_writes_a_model(
     monkeypatch.setattr(bundled_cli, "IMAGENET_TEACHER", stand_in_teacher)
     every_category = gates._categories
     monkeypatch.setattr(gates, "_categories", lambda bank: every_category(bank)[:2])
-    monkeypatch.setattr(arithmetic, "product_speed", {"float32": 70e9, "bfloat16": 0.5e9}.__getitem__)
+    speeds = {"float32": 70e9, "bfloat16": 0.5e9}
+    monkeypatch.setattr(arithmetic, "product_speed", lambda precision, **_: speeds[precision])
     out = tmp_path / "model"
     given = ("--smoke", "--json", "--out", str(out), "--seed", "4", "--workers", "1")
     assert bundled_cli.run(arguments(*given)) == 0
@@ -113,7 +114,8 @@ def test_the_precision_is_the_given_one_or_the_quicker(
         return {"gates": {}}
 
     monkeypatch.setattr(bundled_cli, "train_bundled", train)
-    monkeypatch.setattr(arithmetic, "product_speed", {"float32": 1.0, "bfloat16": bfloat16}.__getitem__)
+    speeds = {"float32": 1.0, "bfloat16": bfloat16}
+    monkeypatch.setattr(arithmetic, "product_speed", lambda precision, **_: speeds[precision])
     assert bundled_cli.run(arguments("--out", str(tmp_path), *given)) == 0
     assert [recipe.precision for recipe in recipes] == [chosen]
 
