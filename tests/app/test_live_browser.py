@@ -132,7 +132,9 @@ def test_references_make_it_few_shot_and_a_click_shows_the_nearest_patch(address
     tab = open_tab(address)
     start(tab, "Upload", "metal plate")
     tab.get_by_text("Normal references (optional)").click()
-    tab.get_by_role("radio", name="Upload").last.click()
+    uploads = tab.get_by_role("radio", name="Upload")
+    expect(uploads).to_have_count(2)  # until it has opened, the last is the image's own
+    uploads.last.click()
     settle(tab)
     give(tab, [(f"good{number}.png", part(number)) for number in (1, 2)], place=1)
     settle(tab)
