@@ -88,8 +88,7 @@ def test_features_and_parameters_are_never_changed(cases, backbone, everything, 
     for case in cases:
         references = known if case.shots else None
         scorer = case.method.prepare("nut", backbone, references, trained.get(case.method.name))
-        scorer.score_set(everything)
-        scorer.explain(everything)
+        scorer.explain(everything, scorer.score_set(everything))
     for tensors, copies in zip(watched, before, strict=True):
         for name, tensor in tensors.items():
             assert torch.equal(tensor, copies[name]), name
@@ -120,7 +119,7 @@ def test_reasons(cases, backbone, everything, trained, reference_pixels):
         request = case.method.needs(backbone.info, case.shots)
         references = backbone.encode_images(reference_pixels, request) if case.shots else None
         scorer = case.method.prepare("nut", backbone, references, trained.get(case.method.name))
-        reasons = scorer.explain(everything)
+        reasons = scorer.explain(everything, scorer.score_set(everything))
         assert len(reasons) == 5
         for reason in (reason for image in reasons for reason in image):
             assert reason.kind in ("prompt", "window", "reference")
@@ -147,11 +146,11 @@ def test_the_nearest_reference_patch_of_a_reference_is_itself(cases, backbone, r
         request = case.method.needs(backbone.info, case.shots)
         features = backbone.encode_images(reference_pixels, request)
         scorer = case.method.prepare("nut", backbone, features if case.shots else None, trained.get(case.method.name))
-        found = scorer.nearest_patches(features)
+        found = scorer.score_set(features).nearest
         assert case.shots or found is None, case
         if found is not None:
             told.add(case.method.name)
-            similarity, index = found
+            similarity, index = found.similarity, found.index
             assert similarity.shape == index.shape == (2, 16)
             torch.testing.assert_close(similarity, torch.ones(2, 16), atol=1e-5, rtol=0)
             assert torch.equal(index.flatten(), torch.arange(32)), case
@@ -183,5 +182,5 @@ def test_scores_are_computed_where_the_features_are(cases, backbone, pixels, ref
         found = scorer.score_set(features) if together else scorer.score(features)
         assert found.image_score.device.type == "meta", case
         assert found.grids is None or found.grids.device.type == "meta", case
-        near = scorer.nearest_patches(features)
-        assert near is None or near[0].device.type == "meta", case
+        assert found.nearest is None or found.nearest.similarity.device.type == "meta", case
+        assert all(tensor.device.type == "meta" for tensor in found.kept.values()), case

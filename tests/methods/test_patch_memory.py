@@ -23,7 +23,7 @@ def test_reads_no_text_and_finds_the_strange_patch(backbone, pixels):
     assert found.image_score[1] > 1e-3
     assert int(found.grids[1].argmax()) == 1 * 4 + 2
     assert found.image_score[1] == found.grids[1].max()
-    ((reason,),) = scorer.explain(features.select([1]))
+    ((reason,),) = scorer.explain(features.select([1]), scorer.score(features.select([1])))
     assert reason.box == (0.5, 0.25, 0.75, 0.5)
     assert reason.text.startswith("nearest: reference 1")
 

@@ -6,7 +6,7 @@ import torch
 from vlmad_core.backbones import Features
 from vlmad_core.errors import BackboneError
 from vlmad_core.methods import create_method
-from vlmad_core.methods.patches import cosine_distance
+from vlmad_core.methods.patches import nearest_in_memory, unit_rows
 
 
 def test_identical_reference_has_no_association(backbone, pixels):
@@ -40,6 +40,7 @@ def test_association_is_literal(backbone, pixels, reference_pixels):
     def distance(query, memory):
         return min(0.5 * (1 - float(unit(query, dim=0) @ unit(row, dim=0))) for row in memory)
 
+    association = scorer._association(features, scorer.score(features).nearest)
     windows = [distance(w, references.windows[2].flatten(0, 1)) for w in features.windows[2][0]]
     memory = references.stages[backbone.info.depth][:, 1:].flatten(0, 1)
     for r in range(4):
@@ -47,7 +48,7 @@ def test_association_is_literal(backbone, pixels, reference_pixels):
             cover = [windows[i * 3 + j] for i in range(3) for j in range(3) if i <= r < i + 2 and j <= c < j + 2]
             harmonic = len(cover) / sum(1 / w for w in cover)
             patch = distance(features.stages[backbone.info.depth][0, 1 + 4 * r + c], memory)
-            assert float(scorer._association(features)[0, r, c]) == pytest.approx((harmonic + patch) / 2, abs=1e-5)
+            assert float(association[0, r, c]) == pytest.approx((harmonic + patch) / 2, abs=1e-5)
 
 
 def test_presets_differ(backbone, pixels, reference_pixels):
@@ -70,7 +71,7 @@ def test_a_window_larger_than_the_grid_names_the_choice(backbone, pixels):
 
 def test_distance_of_equal_vectors_is_never_negative():
     vectors = torch.randn(500, 64, generator=torch.Generator().manual_seed(0))
-    assert (cosine_distance(vectors, vectors) >= 0).all()
+    assert (nearest_in_memory(vectors, unit_rows(vectors)).distance >= 0).all()
 
 
 @pytest.mark.parametrize("grid", [(3, 6), (5, 3), (4, 4)])
@@ -117,5 +118,5 @@ def test_grids_need_not_be_square(backbone, grid):
             distances.append(distance(features.stages[backbone.info.depth][0, 1 + columns * r + c], patches))
             assert float(zero_map[r, c]) == pytest.approx(harmonic(scores), abs=1e-5)
             assert float(few_map[r, c]) == pytest.approx((harmonic(scores) + sum(distances) / 3) / 2, abs=1e-5)
-    boxes = [reason.box for reason in zero.explain(features)[0] if reason.box]
+    boxes = [reason.box for reason in zero.explain(features, zero.score(features))[0] if reason.box]
     assert all(0 <= left < right <= 1 and 0 <= top < bottom <= 1 for left, top, right, bottom in boxes)

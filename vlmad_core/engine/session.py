@@ -276,7 +276,7 @@ class Session:
                 reasons: tuple[tuple[Reason, ...], ...] = ()
                 if entrant.explains:
                     with self._watch.measure("explain"):
-                        reasons = scorer.explain(features)
+                        reasons = scorer.explain(features, predictions)
         except Exception as error:  # a method of someone else's may fail in any way
             return Scored(entrant, batch, error)
         spent = {"preparing": preparing, "scoring": seconds}

@@ -267,10 +267,9 @@ class Panel:
             begun = time.perf_counter()
             anomaly_map = _map(predictions, MAP_SIZE)
             enlarged = time.perf_counter() - begun
-            near = scorer.nearest_patches(features)
-        nearest = None
+        near, nearest = predictions.nearest, None
         if near is not None:
-            nearest = Nearest(features.grid, near[0][0].float().cpu().numpy(), near[1][0].cpu().numpy())
+            nearest = Nearest(features.grid, near.similarity[0].numpy(), near.index[0].numpy())
         return LivePrediction(
             method_id=member.method_id,
             title=member.title,

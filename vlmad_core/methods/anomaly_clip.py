@@ -96,9 +96,10 @@ class AnomalyClipScorer(Scorer):
         ]
         return torch.stack(patches).sigmoid().sum(dim=0).reshape(-1, *features.grid)
 
-    def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
+    def explain(self, features: Features, predictions: Predictions) -> tuple[tuple[Reason, ...], ...]:
         """The most abnormal patches; learned prompts have no words to show."""
-        return top_patches(self.grid(features))
+        assert predictions.grids is not None
+        return top_patches(predictions.grids[:, 0])
 
 
 @register_method

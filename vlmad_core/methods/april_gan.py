@@ -23,13 +23,13 @@ from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Reason, Scorer
 from vlmad_core.methods.patches import (
     check_stages,
-    cosine_distance,
     least_familiar,
-    nearest_cosine,
+    nearest_in_memory,
     quarter_stages,
     top_patches,
+    unit_rows,
 )
-from vlmad_core.methods.predictions import Activation, MapRule, Predictions, map_maximum
+from vlmad_core.methods.predictions import Activation, MapRule, NearestPatches, Predictions, map_maximum
 from vlmad_core.methods.prompted import (
     PromptedMethod,
     PromptedSettings,
@@ -95,7 +95,7 @@ class AprilGanScorer(Scorer):
         text: Prompts and prototypes of the two classes.
         settings: The method's settings.
         projections: Block -> weight [e, d] and bias [e] of its linear layer.
-        memory: Block -> [K*P, d] patch tokens of the references; empty for zero-shot.
+        memory: Block -> [K*P, d] patch tokens of the references, unit vectors; empty for zero-shot.
         map_size: (height, width) of the map whose maximum enters the image score.
         temperature: Divides the difference of cosines.
         span: Least and greatest map maximum over the calibration images; None without.
@@ -130,21 +130,27 @@ class AprilGanScorer(Scorer):
         """The same for all test images of a category, which the transductive score is normalised over."""
         assert features.image_embedding is not None
         logits = two_class_logits(features.image_embedding, self.text.prototypes, self.temperature)
-        score, grids = logits.sigmoid(), self.grids(features)
+        nearest = self.nearest(features)
+        score, grids = logits.sigmoid(), self.grids(features, nearest)
         if self.memory:
             score = 0.5 * (score + self._rescale(map_maximum(grids, self.map_rule, self.map_size)))
-        return Predictions(image_score=score, grids=grids, map_rule=self.map_rule)
+        last = nearest[max(nearest)] if nearest else None
+        return Predictions(image_score=score, grids=grids, map_rule=self.map_rule, nearest=last)
 
-    def grids(self, features: Features) -> Tensor:
+    def nearest(self, features: Features) -> dict[int, NearestPatches]:
+        """By stage, what the patches of images are compared with; empty for zero-shot."""
+        return {k: nearest_in_memory(features.stages[k][:, 1:], rows) for k, rows in self.memory.items()}
+
+    def grids(self, features: Features, nearest: Mapping[int, NearestPatches]) -> Tensor:
         """[N, S, rows, columns]: the stages' logits; with references, the summed distances as the last grid."""
         grids = []
         for stage, (weight, bias) in self.projections.items():
             projected = F.linear(features.stages[stage][:, 1:], weight, bias)
             logits = two_class_logits(projected, self.text.prototypes, self.temperature)
             grids.append(logits.reshape(-1, *features.grid))
-        if self.memory:
+        if nearest:
             # Enlarging is linear, so the stages' distances may be summed before it. Not halved, as the authors do.
-            distances = [2.0 * cosine_distance(features.stages[k][:, 1:], rows) for k, rows in self.memory.items()]
+            distances = [2.0 * found.distance for found in nearest.values()]
             grids.append(torch.stack(distances).sum(dim=0).reshape(-1, *features.grid))
         return torch.stack(grids, dim=1)
 
@@ -155,24 +161,17 @@ class AprilGanScorer(Scorer):
         # A single image, or equal ones, have no range: all are then the least anomalous.
         return (maximum - low) / (high - low) if high > low else torch.zeros_like(maximum)
 
-    def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
+    def explain(self, features: Features, predictions: Predictions) -> tuple[tuple[Reason, ...], ...]:
         """The most similar prompts, the most abnormal patches, and with references the least familiar patch."""
         assert features.image_embedding is not None
-        grids, count = self.grids(features), len(self.projections)
+        assert predictions.grids is not None
+        grids, count = predictions.grids, len(self.projections)
         patches = top_patches(grids[:, :count].sigmoid().sum(dim=1) + grids[:, count:].sum(dim=1))
         reasons = [a + b for a, b in zip(nearest_prompts(features.image_embedding, self.text), patches, strict=True)]
-        if self.memory:
-            last = max(self.memory)
-            found = least_familiar(features.stages[last][:, 1:], self.memory[last], features.grid)
+        if predictions.nearest is not None:  # by the deepest stage
+            found = least_familiar(predictions.nearest, features.grid)
             reasons = [(*a, b) for a, b in zip(reasons, found, strict=True)]
         return tuple(reasons)
-
-    def nearest_patches(self, features: Features) -> tuple[Tensor, Tensor] | None:
-        """By the deepest stage."""
-        if not self.memory:
-            return None
-        last = max(self.memory)
-        return nearest_cosine(features.stages[last][:, 1:], self.memory[last])
 
 
 @register_method
@@ -250,7 +249,7 @@ class AprilGan(PromptedMethod):
         """A scorer from prompts that are already embedded; see ``prepare``."""
         memory = {}
         if references is not None:
-            memory = {k: references.stages[k][:, 1:].flatten(0, 1) for k in self.memory_stages(backbone)}
+            memory = {k: unit_rows(references.stages[k][:, 1:]) for k in self.memory_stages(backbone)}
         projections = _projections(parameters, self.stages(backbone), backbone)
         size = (backbone.image_size, backbone.image_size)
         temperature = self.settings.temperature or _trained_temperature(parameters)
@@ -262,7 +261,7 @@ class AprilGan(PromptedMethod):
                 "APRIL-GAN with image_fusion='calibrated' was given no calibration images.",
                 "Give further normal images for it, or choose image_fusion='bounded'.",
             )
-        maximum = map_maximum(scorer.grids(calibration), scorer.map_rule, size)
+        maximum = map_maximum(scorer.grids(calibration, scorer.nearest(calibration)), scorer.map_rule, size)
         span = (float(maximum.min()), float(maximum.max()))
         return replace(scorer, span=span)
 

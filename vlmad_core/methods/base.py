@@ -136,17 +136,15 @@ class Scorer(ABC):
         """
         return self.score(features)
 
-    def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
-        """Why each of the N images got its score, strongest reasons first; empty where a method has none."""
-        return ((),) * len(features)
+    def explain(self, features: Features, predictions: Predictions) -> tuple[tuple[Reason, ...], ...]:
+        """Why each of the N images got its score, strongest reasons first; empty where a method has none.
 
-    def nearest_patches(self, features: Features) -> tuple[Tensor, Tensor] | None:
-        """For each patch the most similar patch of the references; None where a method has no memory of patches.
-
-        Returns:
-            Cosine similarities [N, P] and indices [N, P] into the K * P patches of the references, row by row.
+        Args:
+            features: What was scored.
+            predictions: What ``score`` or ``score_set`` made of it, on the CPU. What scoring computed is read from
+                here, not computed again.
         """
-        return None
+        return ((),) * len(features)
 
 
 @dataclass(frozen=True)

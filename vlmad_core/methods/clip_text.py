@@ -78,7 +78,7 @@ class TextScorer(Scorer):
         grids = patches.sigmoid().reshape(len(patches), 1, *features.grid)
         return Predictions(image_score=logits.sigmoid(), grids=grids, map_rule=MapRule())
 
-    def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
+    def explain(self, features: Features, predictions: Predictions) -> tuple[tuple[Reason, ...], ...]:
         """The most similar prompts of either class."""
         assert features.image_embedding is not None
         return nearest_prompts(features.image_embedding, self.text)

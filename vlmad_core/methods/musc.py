@@ -25,6 +25,9 @@ from vlmad_core.methods.registry import register_method
 SIMILARITIES_AT_ONCE = 64_000_000
 """Bound on memory: 256 MB of similarities, 200 images of 37 x 37 patches in one block."""
 
+PRODUCT_AT_ONCE = 524_288
+"""Similarities in one matrix product: 2 MB, which stay in a core's cache until their maxima are taken."""
+
 
 @dataclass(frozen=True)
 class MuScSettings(MethodSettings):
@@ -103,9 +106,10 @@ class MuScScorer(Scorer):
                 total += mutual_scores(tokens, self.settings.fraction, self.budget)
         return (total / (len(self.settings.neighbourhoods) * len(self.stages))).reshape(-1, *features.grid)
 
-    def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
+    def explain(self, features: Features, predictions: Predictions) -> tuple[tuple[Reason, ...], ...]:
         """The most abnormal patches; of a set, as with the score."""
-        return top_patches(self.patch_scores(features)) if len(features) > 1 else ((),) * len(features)
+        assert predictions.grids is not None
+        return top_patches(predictions.grids[:, 0])
 
 
 def neighbourhood_tokens(tokens: Tensor, grid: tuple[int, int], side: int) -> Tensor:
@@ -158,17 +162,22 @@ def mutual_scores(tokens: Tensor, fraction: float, budget: int) -> Tensor:
 
 def _nearest_in_each(tokens: Tensor, first: int, last: int) -> Tensor:
     """[last - first, N, P]: the greatest cosine of each patch of images first..last-1 to each image's patches."""
-    count, patches = tokens.shape[:2]
+    count, patches, channels = tokens.shape
+    several = max(1, PRODUCT_AT_ONCE // patches**2)
     best = tokens.new_full((last - first, count, patches), float("-inf"))
     for i in range(first, last):
-        for j in range(count):
-            # A pair inside the block is computed once and read along both axes.
-            if j == i or first <= j < i:
-                continue
-            similarities = tokens[i] @ tokens[j].T
-            best[i - first, j] = similarities.amax(dim=1)
-            if i < j < last:
-                best[j - first, i] = similarities.amax(dim=0)
+        # A pair inside the block is computed once and read along both axes: j runs over the images before the
+        # block, then over those behind i.
+        for start, end in ((0, first), (i + 1, count)):
+            for j in range(start, end, several):
+                k = min(j + several, end)
+                similarities = tokens[i] @ tokens[j:k].reshape(-1, channels).T
+                best[i - first, j:k] = similarities.view(patches, k - j, patches).amax(dim=2).T
+                inside = min(k, last) - j
+                if j > i and inside > 0:
+                    best[j - first : j - first + inside, i] = (
+                        similarities[:, : inside * patches].amax(dim=0).view(inside, patches)
+                    )
     return best
 
 

@@ -18,7 +18,7 @@ from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Reason, Scorer
-from vlmad_core.methods.patches import check_stages, cosine_distance, least_familiar, middle_stages, nearest_cosine
+from vlmad_core.methods.patches import check_stages, least_familiar, middle_stages, nearest_in_memory, unit_rows
 from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.registry import register_method
 
@@ -51,7 +51,7 @@ class PatchMemoryScorer(Scorer):
 
     Attributes:
         settings: The method's settings.
-        memory: Block -> [K*P, d] patch tokens of the references.
+        memory: Block -> [K*P, d] patch tokens of the references, unit vectors.
     """
 
     settings: PatchMemorySettings
@@ -59,23 +59,17 @@ class PatchMemoryScorer(Scorer):
 
     def score(self, features: Features) -> Predictions:
         """Map: distance to the nearest reference patch, mean over the stages; image score: its maximum, or as set."""
-        distances = torch.stack(
-            [cosine_distance(features.stages[k][:, 1:], rows) for k, rows in self.memory.items()]
-        ).mean(dim=0)
+        nearest = {k: nearest_in_memory(features.stages[k][:, 1:], rows) for k, rows in self.memory.items()}
+        distances = torch.stack([found.distance for found in nearest.values()]).mean(dim=0)
         count = 1 if self.settings.image_score == "maximum" else max(1, distances.shape[1] // 100)
         score = distances.topk(count, dim=1).values.mean(dim=1)
-        return Predictions(score, distances.reshape(-1, 1, *features.grid), MapRule())
+        grids = distances.reshape(-1, 1, *features.grid)
+        return Predictions(score, grids, MapRule(), nearest=nearest[max(self.memory)])
 
-    def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
+    def explain(self, features: Features, predictions: Predictions) -> tuple[tuple[Reason, ...], ...]:
         """The least familiar patch, by the deepest stage."""
-        last = max(self.memory)
-        found = least_familiar(features.stages[last][:, 1:], self.memory[last], features.grid)
-        return tuple((reason,) for reason in found)
-
-    def nearest_patches(self, features: Features) -> tuple[Tensor, Tensor] | None:
-        """By the deepest stage."""
-        last = max(self.memory)
-        return nearest_cosine(features.stages[last][:, 1:], self.memory[last])
+        assert predictions.nearest is not None
+        return tuple((reason,) for reason in least_familiar(predictions.nearest, features.grid))
 
 
 @register_method
@@ -110,5 +104,5 @@ class PatchMemory(Method):
         """Keep the references' patch tokens."""
         if references is None:
             raise MethodError("The patch memory was given no reference images.", "Give at least one normal image.")
-        memory = {k: references.stages[k][:, 1:].flatten(0, 1) for k in self.stages(text.info)}
+        memory = {k: unit_rows(references.stages[k][:, 1:]) for k in self.stages(text.info)}
         return PatchMemoryScorer(self.settings, memory)

@@ -10,9 +10,11 @@ from torch.nn import functional as F
 
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import Reason
+from vlmad_core.methods.predictions import NearestPatches
 
-ROWS_AT_ONCE = 4096
-"""Queries compared at once; with a memory of 10,000 rows the similarities then take 160 MB."""
+QUERIES_AT_ONCE = 1024
+MEMORY_AT_ONCE = 4096
+"""Queries and rows of a memory compared at once: 16 MB of similarities, whatever the memory's size."""
 
 
 def quarter_stages(depth: int) -> tuple[int, ...]:
@@ -52,32 +54,34 @@ def check_stages(method: str, setting: str, stages: Sequence[int] | None) -> tup
     return found
 
 
-def nearest_cosine(queries: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """The greatest cosine similarity of each query to any row of a memory.
+def unit_rows(tokens: Tensor) -> Tensor:
+    """Tokens as a memory: [m, d] float32 of unit length, from [..., d] of any length."""
+    return F.normalize(tokens.reshape(-1, tokens.shape[-1]).float(), dim=-1)
+
+
+def nearest_in_memory(queries: Tensor, memory: Tensor) -> NearestPatches:
+    """The most similar row of a memory for each query: exact, by blocks of bounded size.
 
     Args:
-        queries: [..., d], of any length.
-        memory: [m, d], of any length.
+        queries: [N, P, d], of any length.
+        memory: [m, d] unit vectors, as ``unit_rows`` gives them.
 
     Returns:
-        Similarities [...] float32 and indices [...] int64 of the rows they belong to.
+        Similarities and indices [N, P].
     """
-    flat = F.normalize(queries.reshape(-1, queries.shape[-1]).float(), dim=-1)
-    rows = F.normalize(memory.float(), dim=-1).T
-    found = [(part @ rows).max(dim=1) for part in flat.split(ROWS_AT_ONCE)]
-    similarities = torch.cat([part.values for part in found])
-    indices = torch.cat([part.indices for part in found])
-    return similarities.reshape(queries.shape[:-1]), indices.reshape(queries.shape[:-1])
+    found = [_nearest(part, memory) for part in unit_rows(queries).split(QUERIES_AT_ONCE)]
+    similarity = torch.cat([values for values, _ in found]).reshape(queries.shape[:-1])
+    return NearestPatches(similarity, torch.cat([places for _, places in found]).reshape(queries.shape[:-1]))
 
 
-def cosine_distance(queries: Tensor, memory: Tensor) -> Tensor:
-    """Half the cosine distance to the nearest row of a memory: [...], from 0 (the same direction) to 1.
-
-    Rounding makes the distance of equal vectors slightly negative; it is cut off at 0, which a harmonic mean
-    over such distances depends on.
-    """
-    similarities, _ = nearest_cosine(queries, memory)
-    return (0.5 * (1.0 - similarities)).clamp_min(0.0)
+def _nearest(queries: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    """Greatest cosine of each query and the row it belongs to, the first of equals: [q] each."""
+    best, index = (queries @ memory[:MEMORY_AT_ONCE].T).max(dim=1)
+    for start in range(MEMORY_AT_ONCE, len(memory), MEMORY_AT_ONCE):
+        values, places = (queries @ memory[start : start + MEMORY_AT_ONCE].T).max(dim=1)
+        nearer = values > best
+        best, index = torch.where(nearer, values, best), torch.where(nearer, places + start, index)
+    return best, index
 
 
 def patch_box(row: int, column: int, side: int, grid: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -86,18 +90,16 @@ def patch_box(row: int, column: int, side: int, grid: tuple[int, int]) -> tuple[
     return column / columns, row / rows, (column + side) / columns, (row + side) / rows
 
 
-def least_familiar(queries: Tensor, memory: Tensor, grid: tuple[int, int]) -> tuple[Reason, ...]:
+def least_familiar(nearest: NearestPatches, grid: tuple[int, int]) -> tuple[Reason, ...]:
     """For each image the patch that is least like any patch of the references.
 
     Args:
-        queries: [N, P, d] patch tokens, P = rows x columns.
-        memory: [K*P, d] patch tokens of K references on the same grid.
-        grid: Patch grid (rows, columns).
+        nearest: What the patches of N images were compared with, on the CPU.
+        grid: Patch grid (rows, columns), of images and references alike.
     """
-    similarities, nearest = (found.cpu() for found in nearest_cosine(queries, memory))
     columns = grid[1]
     reasons = []
-    for row, where in zip(similarities, nearest, strict=True):
+    for row, where in zip(nearest.similarity, nearest.index, strict=True):
         patch = int(row.argmin())
         reference, place = divmod(int(where[patch]), grid[0] * columns)
         text = f"nearest: reference {reference + 1}, row {place // columns + 1}, column {place % columns + 1}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -59,6 +59,28 @@ class MapRule:
 
 
 @dataclass(frozen=True)
+class NearestPatches:
+    """For each patch of N images the most similar patch of K references.
+
+    Attributes:
+        similarity: Cosine similarities [N, P], float32.
+        index: Which patch it is, [N, P] int64 into the K * P patches of the references, row by row.
+    """
+
+    similarity: Tensor
+    index: Tensor
+
+    @property
+    def distance(self) -> Tensor:
+        """Half the cosine distance, [N, P]: from 0 (the same direction) to 1.
+
+        Rounding makes the distance of equal vectors slightly negative; it is cut off at 0, which a harmonic mean
+        over such distances depends on.
+        """
+        return (0.5 * (1.0 - self.similarity)).clamp_min(0.0)
+
+
+@dataclass(frozen=True)
 class Predictions:
     """Scores of N images; higher means more anomalous. Float32 throughout.
 
@@ -66,11 +88,16 @@ class Predictions:
         image_score: [N].
         grids: Native grids [N, S, rows, columns]; None if the method makes no anomaly map.
         map_rule: How the grids become a map; None without grids.
+        nearest: What the patches were compared with; None where a method has no memory of patches.
+        kept: What else the method's explanations read, so that nothing is computed twice; names are its own, each
+            tensor has N rows.
     """
 
     image_score: Tensor
     grids: Tensor | None = None
     map_rule: MapRule | None = None
+    nearest: NearestPatches | None = None
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not torch.isfinite(self.image_score).all():
@@ -84,7 +111,14 @@ class Predictions:
         """The same on the CPU; these, if they are there already."""
         if self.image_score.device.type == "cpu":
             return self
-        return replace(self, image_score=self.image_score.cpu(), grids=None if self.grids is None else self.grids.cpu())
+        near = self.nearest
+        return replace(
+            self,
+            image_score=self.image_score.cpu(),
+            grids=None if self.grids is None else self.grids.cpu(),
+            nearest=None if near is None else NearestPatches(near.similarity.cpu(), near.index.cpu()),
+            kept={name: tensor.cpu() for name, tensor in self.kept.items()},
+        )
 
 
 def anomaly_maps(grids: Tensor, rule: MapRule, size: tuple[int, int]) -> Tensor:

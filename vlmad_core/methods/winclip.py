@@ -21,8 +21,8 @@ from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Reason, Scorer
-from vlmad_core.methods.patches import cosine_distance, least_familiar, nearest_cosine, patch_box
-from vlmad_core.methods.predictions import MapRule, Predictions
+from vlmad_core.methods.patches import least_familiar, nearest_in_memory, patch_box, unit_rows
+from vlmad_core.methods.predictions import MapRule, NearestPatches, Predictions
 from vlmad_core.methods.prompted import (
     PromptedMethod,
     PromptedSettings,
@@ -75,8 +75,8 @@ class WinClipScorer(Scorer):
     Attributes:
         text: Prompts and prototypes of the two classes.
         settings: The method's settings.
-        window_memory: Scale -> [K*W, e] window embeddings of the references; empty for zero-shot.
-        patch_memory: [K*P, d] patch tokens of the references; None for zero-shot.
+        window_memory: Scale -> [K*W, e] window embeddings of the references, unit vectors; empty for zero-shot.
+        patch_memory: [K*P, d] patch tokens of the references, unit vectors; None for zero-shot.
     """
 
     text: TextClasses
@@ -89,45 +89,44 @@ class WinClipScorer(Scorer):
         assert features.image_embedding is not None
         image_logits = two_class_logits(features.image_embedding, self.text.prototypes, self.settings.temperature)
         score = image_logits.sigmoid()
-        grid_map = text_map(self._window_logits(features), image_logits, features.grid, self.settings.image_scale)
-        if self.patch_memory is not None:
-            association = self._association(features)
-            score = 0.5 * (score + association.flatten(1).amax(dim=1))
-            grid_map = 0.5 * (grid_map + association)
-        return Predictions(image_score=score, grids=grid_map[:, None], map_rule=MapRule())
-
-    def explain(self, features: Features) -> tuple[tuple[Reason, ...], ...]:
-        """The most similar prompts, the most abnormal windows, and with references the least familiar patch."""
-        assert features.image_embedding is not None
-        prompts = nearest_prompts(features.image_embedding, self.text)
-        windows = _top_windows(self._window_logits(features), features.grid)
-        if self.patch_memory is None:
-            return tuple(a + b for a, b in zip(prompts, windows, strict=True))
-        patches = least_familiar(patch_tokens(features, self.settings), self.patch_memory, features.grid)
-        return tuple((*a, *b, c) for a, b, c in zip(prompts, windows, patches, strict=True))
-
-    def nearest_patches(self, features: Features) -> tuple[Tensor, Tensor] | None:
-        """By the patch tokens that are compared with the references."""
-        if self.patch_memory is None:
-            return None
-        return nearest_cosine(patch_tokens(features, self.settings), self.patch_memory)
-
-    def _window_logits(self, features: Features) -> dict[int, Tensor]:
-        return {
+        windows = {
             k: two_class_logits(features.windows[k], self.text.prototypes, self.settings.temperature)
             for k in self.settings.scales
         }
+        grid_map = text_map(windows, image_logits, features.grid, self.settings.image_scale)
+        nearest = None
+        if self.patch_memory is not None:
+            nearest = nearest_in_memory(patch_tokens(features, self.settings), self.patch_memory)
+            association = self._association(features, nearest)
+            score = 0.5 * (score + association.flatten(1).amax(dim=1))
+            grid_map = 0.5 * (grid_map + association)
+        kept = {_windows_of(k): logits for k, logits in windows.items()}
+        return Predictions(score, grid_map[:, None], MapRule(), nearest, kept)
 
-    def _association(self, features: Features) -> Tensor:
+    def explain(self, features: Features, predictions: Predictions) -> tuple[tuple[Reason, ...], ...]:
+        """The most similar prompts, the most abnormal windows, and with references the least familiar patch."""
+        assert features.image_embedding is not None
+        prompts = nearest_prompts(features.image_embedding, self.text)
+        logits = {k: predictions.kept[_windows_of(k)] for k in self.settings.scales}
+        windows = _top_windows(logits, features.grid)
+        if predictions.nearest is None:
+            return tuple(a + b for a, b in zip(prompts, windows, strict=True))
+        patches = least_familiar(predictions.nearest, features.grid)
+        return tuple((*a, *b, c) for a, b, c in zip(prompts, windows, patches, strict=True))
+
+    def _association(self, features: Features, patches: NearestPatches) -> Tensor:
         """Distance to the references per patch, [N, rows, columns]: mean of window scales and patch scale."""
-        assert self.patch_memory is not None
         average = harmonic_window_mean if self.settings.association == "harmonic" else window_mean
         maps = [
-            average(cosine_distance(features.windows[k], memory), features.grid, k).float()
+            average(nearest_in_memory(features.windows[k], memory).distance, features.grid, k).float()
             for k, memory in self.window_memory.items()
         ]
-        patches = cosine_distance(patch_tokens(features, self.settings), self.patch_memory)
-        return torch.stack([*maps, patches.reshape(-1, *features.grid)]).mean(dim=0)
+        return torch.stack([*maps, patches.distance.reshape(-1, *features.grid)]).mean(dim=0)
+
+
+def _windows_of(scale: int) -> str:
+    """Under what name the windows' logits are kept for explanations."""
+    return f"windows {scale}"
 
 
 def text_map(
@@ -277,6 +276,6 @@ class WinClip(PromptedMethod):
         return WinClipScorer(
             text,
             self.settings,
-            window_memory={k: references.windows[k].flatten(0, 1) for k in self.settings.scales},
-            patch_memory=patch_tokens(references, self.settings).flatten(0, 1),
+            window_memory={k: unit_rows(references.windows[k]) for k in self.settings.scales},
+            patch_memory=unit_rows(patch_tokens(references, self.settings)),
         )

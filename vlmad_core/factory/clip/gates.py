@@ -26,7 +26,7 @@ from vlmad_core.factory.clip.model import IMAGE_SIZE, PATCH_SIZE
 from vlmad_core.factory.renderer.pairs import render_pair
 from vlmad_core.methods import anomaly_maps, create_method
 from vlmad_core.methods.patch_memory import PatchMemory, PatchMemorySettings
-from vlmad_core.methods.patches import cosine_distance
+from vlmad_core.methods.patches import nearest_in_memory, unit_rows
 from vlmad_core.metrics import image_auroc, pixel_metrics
 
 SHOTS = 4
@@ -173,7 +173,7 @@ def _memory_gate(
     """4-shot patch memory over tokens [N, P, d] of each stage; the first normal images are the references."""
     normal = np.flatnonzero(labels == 0)
     judged = np.setdiff1d(np.arange(len(labels)), normal[:SHOTS])
-    nearest = [cosine_distance(tokens[judged], tokens[normal[:SHOTS]].flatten(0, 1)) for tokens in stages]
+    nearest = [nearest_in_memory(tokens[judged], unit_rows(tokens[normal[:SHOTS]])).distance for tokens in stages]
     distances = torch.stack(nearest).mean(dim=0)
     side = round(distances.shape[1] ** 0.5)
     grids = distances.reshape(len(judged), 1, side, side)
