@@ -332,6 +332,31 @@ def test_speed_is_measured_once_per_run(plan_for):
     assert {"vision", "windows", "text", "references", "scoring", "upsampling"} <= set(profile["seconds"])
 
 
+def test_speed_is_measured_once_for_all_data_sets_of_a_plan(plan_for, data, tmp_path, tiny_dataset, monkeypatch):
+    from vlmad_core.engine import contents
+
+    subjects, measure = [], contents.measure_speed
+
+    def noted(subject: Any, *args: Any, **more: Any) -> Any:
+        subjects.append(subject.entrant.id)
+        return measure(subject, *args, **more)
+
+    monkeypatch.setattr(contents, "measure_speed", noted)
+    other = tiny_dataset(tmp_path / "gadgets", categories=("cog",))
+    do(plan_for(datasets=[str(data), str(other)], methods=["clip_ac", "winclip"], shots=[0, 1], latency_images=1))
+    runs = {run.id: run for run in open_store(plan_for().options.store).runs}
+    assert len(subjects) == len(set(subjects)) == 3  # CLIP-AC, WinCLIP, WinCLIP+
+    spoken = {
+        run.id: unit.profile["speed"] for run in runs.values() for unit in run.units.values() if "speed" in unit.profile
+    }
+    assert set(spoken) == set(runs)
+    for name, speed in spoken.items():
+        source = speed.get("measured_with", name)
+        assert source in subjects
+        assert runs[source].title == runs[name].title
+        assert {**speed, "measured_with": None} == {**spoken[source], "measured_with": None}
+
+
 def test_what_can_not_be_timed_costs_no_scores(plan_for, monkeypatch):
     def fail(*args: Any, **more: Any) -> Any:
         raise MemoryError("made up")

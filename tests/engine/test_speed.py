@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, load_backbone
+from vlmad_core.engine import speed
 from vlmad_core.engine.profiling import PeakSampler, Stopwatch
 from vlmad_core.engine.session import Entrant
-from vlmad_core.engine.speed import Subject, measure_speed
+from vlmad_core.engine.speed import SpeedBook, Subject, measure_speed
 from vlmad_core.methods import create_method
 
 
@@ -69,6 +70,20 @@ def test_a_transductive_method_has_no_single_image(backbone, files):
     assert facts["batch_n"]["images_per_second"] > 0
     assert facts["text_ms"] is facts["flops_text"] is None
     assert facts["flops_per_image"] > 0
+
+
+def test_a_pass_is_counted_once_for_all_methods_that_share_it(backbone, files, monkeypatch):
+    counted, count = [], speed.count_flops
+    monkeypatch.setattr(speed, "count_flops", lambda work: counted.append(work) or count(work))
+    book = SpeedBook()
+    facts = [
+        measure_speed(subject(name, backbone), files, images=3, batch=2, book=book)
+        for name in ("clip_ac", "winclip", "winclip:accurate")
+    ]
+    assert len(counted) == 8  # two passes, three times scoring, three times prompts
+    assert facts[0]["flops_per_image"] < facts[1]["flops_per_image"] == facts[2]["flops_per_image"]
+    alone = measure_speed(subject("winclip:accurate", backbone), files, images=3, batch=2)
+    assert alone["flops_per_image"] == facts[2]["flops_per_image"]
 
 
 def test_memory_is_watched_while_it_is_used():

@@ -78,7 +78,7 @@ def unit_contents(
 
 
 def _speed(job: CategoryJob, scored: CategoryScores, scores: RunScores) -> dict[str, Any] | None:
-    """What the run's method alone costs; measured in one unit of a run, for the first draw of references."""
+    """What the run's method alone costs; in one unit of a run, for the first draw of references."""
     run = scores.run
     if not job.latency_images or run.record.key.seed or _was_timed(run):
         return None
@@ -88,7 +88,11 @@ def _speed(job: CategoryJob, scored: CategoryScores, scores: RunScores) -> dict[
     files = [sample.image_path for sample in job.samples if sample.id in scores.scores]
     try:
         batch = min(LARGEST_BATCH, int(run.record.plan["batch_size"]))
-        return measure_speed(subject, files, images=job.latency_images, batch=batch)
+        return job.speeds.speed_of(
+            run.record.id,
+            subject,
+            lambda: measure_speed(subject, files, images=job.latency_images, batch=batch, book=job.speeds),
+        )
     except Exception as error:  # what can't be timed must not cost the scores
         return {"reason": f"It could not be measured: {error}"}
 

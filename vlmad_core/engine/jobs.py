@@ -15,6 +15,7 @@ from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import sample_mask
 from vlmad_core.engine.options import PlanOptions
 from vlmad_core.engine.plan import Plan, PlannedRun, planned_images
+from vlmad_core.engine.speed import SpeedBook
 from vlmad_core.errors import StoreError, VlmadError
 from vlmad_core.store import layout, tables
 from vlmad_core.store.schema import UnitRecord
@@ -102,6 +103,7 @@ class CategoryJob:
         runs: The runs.
         thumbnails: Whether they may be stored.
         latency_images: See ``PlanOptions``.
+        speeds: What was measured in the jobs before.
         backbone: The runs' backbone, with what it remembers.
     """
 
@@ -111,6 +113,7 @@ class CategoryJob:
     runs: tuple[PlannedRun, ...]
     thumbnails: bool
     latency_images: int
+    speeds: SpeedBook
     backbone: Backbone
 
     @property
@@ -131,6 +134,7 @@ def jobs_of(plan: Plan, say: Callable[[str], None] | None = None) -> list[Catego
         say: Told by feature caches what is wrong with them.
     """
     jobs = []
+    speeds = SpeedBook()
     folders: dict[str, FeatureFolder] = {}
     for category, runs in plan.groups():
         samples = planned_images(runs[0].dataset, category, plan.options.size)
@@ -143,6 +147,7 @@ def jobs_of(plan: Plan, say: Callable[[str], None] | None = None) -> list[Catego
                 runs,
                 thumbnails,
                 plan.options.latency_images,
+                speeds,
                 _remembering(runs[0], plan.options, folders, say),
             )
             jobs.append(job)

@@ -6,8 +6,8 @@ Scores of a run come from shared passes; this is measured apart from them and ne
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -66,13 +66,61 @@ class Subject:
         return self.entrant.prepare(self.backbone, self.drawn)
 
 
+@dataclass
+class SpeedBook:
+    """What was measured and counted already while a plan is done, so that nothing is twice.
+
+    Attributes:
+        measured: What a method alone costs, and the id of the run it was measured with, by all it depends on: the
+            method with its settings, the number of references, and the backbone.
+        operations: Operations by what was counted.
+    """
+
+    measured: dict[Hashable, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    operations: dict[Hashable, int] = field(default_factory=dict)
+
+    def count(self, work: Hashable, do: Callable[[], object]) -> int:
+        """Operations of some work; it is done only if it has not been counted."""
+        if work not in self.operations:
+            self.operations[work] = count_flops(do)
+        return self.operations[work]
+
+    def speed_of(self, run: str, subject: Subject, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What a method alone costs: measured, or as it was measured with another run, whose id then stands beside.
+
+        Args:
+            run: Id of the run that asks.
+            subject: The method.
+            measure: Measures it.
+        """
+        method, info = subject.entrant.method, subject.backbone.info
+        key = (
+            method.id,
+            repr(method.settings),
+            subject.entrant.shots,
+            info.weights_hash,
+            info.image_size,
+            info.precision,
+        )
+        if key not in self.measured:
+            self.measured[key] = run, measure()
+        source, facts = self.measured[key]
+        return facts if source == run else {**facts, "measured_with": source}
+
+
 def stages_alone() -> tuple[str, ...]:
     """Stages from file to map, in order; ``text`` comes once per category before them."""
     return ("read", "preprocess", *passing_stages(), "scoring", "upsampling")
 
 
 def measure_speed(
-    subject: Subject, files: Sequence[Path], *, images: int, batch: int, warm_up: int = WARM_UP
+    subject: Subject,
+    files: Sequence[Path],
+    *,
+    images: int,
+    batch: int,
+    warm_up: int = WARM_UP,
+    book: SpeedBook | None = None,
 ) -> dict[str, Any]:
     """Measure one method alone.
 
@@ -82,6 +130,7 @@ def measure_speed(
         images: Images to time one by one, after the warm-up; fewer where they take longer than ``MOST_SECONDS``.
         batch: Images passed together for the throughput.
         warm_up: Images passed before.
+        book: What was counted before; a new one if None.
 
     Returns:
         Plain values, as ``results/README.md`` documents them under ``speed``.
@@ -94,14 +143,14 @@ def measure_speed(
     with PeakSampler() as memory:
         facts |= _one_by_one(subject, scorer, files, images, warm_up)
         pixels = torch.stack([_read(subject.backbone, file) for file in islice(cycle(files), batch)])
-        facts["batch_n"] = _together(subject, scorer, pixels)
+        facts["batch_n"], features = _together(subject, scorer, pixels)
     facts |= {
         "text_ms": _rounded(text_ms),
         "peak_rss_bytes": memory.peak,
         "peak_scope": "method",
         "extra_rss_bytes": memory.extra,
     }
-    facts |= _arithmetic(subject, scorer, pixels)
+    facts |= _arithmetic(subject, scorer, pixels[:1], features, book or SpeedBook())
     facts |= {"parameters": info.parameters, "parameters_vision": _vision_parameters(subject.backbone)}
     speed = product_speed(info.precision)
     facts["matmul_flops_per_second"] = round(speed)
@@ -150,13 +199,14 @@ def _one_by_one(subject: Subject, scorer: Scorer, files: Sequence[Path], images:
     return facts
 
 
-def _together(subject: Subject, scorer: Scorer, pixels: Tensor) -> dict[str, Any]:
-    """Images per second of a whole batch, from pixels to maps."""
+def _together(subject: Subject, scorer: Scorer, pixels: Tensor) -> tuple[dict[str, Any], Features]:
+    """Images per second of a whole batch, from pixels to maps, and the batch's features."""
     start = time.perf_counter()
     features = subject.backbone.encode_images(pixels, subject.request)
     _score(subject, scorer, features, Stopwatch())
     seconds = time.perf_counter() - start
-    return {"batch": len(pixels), "seconds": round(seconds, 6), "images_per_second": round(len(pixels) / seconds, 4)}
+    rate = round(len(pixels) / seconds, 4)
+    return {"batch": len(pixels), "seconds": round(seconds, 6), "images_per_second": rate}, features
 
 
 def _score(subject: Subject, scorer: Scorer, features: Features, watch: Stopwatch) -> None:
@@ -167,14 +217,18 @@ def _score(subject: Subject, scorer: Scorer, features: Features, watch: Stopwatc
             anomaly_maps(predictions.grids, predictions.map_rule, (MAP_SIZE, MAP_SIZE))
 
 
-def _arithmetic(subject: Subject, scorer: Scorer, pixels: Tensor) -> dict[str, Any]:
-    """Operations per image, and of the prompts once per category."""
-    chosen = pixels if subject.transductive else pixels[:1]
-    total = count_flops(
-        lambda: judge(scorer, subject.backbone.encode_images(chosen, subject.request), together=subject.transductive)
-    )
-    text = count_flops(subject.prepare) if subject.entrant.method.capabilities.uses_text else None
-    return {"flops_per_image": total // len(chosen), "flops_text": text}
+def _arithmetic(
+    subject: Subject, scorer: Scorer, pixels: Tensor, features: Features, book: SpeedBook
+) -> dict[str, Any]:
+    """Operations per image, and of the prompts once per category; passes are counted once per shape."""
+    backbone, method, request = subject.backbone, subject.entrant.method, subject.request
+    where = (backbone.info.id, backbone.info.weights_hash, backbone.info.image_size)
+    tower = book.count((*where, request), lambda: backbone.encode_images(pixels, request))
+    scoring = count_flops(lambda: judge(scorer, features, together=subject.transductive))
+    text = None
+    if method.capabilities.uses_text:
+        text = book.count((*where, method.name, repr(method.prompt_record())), subject.prepare)
+    return {"flops_per_image": tower + scoring // len(features), "flops_text": text}
 
 
 def _vision_parameters(backbone: Backbone) -> int | None:
