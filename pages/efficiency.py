@@ -3,7 +3,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._ui import data, frame, selection
-from vlmad_core.analysis.speed import pareto, stage_table, throughput_table
+from vlmad_core.analysis.speed import command_table, pareto, stage_table, throughput_table
 from vlmad_core.figures.efficiency import COSTS, cost_figure, stage_figure, throughput_figure
 from vlmad_core.metrics import METRICS
 
@@ -86,6 +86,21 @@ for alone, text in (
         )  # fmt: skip
 if stages.empty:
     st.caption("These runs kept no times by stage.")
+spent = data.last_command(one.dataset)
+if spent is not None:
+    st.subheader("What the last command spent its time on", anchor=False)
+    st.caption(
+        f"`{selection.tidy(spent.command, 160)}`: {spent.wall_seconds:.0f} s for {spent.images} images on "
+        f"{selection.tidy(spent.hardware)}. Every second is counted once; what methods share is not in their rows."
+    )
+    st.dataframe(
+        command_table(spent), hide_index=True, height=280, alt="Seconds of the last command by stage and method",
+        column_config={
+            "stage": "Stage", "who": "Spent by",
+            "seconds": st.column_config.NumberColumn("Seconds", format="%.1f"),
+            "share": st.column_config.NumberColumn("Share", format="percent"),
+        },
+    )  # fmt: skip
 st.subheader("Throughput by batch size", anchor=False)
 throughput = throughput_table(lines)
 if throughput.empty:

@@ -17,6 +17,7 @@ import pytest
 
 from vlmad_core.cli import main
 from vlmad_core.prompts import load_ensemble, save_ensemble
+from vlmad_core.store.commands import read_commands
 from vlmad_core.store.reader import open_store
 
 ROOT = Path(__file__).parents[1]
@@ -244,6 +245,21 @@ def test_the_outcome_as_json(words, tmp_path, capsys):
     assert [event["event"] for event in events].count("unit") == 3
     store = open_store(tmp_path / "store")
     assert {run.protocol.data["size"] for run in store.runs} == {"smoke"}
+    (kept,) = read_commands([tmp_path / "store"])
+    assert [vars(one) for one in kept.spent] == outcome["spent"]
+    assert (kept.images, kept.datasets) == (9, ("widgets",))
+    assert 0 < sum(one.seconds for one in kept.spent) <= kept.wall_seconds + 0.01
+    told = {(one.who, one.stage) for one in kept.spent}
+    expected = [("WinCLIP+, 1 reference", "scoring"), ("all methods together", "windows"), ("the command", "writing")]
+    assert told.issuperset(expected)
+    by_stage = {}
+    for run in store.runs:
+        for unit in run.units.values():
+            for stage in unit.profile["shared"]["seconds"]:
+                by_stage.setdefault(unit.profile["shared"]["pass"], set()).add(stage)
+            assert "windows" not in unit.profile["seconds"]
+            assert {"windows", "scoring"} <= set(unit.seconds)
+    assert len(by_stage) == 1  # three runs shared one pass
 
 
 def test_dry_run(words, tmp_path, capsys):

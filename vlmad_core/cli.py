@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    started = _process_start() if arguments is None else time.time()
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
@@ -118,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help(sys.stderr)
             return 1
         args.command_line = given[depth:]
+        args.started = started
         code: int = module.run(args)
         return code
     except VlmadError as error:
@@ -131,6 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left
         return 1
+
+
+def _process_start() -> float:
+    """When this process began, so that a command's own account has its start-up in it."""
+    import psutil
+
+    return float(psutil.Process().create_time())
 
 
 def _mount(

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,28 +69,37 @@ def run(args: argparse.Namespace) -> int:
     use_plugins(args.plugin)
     options = options_of(args)
     from vlmad_core.engine.plan import build_plan, store_path
+    from vlmad_core.engine.profiling import COMMAND, Ledger
 
-    command = "python -m vlmad_core precompute " + shlex.join(getattr(args, "command_line", []))
-    plan = build_plan(options, command=command.strip())
+    ledger, started = Ledger(), getattr(args, "started", None) or time.time()
+    ledger.charge(COMMAND, "starting up", time.time() - started)
+    command = f"python -m vlmad_core precompute {shlex.join(getattr(args, 'command_line', []))}".strip()
+    with ledger.measure(COMMAND, "planning"):
+        plan = build_plan(options, command=command)
     if args.dry_run:
         from vlmad_core.engine.estimate import estimate
 
         report = estimate(plan)
         print(json.dumps(report.to_json(), indent=1) if args.json else report.text())
         return 0
-    from vlmad_core.engine.jobs import jobs_of
-    from vlmad_core.engine.progress import Reporter
-    from vlmad_core.engine.runner import run_plan
+    with ledger.measure(COMMAND, "starting up"):
+        from vlmad_core.engine.jobs import jobs_of
+        from vlmad_core.engine.progress import Reporter
+        from vlmad_core.engine.runner import keep_command, run_plan
 
     store_path(options.store)
-    total = sum(len(job.samples) for job in jobs_of(plan))
+    with ledger.measure(COMMAND, "planning"):
+        total = sum(len(job.samples) for job in jobs_of(plan))
     with Reporter(total, sys.stderr, args.log) as reporter:
         for note in plan.notes:
             reporter.say(f"note: {note}")
         for skipped in plan.not_applicable:
             reporter.say(f"not applicable: {skipped.what}: {skipped.reason}", event="not_applicable")
-        summary = run_plan(plan, reporter)
-    outcome = _outcome(plan, summary)
+        summary = run_plan(plan, reporter, ledger)
+    with ledger.measure(COMMAND, "closing table"):
+        means = _means(plan)
+    keep_command(plan, summary, command, started)
+    outcome = _outcome(plan, summary, means)
     print(json.dumps(outcome, indent=1) if args.json else _closing_text(outcome))
     return summary.exit_code
 
@@ -151,7 +161,7 @@ def with_prompts(options: PlanOptions, ensemble: str) -> PlanOptions:
     return dataclasses.replace(options, methods=methods)
 
 
-def _outcome(plan: Any, summary: Any) -> dict[str, Any]:
+def _outcome(plan: Any, summary: Any, means: list[dict[str, Any]]) -> dict[str, Any]:
     """What became of the plan, as json values."""
     return {
         "store": str(plan.options.store),
@@ -166,7 +176,8 @@ def _outcome(plan: Any, summary: Any) -> dict[str, Any]:
         "seconds": round(summary.seconds, 3),
         "images_per_second": round(summary.images / summary.seconds, 3) if summary.seconds else None,
         "peak_rss_bytes": summary.peak_bytes,
-        "means": _means(plan),
+        "spent": summary.ledger.rows(),
+        "means": means,
         "exit_code": summary.exit_code,
     }
 
@@ -208,6 +219,7 @@ def _closing_text(outcome: dict[str, Any]) -> str:
     lines = [f"units: {units or 'none'}; {outcome['images']} images passed in {outcome['seconds']:.1f} s"]
     if outcome["peak_rss_bytes"]:
         lines[0] += f", peak memory {outcome['peak_rss_bytes'] / 2**30:.2f} GB"
+    lines.append(_spent_text(outcome["spent"]))
     table: dict[tuple[str, ...], dict[str, str]] = {}
     for row in outcome["means"]:
         line = (row["dataset"], f"{row['title']} ({row['method']}:{row['preset']})", str(row["shots"]))
@@ -225,6 +237,18 @@ def _closing_text(outcome: dict[str, Any]) -> str:
     if outcome["troubled"]:
         lines.append("Start the same command again to retry these; the rest is kept.")
     return "\n".join(lines)
+
+
+def _spent_text(rows: Sequence[dict[str, Any]], most: int = 8) -> str:
+    """Where the time of the whole command went, by stage."""
+    stages: dict[str, float] = {}
+    for row in rows:
+        stages[row["stage"]] = stages.get(row["stage"], 0.0) + row["seconds"]
+    total = sum(stages.values())
+    ordered = sorted(stages.items(), key=lambda item: -item[1])
+    named = [f"{stage} {seconds:.1f}" for stage, seconds in ordered[:most]]
+    rest = sum(seconds for _, seconds in ordered[most:])
+    return f"where {total:.1f} s went: {', '.join([*named, f'other {rest:.1f}'] if rest >= 0.05 else named)}"
 
 
 def _percent(row: dict[str, Any]) -> str:

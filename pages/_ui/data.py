@@ -26,6 +26,7 @@ from vlmad_core.analysis.verdicts import normal_maps, some_maps
 from vlmad_core.figures import style
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
+from vlmad_core.store.commands import CommandRecord, read_commands
 from vlmad_core.store.reader import Store, open_stores, store_signature
 
 
@@ -129,6 +130,12 @@ def costs(comparison: Comparison) -> pd.DataFrame:
     """What each line of a comparison costs."""
     roots = paths.stores()
     return _costs(roots, signature(roots), (comparison.dataset, comparison.conditions))
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def last_command(dataset: str) -> CommandRecord | None:
+    """What the latest command that filled the stores with a data set spent its time on; None if none is known."""
+    return next((one for one in read_commands(paths.stores()) if dataset in one.datasets), None)
 
 
 def _at(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> Comparison:

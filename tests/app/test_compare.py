@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vlmad_core.store.commands import CommandRecord, SpentSeconds, write_command
+
 BUNDLED = Path(__file__).parents[2] / "results"
 PAGES = ("overview", "leaderboard", "transfer", "efficiency", "shots", "methods", "runs")
 
@@ -159,6 +161,17 @@ def test_a_contaminated_line_stands_beside_the_clean_one(open_app, transferred: 
     board = table(app, "group").set_index("name")
     assert board.loc["WinCLIP, trained on widgets", "seen"] == "yes"
     assert board.loc["WinCLIP", "seen"] == "not recorded"
+
+
+def test_efficiency_shows_what_the_last_command_spent(open_app, measured: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(measured, tmp_path / "store")
+    spent = (SpentSeconds("WinCLIP", "scoring", 6.0), SpentSeconds("the command", "writing", 1.0))
+    write_command(store, CommandRecord("vlmad precompute", "2026-01-01", ("gadgets",), "a machine", 8, 8.0, spent))
+    app = open_app(store, "efficiency", {"dataset": "gadgets"})
+    assert table(app, "who")["seconds"].tolist() == [6.0, 1.0, 1.0]
+    assert table(app, "who")["stage"].tolist() == ["scoring", "writing", "not told"]
+    assert "8 s for 8 images" in texts(app)
+    assert "last command" not in texts(open_app(store, "efficiency", {"dataset": "widgets"}))
 
 
 def test_efficiency_names_machine_and_precision(open_app, measured: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vlmad_core.analysis.entries import Entry
+from vlmad_core.store.commands import CommandRecord
 from vlmad_core.store.schema import RunRecord, UnitRecord
 
 
@@ -105,13 +106,26 @@ def stage_table(entries: Sequence[Entry]) -> pd.DataFrame:
         rows += [
             {**common, "stage": STAGES.get(stage, stage), "ms": 1000 * float(value) / max(1, images), "alone": False}
             for unit in units
-            for stage, value in (unit.profile.get("seconds") or {}).items()
+            for stage, value in unit.seconds.items()
         ]
     frame = pd.DataFrame(rows, columns=["line", "title", "name", "stage", "ms", "alone"])
     summed = frame.groupby(["line", "title", "name", "stage", "alone"], sort=False)["ms"].sum()
     frame = summed.reset_index()
     order = {name: place for place, name in enumerate(dict.fromkeys(STAGES.values()))}
     return frame.sort_values("stage", key=lambda s: s.map(order).fillna(len(order)), kind="stable", ignore_index=True)
+
+
+def command_table(record: CommandRecord) -> pd.DataFrame:
+    """Where the time of a command went, the most expensive first.
+
+    Returns:
+        stage, who, seconds, share (of the wall-clock time); what could not be told is the last row.
+    """
+    rows = [{"stage": one.stage, "who": one.who, "seconds": one.seconds} for one in record.spent]
+    rest = record.wall_seconds - sum(one.seconds for one in record.spent)
+    frame = pd.DataFrame(rows, columns=["stage", "who", "seconds"]).sort_values("seconds", ascending=False)
+    frame = pd.concat([frame, pd.DataFrame([{"stage": "not told", "who": "", "seconds": max(0.0, rest)}])])
+    return frame.assign(share=frame["seconds"] / max(record.wall_seconds, 1e-9)).reset_index(drop=True)
 
 
 def pareto(costs: pd.Series, values: pd.Series) -> pd.Series:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.engine.evaluation import evaluate, explain_rows, image_rows, thumbnail_rows
-from vlmad_core.engine.extraction import CategoryScores, RunScores
+from vlmad_core.engine.extraction import OWN_STAGES, CategoryScores, RunScores
 from vlmad_core.engine.jobs import CategoryJob
 from vlmad_core.engine.plan import PlannedRun
-from vlmad_core.engine.profiling import Stopwatch, peak_memory, percentile
+from vlmad_core.engine.profiling import Ledger, Stopwatch, peak_memory, percentile
 from vlmad_core.engine.reading import contents_hash, samples_hash
 from vlmad_core.engine.session import Entrant
 from vlmad_core.engine.speed import LARGEST_BATCH, Subject, measure_speed
 from vlmad_core.errors import StoreError
 from vlmad_core.store.layout import UNIT_FILE, folder_name, read_unit, thumbnail_file
+from vlmad_core.store.schema import short_hash
 from vlmad_core.store.writer import UnitContents, write_thumbnails
 
 
@@ -29,6 +31,7 @@ def unit_contents(
     sizes: Sequence[int],
     shared: Stopwatch,
     thumbnails: str | None,
+    ledger: Ledger,
 ) -> UnitContents:
     """Evaluate one run's scores of a category.
 
@@ -39,16 +42,19 @@ def unit_contents(
         sizes: Sides of the maps at which pixel metrics are computed.
         shared: Where the time of shared stages was noted.
         thumbnails: Name of the thumbnail file, if there is one.
+        ledger: Where the time of this run's own work is charged.
     """
-    own = Stopwatch()
+    own, began = Stopwatch(), time.perf_counter()
     evaluation = evaluate(scored, scores, sizes, own)
     details = scores.run.keeps_details
-    speed = _speed(job, scored, scores)
+    ledger.charge_all(scores.run.title, own.seconds(), time.perf_counter() - began, "tables")
+    with ledger.measure(scores.run.title, "measuring speed"):
+        speed = _speed(job, scored, scores)
     times = list(scores.latency_ms.values())
-    seconds = shared.seconds()
+    seconds = {stage: value for stage, value in shared.seconds().items() if stage not in OWN_STAGES}
     profile: dict[str, Any] = {
-        "seconds": {**seconds, "scoring": round(scores.scoring_seconds, 6), **own.seconds()},
-        "shared_by": len(scored.runs),
+        "seconds": {**{stage: round(value, 6) for stage, value in scores.seconds.items()}, **own.seconds()},
+        "shared": {"pass": _pass_name(scored), "runs": len(scored.runs), "seconds": seconds},
         "images": len(scores.scores),
         "images_per_second_vision": _rate(scored.computed, sum(seconds.get(name, 0.0) for name in passing_stages())),
         "latency_ms": {"median": percentile(times, 0.5), "p95": percentile(times, 0.95)},
@@ -75,6 +81,11 @@ def unit_contents(
         thumbnails=thumbnails,
         thumbnails_reason=None if thumbnails else _why_no_thumbnails(scores.run),
     )
+
+
+def _pass_name(scored: CategoryScores) -> str:
+    """What tells a shared pass from others: the same in the units of all runs that took part."""
+    return short_hash([sorted(scored.runs), contents_hash(scored.images), scored.elapsed])
 
 
 def _speed(job: CategoryJob, scored: CategoryScores, scores: RunScores) -> dict[str, Any] | None:

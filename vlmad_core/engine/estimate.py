@@ -186,7 +186,7 @@ def _seconds_per_image(plan: Plan, job: CategoryJob) -> float | None:
         if run.protocol.backbone.get("weights_hash") not in wanted:
             continue
         for unit in run.units.values():
-            spent = dict(unit.profile.get("seconds", {}))
+            spent = unit.seconds
             if unit.images and "vision" in spent and not unit.profile.get("cache"):
                 passing = sum(spent.get(name, 0.0) for name in (*passing_stages(), "references"))
                 shared.append(passing / unit.images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +18,16 @@ from vlmad_core.datasets import Sample
 from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.datasets.splits import draw_references
 from vlmad_core.engine.plan import PlannedRun
+from vlmad_core.engine.profiling import Stopwatch
 from vlmad_core.engine.reading import ImageLoader, LoadedImage, ahead, batches
 from vlmad_core.engine.session import Entrant, Scored, Session
 from vlmad_core.errors import DatasetError, VlmadError
 from vlmad_core.methods import MapRule, Reason
 
 TRACEBACK_LINES = 30
+
+OWN_STAGES = ("scoring", "explain")
+"""Stages of a session that each run spends for itself."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class RunScores:
         rule: How they become maps.
         reasons: Explanations by image id.
         failure: Why it stopped, or None.
-        scoring_seconds: Time of its own scoring.
+        seconds: Time of its own ``scoring`` and ``explain``.
     """
 
     run: PlannedRun
@@ -68,7 +73,7 @@ class RunScores:
     rule: MapRule | None = None
     reasons: dict[str, tuple[Reason, ...]] = field(default_factory=dict)
     failure: Failure | None = None
-    scoring_seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=lambda: {"scoring": 0.0, "explain": 0.0})
 
     def all_grids(self) -> np.ndarray | None:
         """[N, S, rows, columns] in the order of ``scores``, or None."""
@@ -86,6 +91,8 @@ class CategoryScores:
         references: Features of what was drawn as references and, behind them, for calibration, by run id; zero-shot
             runs have none.
         references_passed: References that went through the vision tower; the others' features were known.
+        shared_seconds: Time by stage of what was computed once for all runs.
+        elapsed: Time in all.
     """
 
     images: list[LoadedImage] = field(default_factory=list)
@@ -93,6 +100,8 @@ class CategoryScores:
     runs: dict[str, RunScores] = field(default_factory=dict)
     references: dict[str, Features] = field(default_factory=dict)
     references_passed: int = 0
+    shared_seconds: dict[str, float] = field(default_factory=dict)
+    elapsed: float = 0.0
 
     @property
     def computed(self) -> int:
@@ -125,9 +134,10 @@ def score_category(
         VlmadError: If no image can be read.
         RuntimeError: If the backbone fails.
     """
+    began, watch = time.perf_counter(), Stopwatch()
     result = CategoryScores(runs={run.record.id: RunScores(run) for run in runs})
     assert loader.backbone is not None
-    session = Session(loader.backbone, watch=loader.stopwatch)
+    session = Session(loader.backbone, watch=watch)
     _draw_references(category, result, session, loader)
     entrants = _entrants(category, result)
 
@@ -148,6 +158,11 @@ def score_category(
     if not result.scored and any(scores.failure is None for scores in result.runs.values()):
         first = next((image.error for image in result.images if image.error), "there are none")
         raise DatasetError(f"None of the {len(samples)} images of {category} can be read: {first}")
+    for stage, seconds in watch.seconds().items():
+        loader.stopwatch.add(stage, seconds)
+        if stage not in OWN_STAGES:
+            result.shared_seconds[stage] = seconds
+    result.elapsed = time.perf_counter() - began
     return result
 
 
@@ -182,7 +197,8 @@ def _note(scores: RunScores, scored: Scored, ids: Sequence[str]) -> None:
     scores.scores.update(zip(ids, predictions.image_score.tolist(), strict=True))
     if scored.reasons:
         scores.reasons.update(zip(ids, scored.reasons, strict=True))
-    scores.scoring_seconds += scored.seconds["scoring"]
+    for stage in OWN_STAGES:
+        scores.seconds[stage] += scored.seconds[stage]
     for image_id, image in zip(ids, scored.batch, strict=True):
         if image.was_read:  # nothing was computed for images whose features were known
             seconds = image.seconds + image.pass_seconds + scored.seconds["scoring"] / count

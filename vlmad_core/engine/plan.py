@@ -52,6 +52,13 @@ class PlannedRun:
         return self.method.is_transductive(self.record.key.shots)
 
     @property
+    def title(self) -> str:
+        """The method as it is shown, with its preset and number of references."""
+        key = self.record.key
+        name = self.record.title if key.preset == "canonical" else f"{self.record.title} ({key.preset})"
+        return f"{name}, {key.shots} reference{'s' * (key.shots > 1)}" if key.shots else name
+
+    @property
     def keeps_details(self) -> bool:
         """Whether grids, curves, regions and explanations are stored."""
         kept = self.record.plan["grids"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 
@@ -36,6 +38,52 @@ class Stopwatch:
         """Seconds by stage, in the order in which stages were first measured."""
         with self._lock:
             return {stage: round(value, 6) for stage, value in self._seconds.items()}
+
+
+COMMAND = "the command"
+"""Who spends what belongs to no method: starting up, planning, writing."""
+SHARED = "all methods together"
+"""Who spends what is computed once for all methods."""
+
+
+@dataclass
+class Ledger:
+    """Where the wall-clock time of a command went: every second once, whoever spent it.
+
+    Attributes:
+        seconds: By who spent them (``COMMAND``, ``SHARED``, or a method as it is shown) and on what.
+    """
+
+    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def charge(self, who: str, stage: str, seconds: float) -> None:
+        """Add seconds that are noted nowhere else."""
+        self.seconds[who, stage] = self.seconds.get((who, stage), 0.0) + seconds
+
+    def charge_all(self, who: str, seconds: Mapping[str, float], elapsed: float, rest: str) -> None:
+        """Add seconds by stage, and what is left of the time that has passed as one more stage."""
+        for stage, value in seconds.items():
+            self.charge(who, stage, value)
+        self.charge(who, rest, max(0.0, elapsed - sum(seconds.values())))
+
+    @contextmanager
+    def measure(self, who: str, stage: str) -> Iterator[None]:
+        """Charge the time of the block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.charge(who, stage, time.perf_counter() - start)
+
+    @property
+    def total(self) -> float:
+        """All that was charged, in seconds."""
+        return sum(self.seconds.values())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """who, stage, seconds; the most expensive first."""
+        ordered = sorted(self.seconds.items(), key=lambda item: -item[1])
+        return [{"who": who, "stage": stage, "seconds": round(value, 4)} for (who, stage), value in ordered]
 
 
 def peak_memory() -> int:

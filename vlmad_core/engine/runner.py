@@ -13,16 +13,19 @@ from vlmad_core.engine.contents import keep_thumbnails, thumbnails_wanted, unit_
 from vlmad_core.engine.extraction import CategoryScores, Failure, score_category
 from vlmad_core.engine.jobs import CategoryJob, UnitState, jobs_of
 from vlmad_core.engine.plan import Plan, PlannedRun
-from vlmad_core.engine.profiling import Stopwatch, peak_memory
+from vlmad_core.engine.profiling import COMMAND, SHARED, Ledger, Stopwatch, peak_memory
 from vlmad_core.engine.progress import Reporter
 from vlmad_core.engine.protocol import evaluation_sizes
+from vlmad_core.engine.provenance import hardware
 from vlmad_core.engine.reading import ImageLoader
 from vlmad_core.errors import StoreError
 from vlmad_core.io import lock
+from vlmad_core.store.commands import CommandRecord, SpentSeconds, write_command
 from vlmad_core.store.schema import RunRecord
 from vlmad_core.store.writer import (
     UnitContents,
     clear_failure,
+    now,
     record_failure,
     start_run,
     write_unit,
@@ -55,12 +58,14 @@ class Summary:
         images: Images that were passed through a backbone, references included.
         seconds: Time in all.
         peak_bytes: Largest resident memory.
+        ledger: Where the time went.
     """
 
     units: list[UnitReport] = field(default_factory=list)
     images: int = 0
     seconds: float = 0.0
     peak_bytes: int | None = None
+    ledger: Ledger = field(default_factory=Ledger)
 
     @property
     def troubled(self) -> tuple[UnitReport, ...]:
@@ -77,15 +82,21 @@ class Summary:
         return sum(unit.outcome == outcome for unit in self.units)
 
 
-def run_plan(plan: Plan, reporter: Reporter) -> Summary:
+def run_plan(plan: Plan, reporter: Reporter, ledger: Ledger | None = None) -> Summary:
     """Do all units of a plan that are not done yet.
 
     Another process may work on the same store: what it is at is left to it, and looked at again at the end.
+
+    Args:
+        plan: The plan.
+        reporter: Told how far it is.
+        ledger: What was spent before; goes on with it.
     """
-    summary = Summary()
+    summary = Summary(ledger=ledger or Ledger())
     started, threads = time.perf_counter(), torch.get_num_threads()
     try:
-        jobs = jobs_of(plan, lambda text: reporter.say(text, event="cache"))
+        with summary.ledger.measure(COMMAND, "planning"):
+            jobs = jobs_of(plan, lambda text: reporter.say(text, event="cache"))
         later = [job for job in jobs if not _do_job(job, summary, reporter, wait=False)]
         for job in later:
             reporter.say(f"{job.category}: waiting for another process that is at it")
@@ -95,6 +106,30 @@ def run_plan(plan: Plan, reporter: Reporter) -> Summary:
     summary.seconds = time.perf_counter() - started
     summary.peak_bytes = peak_memory()
     return summary
+
+
+def keep_command(plan: Plan, summary: Summary, command: str, started: float) -> None:
+    """Keep where the time of a command went, beside the runs of its plan.
+
+    Args:
+        plan: The plan.
+        summary: What became of it.
+        command: As it was typed.
+        started: When it began, in seconds of ``time.time``.
+    """
+    spent = tuple(SpentSeconds(**row) for row in summary.ledger.rows())
+    machine = hardware(plan.options.device)
+    record = CommandRecord(
+        command=command,
+        finished_at=now(),
+        datasets=tuple(sorted({run.dataset.name for run in plan.runs})),
+        hardware=str(machine.get("accelerator") or machine.get("processor") or "unknown"),
+        images=summary.images,
+        wall_seconds=time.time() - started,
+        spent=spent,
+    )
+    with contextlib.suppress(OSError):  # a full disk must not turn finished work into an error
+        write_command(plan.options.store, record)
 
 
 def _do_job(job: CategoryJob, summary: Summary, reporter: Reporter, *, wait: bool) -> bool:
@@ -147,7 +182,10 @@ def _compute(
     try:
         torch.set_num_threads(int(first.record.plan["threads"]))
         scored = score_category(job.category, job.samples, pending, loader, batch_size, reporter.advance)
-        thumbnails = keep_thumbnails(job, scored, loader.thumbnails)
+        own = _charge(scored, summary.ledger)
+        summary.ledger.charge_all(SHARED, scored.shared_seconds, scored.elapsed - own, "waiting for images")
+        with summary.ledger.measure(COMMAND, "writing"):
+            thumbnails = keep_thumbnails(job, scored, loader.thumbnails)
     except Exception as error:  # a category that can't be done must not stop the others
         for run in pending:
             _fail(job, run.record.id, Failure.of(error), summary, reporter)
@@ -159,13 +197,14 @@ def _compute(
             continue
         reporter.stage(f"{dataset}/{job.category}: measuring {scores.run.record.title}")
         try:
-            contents = unit_contents(job, scored, scores, sizes, watch, thumbnails)
-            record = write_unit(job.store, records[run_id], job.category, contents, replace=states[run_id].replaces)
+            contents = unit_contents(job, scored, scores, sizes, watch, thumbnails, summary.ledger)
             reason = _what_is_missing(scored)
-            if reason is None:
-                clear_failure(job.store, run_id, job.category)
-            else:
-                record_failure(job.store, run_id, job.category, reason)
+            with summary.ledger.measure(COMMAND, "writing"):
+                record = write_unit(job.store, records[run_id], job.category, contents, replace=states[run_id].replaces)
+                if reason is None:
+                    clear_failure(job.store, run_id, job.category)
+                else:
+                    record_failure(job.store, run_id, job.category, reason)
         except Exception as error:  # e.g. a full disk
             _fail(job, run_id, Failure.of(error), summary, reporter)
             continue
@@ -176,6 +215,16 @@ def _compute(
             summary.units.append(UnitReport(run_id, job.category, "computed" if record else "kept"))
         _say_done(job, records[run_id], contents, reporter)
         scores.grids.clear()
+
+
+def _charge(scored: CategoryScores, ledger: Ledger) -> float:
+    """Charge each run what it spent for itself while images passed; gives the sum in seconds."""
+    own = 0.0
+    for scores in scored.runs.values():
+        for stage, seconds in scores.seconds.items():
+            ledger.charge(scores.run.title, stage, seconds)
+            own += seconds
+    return own
 
 
 def _what_is_missing(scored: CategoryScores) -> str | None:

@@ -91,7 +91,7 @@ class Scored:
         reasons: For each image why, if the entrant explains.
         scorer: The method made ready; None with an error.
         features: What it was given, on the backbone's device; None with an error.
-        seconds: Time by stage: ``preparing`` (once for all images), ``scoring``.
+        seconds: Time by stage: ``preparing`` (once for all images), ``scoring``, ``explain``.
         shared: Time by stage that was spent for all entrants at once: ``preprocess``, and those of the pass.
     """
 
@@ -271,15 +271,16 @@ class Session:
             with self._turn():
                 start = time.perf_counter()
                 predictions = judge(scorer, features, together=entrant.transductive)
-                seconds = time.perf_counter() - start
-                self._watch.add("scoring", seconds)
+                scored = time.perf_counter()
                 reasons: tuple[tuple[Reason, ...], ...] = ()
                 if entrant.explains:
-                    with self._watch.measure("explain"):
-                        reasons = scorer.explain(features, predictions)
+                    reasons = scorer.explain(features, predictions)
+                explained = time.perf_counter()
         except Exception as error:  # a method of someone else's may fail in any way
             return Scored(entrant, batch, error)
-        spent = {"preparing": preparing, "scoring": seconds}
+        spent = {"preparing": preparing, "scoring": scored - start, "explain": explained - scored}
+        for stage in ("scoring", "explain"):
+            self._watch.add(stage, spent[stage])
         return Scored(entrant, batch, None, predictions, reasons, scorer, features, spent, shared)
 
 

@@ -172,6 +172,12 @@ class UnitRecord:
     thumbnails_reason: str | None
     finished_at: str
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time by stage, the stages of its shared pass among them; these must not be added up over runs."""
+        shared = self.profile.get("shared") or {}
+        return {**(shared.get("seconds") or {}), **(self.profile.get("seconds") or {})}
+
     def to_json(self) -> dict[str, Any]:
         """As plain json values, with the schema version."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}

@@ -85,10 +85,18 @@ class Speed(TypedDict, total=False):
     stages: dict[str, Any] | None
 
 
+class SharedPass(TypedDict, total=False):
+    """What a unit's run spent together with others."""
+
+    runs: Count
+    seconds: dict[str, Number] | None
+
+
 class Profile(TypedDict, total=False):
     """What is read of ``UnitRecord.profile``."""
 
     seconds: dict[str, Number] | None
+    shared: SharedPass | None
     latency_ms: Latency | None
     latency_alone_ms: Latency | None
     peak_rss_bytes: Count | None

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,15 +85,18 @@ def _estimate(args: argparse.Namespace, parts: list[StudyPart]) -> int:
 def _run_part(args: argparse.Namespace, part: StudyPart) -> int:
     from vlmad_core.engine.plan import store_path
     from vlmad_core.engine.progress import Reporter
-    from vlmad_core.engine.runner import jobs_of, run_plan
+    from vlmad_core.engine.runner import jobs_of, keep_command, run_plan
 
+    started = time.time()
     store_path(part.plan.options.store)
     total = sum(len(job.samples) for job in jobs_of(part.plan))
     with Reporter(total, sys.stderr, args.log) as reporter:
         reporter.say(f"{part.dataset}: {'ablations' if part.ablations else 'methods'}")
         for skipped in (*part.plan.not_applicable, *part.missing):
             reporter.say(f"not applicable: {skipped.what}: {skipped.reason}", event="not_applicable")
-        return run_plan(part.plan, reporter).exit_code
+        summary = run_plan(part.plan, reporter)
+    keep_command(part.plan, summary, part.plan.runs[0].record.provenance.command, started)
+    return summary.exit_code
 
 
 def _answer(args: argparse.Namespace, options: PlanOptions, code: int) -> int:
