@@ -382,13 +382,9 @@ def content_of() -> Callable[[Path], dict[str, Any]]:
 
 
 def read_content(store: Path) -> dict[str, Any]:
-    from vlmad_core.store.commands import COMMANDS_FOLDER
-
     content: dict[str, Any] = {}
-    for path in sorted(one for one in store.rglob("*") if one.is_file()):
+    for path in sorted(one for one in store.rglob("*") if one.is_file() and one.parent.name != ".commands"):
         name = str(path.relative_to(store))
-        if path.parent.name == COMMANDS_FOLDER:  # what commands cost: nothing but times
-            continue
         if path.name == "unit.json":
             value = json.loads(path.read_text())
             hashes = {k: v for k, v in value["files"].items() if k != "images.parquet"}
