@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from vlmad_core.cli import main
+from vlmad_core.engine import estimate
 from vlmad_core.prompts import load_ensemble, save_ensemble
 from vlmad_core.store.commands import read_commands
 from vlmad_core.store.reader import open_store
@@ -274,6 +275,27 @@ def test_dry_run(words, tmp_path, capsys):
     assert main(words(tmp_path / "store", "--dry-run", *cached)) == 0
     assert "features at most" in capsys.readouterr().out
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_dry_run_counts_what_judges_whole_sets(tmp_path, tiny_clip, data, monkeypatch, capsys):
+    monkeypatch.setattr(estimate, "product_speed", lambda precision: 1e5)  # a slow machine
+    seconds = []
+    for images in ("smoke", "full"):
+        arguments = ["precompute", "--dataset", str(data), "--method", "musc", "--backbone", str(tiny_clip)]
+        arguments += [
+            "--categories",
+            "nut",
+            "--size",
+            images,
+            "--store",
+            str(tmp_path / "store"),
+            "--dry-run",
+            "--json",
+        ]
+        assert main([*arguments, "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        seconds.append(report["seconds"] / report["images"])
+    assert seconds[1] > 1.2 * seconds[0]  # seconds per image grow with the set
 
 
 def test_a_dry_run_learns_from_what_is_there(words, tmp_path, capsys):

@@ -30,6 +30,14 @@ def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch)
     assert "\x1b" not in stream.getvalue()
 
 
+def test_what_judges_a_set_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    stream = io.StringIO()
+    with Reporter(20, stream) as reporter:
+        reporter.part("bolts: MuSc, all images", 0.4)
+    assert stream.getvalue() == "bolts: MuSc, all images: 40 %\n"
+
+
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")

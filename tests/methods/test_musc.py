@@ -112,3 +112,23 @@ def test_order_of_images_does_not_matter(backbone, pixels):
     torch.testing.assert_close(
         scorer.score_set(features.select(order)).image_score, scorer.score_set(features).image_score[order]
     )
+
+
+def test_progress_rises_to_one(backbone, pixels):
+    method = create_method("musc")
+    features = backbone.encode_images(pixels, method.needs(backbone.info, 0))
+    shares = []
+    scorer = method.prepare("nut", backbone)
+    assert torch.equal(scorer.score_set(features, shares.append).image_score, scorer.score_set(features).image_score)
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    assert len(shares) == 5 * 3 * len(scorer.stages)
+
+
+def test_operations_are_those_that_are_counted(backbone, pixels):
+    from vlmad_core.backbones.arithmetic import count_flops
+
+    method = create_method("musc", neighbours=())
+    features = backbone.encode_images(pixels, method.needs(backbone.info, 0))
+    scorer = method.prepare("nut", backbone)
+    assert count_flops(lambda: scorer.patch_scores(features)) == method.set_operations(5, backbone.info)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from vlmad_core.backbones import FeatureRequest, Features
+from vlmad_core.backbones.arithmetic import product_speed
 from vlmad_core.backbones.feature_files import Storage, pack
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.backbones.tower import Backbone
@@ -34,6 +35,9 @@ OWN_SECONDS = 0.05
 
 SLOW_PASS = 2.0
 """Seconds beyond which a first pass is taken as it is; a quicker one is repeated, since the first one warms up."""
+
+SET_SHARE = 0.55
+"""Share of the speed of a plain matrix product that judging a whole set reaches, at least."""
 
 MAP_COPIES = 4
 """Arrays of the size of all maps of a category that exist at once while metrics are computed."""
@@ -133,7 +137,7 @@ def estimate(plan: Plan) -> Estimate:
                 passes[key] = _one_pass(pending, storage)
             cached += passes[key][1] * len(job.samples)
             each = passes[key][0] + OWN_SECONDS * len(pending) if each is None else each
-        seconds += each * len(job.samples)
+        seconds += each * len(job.samples) + _set_seconds(pending, len(job.samples))
     return Estimate(
         units=tuple(units),
         not_applicable=tuple((item.what, item.reason) for item in plan.not_applicable),
@@ -164,6 +168,12 @@ def _one_pass(runs: Sequence[PlannedRun], storage: Storage | None) -> tuple[floa
     return seconds, sum(tensor.nbytes for tensor in stored.values())
 
 
+def _set_seconds(runs: Sequence[PlannedRun], images: int) -> float:
+    """Seconds of judging whole sets, from a matrix product timed now."""
+    operations = sum(run.method.set_operations(images, run.backbone.info) for run in runs)
+    return operations / (SET_SHARE * product_speed("float32")) if operations else 0.0
+
+
 def _timed_pass(backbone: Backbone, pixels: torch.Tensor, request: FeatureRequest) -> tuple[float, Features]:
     start = time.perf_counter()
     features = backbone.encode_images(pixels, request)
@@ -190,7 +200,9 @@ def _seconds_per_image(plan: Plan, job: CategoryJob) -> float | None:
             if unit.images and "vision" in spent and not unit.profile.get("cache"):
                 passing = sum(spent.get(name, 0.0) for name in (*passing_stages(), "references"))
                 shared.append(passing / unit.images)
-                mine = sum(spent.get(name, 0.0) for name in ("scoring", "upsampling", "metrics", "bootstrap"))
+                # What judges a whole set grows faster than the set: it is not taken from sets of other sizes.
+                scoring = () if run.protocol.method.get("transductive") else ("scoring",)
+                mine = sum(spent.get(name, 0.0) for name in (*scoring, "upsampling", "metrics", "bootstrap"))
                 own.setdefault(run.key.method, []).append(mine / unit.images)
     if not shared:
         return None

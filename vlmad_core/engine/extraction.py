@@ -116,6 +116,7 @@ def score_category(
     loader: ImageLoader,
     batch_size: int,
     on_images: Callable[[int], None] = lambda count: None,
+    on_set: Callable[[PlannedRun, float], None] = lambda run, share: None,
 ) -> CategoryScores:
     """Pass all images of a category through the backbone once and score them with all runs.
 
@@ -126,6 +127,7 @@ def score_category(
         loader: Reads images for that backbone, or for one around it that remembers.
         batch_size: Images per pass.
         on_images: Told how many images are done after each batch.
+        on_set: Told what share of a whole set a transductive run has judged.
 
     Returns:
         The scores; a run whose method fails carries the failure, and the others are not affected.
@@ -137,7 +139,9 @@ def score_category(
     began, watch = time.perf_counter(), Stopwatch()
     result = CategoryScores(runs={run.record.id: RunScores(run) for run in runs})
     assert loader.backbone is not None
-    session = Session(loader.backbone, watch=watch)
+    session = Session(
+        loader.backbone, watch=watch, told=lambda entrant, share: on_set(result.runs[entrant.id].run, share)
+    )
     _draw_references(category, result, session, loader)
     entrants = _entrants(category, result)
 

@@ -104,6 +104,15 @@ class Reporter:
             rate = f"{self.images_per_second:.1f} images/s, about {left:.0f} s left"
             print(f"{self._stage}: {self._done} of {self._total} images, {rate}", file=self._stream, flush=True)
 
+    def part(self, text: str, share: float) -> None:
+        """What is being done, where it is no passing of images, and what share of it is done."""
+        self._stage = f"{text}: {100 * share:.0f} %"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=self._stage)
+        elif time.perf_counter() - self._last_line >= LINE_EVERY:
+            self._last_line = time.perf_counter()
+            print(self._stage, file=self._stream, flush=True)
+
     def _write_log(self, event: str, **facts: Any) -> None:
         if self._log is None:
             return

@@ -181,7 +181,15 @@ def _compute(
     batch_size = int(first.record.plan["batch_size"])
     try:
         torch.set_num_threads(int(first.record.plan["threads"]))
-        scored = score_category(job.category, job.samples, pending, loader, batch_size, reporter.advance)
+        scored = score_category(
+            job.category,
+            job.samples,
+            pending,
+            loader,
+            batch_size,
+            on_images=reporter.advance,
+            on_set=lambda run, share: reporter.part(f"{dataset}/{job.category}: {run.title}, all images", share),
+        )
         own = _charge(scored, summary.ledger)
         summary.ledger.charge_all(SHARED, scored.shared_seconds, scored.elapsed - own, "waiting for images")
         with summary.ledger.measure(COMMAND, "writing"):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 
 from torch import Tensor
@@ -21,6 +21,7 @@ from vlmad_core.backbones.tower import Backbone, ImageInput
 from vlmad_core.engine.profiling import Stopwatch
 from vlmad_core.errors import VlmadError
 from vlmad_core.methods import Method, Predictions, Reason, Scorer
+from vlmad_core.methods.base import Progress, no_progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +116,7 @@ class Session:
         *,
         turn: Callable[[], AbstractContextManager[object]] = nullcontext,
         watch: Stopwatch | None = None,
+        told: Callable[[Entrant, float], None] = lambda entrant, share: None,
     ) -> None:
         """Begin; nothing is computed yet.
 
@@ -123,9 +125,10 @@ class Session:
             turn: Entered for one pass or one method at a time and never longer, where several sessions share a
                 machine.
             watch: Where the time of passes, references, text and scoring is noted.
+            told: Told what share of a whole set a transductive entrant has judged.
         """
         self.backbone = backbone
-        self._turn = turn
+        self._turn, self._told = turn, told
         self._watch = watch or Stopwatch()
         self._ready: dict[Entrant, tuple[Scorer, float]] = {}
 
@@ -270,7 +273,8 @@ class Session:
             scorer, preparing = self._prepared(entrant, request or entrant.needs(self.backbone.info), references)
             with self._turn():
                 start = time.perf_counter()
-                predictions = judge(scorer, features, together=entrant.transductive)
+                told = partial(self._told, entrant)
+                predictions = judge(scorer, features, together=entrant.transductive, progress=told)
                 scored = time.perf_counter()
                 reasons: tuple[tuple[Reason, ...], ...] = ()
                 if entrant.explains:
@@ -284,13 +288,16 @@ class Session:
         return Scored(entrant, batch, None, predictions, reasons, scorer, features, spent, shared)
 
 
-def judge(scorer: Scorer, features: Features, *, together: bool = False) -> Predictions:
+def judge(
+    scorer: Scorer, features: Features, *, together: bool = False, progress: Progress = no_progress
+) -> Predictions:
     """What a method that was made ready says of N images.
 
     Args:
         scorer: The method.
         features: Of the images, at least what it reads.
         together: Whether they are all the images of a set, which a transductive method judges at once.
+        progress: Told what share of a set is judged.
 
     Returns:
         Predictions on the CPU.
@@ -298,7 +305,7 @@ def judge(scorer: Scorer, features: Features, *, together: bool = False) -> Pred
     Raises:
         RuntimeError: If there are not N of them.
     """
-    predictions = (scorer.score_set(features) if together else scorer.score(features)).on_cpu()
+    predictions = (scorer.score_set(features, progress) if together else scorer.score(features)).on_cpu()
     grids, count = predictions.grids, len(features)
     if predictions.image_score.shape != (count,) or (grids is not None and len(grids) != count):
         raise RuntimeError(

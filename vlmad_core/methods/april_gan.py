@@ -20,7 +20,7 @@ from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
-from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Reason, Scorer
+from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Progress, Reason, Scorer, no_progress
 from vlmad_core.methods.patches import (
     check_stages,
     least_familiar,
@@ -126,7 +126,7 @@ class AprilGanScorer(Scorer):
             )
         return self.score_set(features)
 
-    def score_set(self, features: Features) -> Predictions:
+    def score_set(self, features: Features, progress: Progress = no_progress) -> Predictions:
         """The same for all test images of a category, which the transductive score is normalised over."""
         assert features.image_embedding is not None
         logits = two_class_logits(features.image_embedding, self.text.prototypes, self.temperature)

@@ -8,7 +8,7 @@ state, or changes a tensor it was given.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -108,6 +108,14 @@ class Reason:
     box: tuple[float, float, float, float] | None = None
 
 
+Progress = Callable[[float], None]
+"""Is told from time to time what share of some work is done, from 0 to 1."""
+
+
+def no_progress(share: float) -> None:
+    """Nobody wants to know."""
+
+
 class Scorer(ABC):
     """A method made ready for one category; immutable, so it may be used from several threads."""
 
@@ -125,11 +133,12 @@ class Scorer(ABC):
             MethodError: If the method is transductive and needs ``score_set``.
         """
 
-    def score_set(self, features: Features) -> Predictions:
+    def score_set(self, features: Features, progress: Progress = no_progress) -> Predictions:
         """Score all test images of a category at once; what a transductive method must be given.
 
         Args:
             features: Features of all N test images.
+            progress: Told the share that is done, where that takes long.
 
         Returns:
             Predictions for the N images, in order; of a transductive method they depend on the whole set.
@@ -225,6 +234,10 @@ class Method(ABC):
         if self.own_backbone is None and backbone.vision_only:
             return f"{self.name} needs a vision-language backbone; {backbone.title} knows images only."
         return None
+
+    def set_operations(self, images: int, backbone: BackboneInfo) -> float:
+        """Floating-point operations to judge a whole set beside its passes, where they grow faster than the set."""
+        return 0.0
 
     def calibration_images(self, shots: int) -> int:
         """How many normal images beside the references ``prepare`` wants for calibration."""

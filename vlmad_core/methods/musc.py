@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +19,16 @@ from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
-from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Method, MethodSettings, Reason, Scorer
+from vlmad_core.methods.base import (
+    OPENAI_LARGE,
+    Capabilities,
+    Method,
+    MethodSettings,
+    Progress,
+    Reason,
+    Scorer,
+    no_progress,
+)
 from vlmad_core.methods.patches import check_stages, quarter_stages, top_patches
 from vlmad_core.methods.predictions import MapRule, Predictions, map_maximum
 from vlmad_core.methods.registry import register_method
@@ -85,11 +96,11 @@ class MuScScorer(Scorer):
             "Score all test images of a category together, or choose another method.",
         )
 
-    def score_set(self, features: Features) -> Predictions:
+    def score_set(self, features: Features, progress: Progress = no_progress) -> Predictions:
         """Map: mean over stages and neighbourhoods of the mutual scores; image score: its maximum, smoothed."""
         if len(features) < 2:
             raise MethodError(f"MuSc was given {len(features)} test image.", "Give at least two of one category.")
-        grid = self.patch_scores(features)[:, None]
+        grid = self.patch_scores(features, progress)[:, None]
         rule = MapRule(align_corners=True)
         scores = map_maximum(grid, rule, self.map_size)
         if self.settings.neighbours:
@@ -97,19 +108,24 @@ class MuScScorer(Scorer):
             scores = rescore_by_neighbours(scores, features.image_embedding, self.settings.neighbours)
         return Predictions(scores, grid, rule)
 
-    def patch_scores(self, features: Features) -> Tensor:
-        """[N, rows, columns]."""
+    def patch_scores(self, features: Features, progress: Progress = no_progress) -> Tensor:
+        """[N, rows, columns]; ``progress`` is told the share that is done."""
+        rounds = len(self.settings.neighbourhoods) * len(self.stages)
         total = features.stages[self.stages[0]].new_zeros(len(features), features.grid[0] * features.grid[1])
-        for side in self.settings.neighbourhoods:
-            for stage in self.stages:
-                tokens = neighbourhood_tokens(features.stages[stage][:, 1:], features.grid, side)
-                total += mutual_scores(tokens, self.settings.fraction, self.budget)
-        return (total / (len(self.settings.neighbourhoods) * len(self.stages))).reshape(-1, *features.grid)
+        for done, (side, stage) in enumerate(product(self.settings.neighbourhoods, self.stages)):
+            tokens = neighbourhood_tokens(features.stages[stage][:, 1:], features.grid, side)
+            told = partial(_tell_round, progress, done, rounds)
+            total += mutual_scores(tokens, self.settings.fraction, self.budget, told)
+        return (total / rounds).reshape(-1, *features.grid)
 
     def explain(self, features: Features, predictions: Predictions) -> tuple[tuple[Reason, ...], ...]:
         """The most abnormal patches; of a set, as with the score."""
         assert predictions.grids is not None
         return top_patches(predictions.grids[:, 0])
+
+
+def _tell_round(progress: Progress, done: int, rounds: int, share: float) -> None:
+    progress((done + share) / rounds)
 
 
 def neighbourhood_tokens(tokens: Tensor, grid: tuple[int, int], side: int) -> Tensor:
@@ -133,7 +149,7 @@ def neighbourhood_tokens(tokens: Tensor, grid: tuple[int, int], side: int) -> Te
     return F.normalize(maps.flatten(2).transpose(1, 2), dim=-1)
 
 
-def mutual_scores(tokens: Tensor, fraction: float, budget: int) -> Tensor:
+def mutual_scores(tokens: Tensor, fraction: float, budget: int, progress: Progress = no_progress) -> Tensor:
     """How far each patch is from the images most like it (MSM, section 3.3).
 
     For each patch and each other image the Euclidean distance to that image's nearest patch; then the mean over
@@ -143,6 +159,7 @@ def mutual_scores(tokens: Tensor, fraction: float, budget: int) -> Tensor:
         tokens: [N, P, d] unit vectors, N >= 2.
         fraction: Share of the other images, in (0, 1].
         budget: Bound on memory: most similarities of a patch to an image kept at once, N*P at least.
+        progress: Told the share that is done.
 
     Returns:
         [N, P] float32.
@@ -152,7 +169,7 @@ def mutual_scores(tokens: Tensor, fraction: float, budget: int) -> Tensor:
     rows = max(1, budget // (count * patches))
     scores = []
     for first in range(0, count, rows):
-        block = _nearest_in_each(tokens, first, min(first + rows, count))
+        block = _nearest_in_each(tokens, first, min(first + rows, count), progress)
         # Of unit vectors |a - b|^2 = 2 - 2 cos; the nearest patch has the greatest cosine. An image's
         # similarity to itself stays at minus infinity and sorts last.
         nearest = block.topk(keep, dim=1).values
@@ -160,7 +177,7 @@ def mutual_scores(tokens: Tensor, fraction: float, budget: int) -> Tensor:
     return torch.cat(scores)
 
 
-def _nearest_in_each(tokens: Tensor, first: int, last: int) -> Tensor:
+def _nearest_in_each(tokens: Tensor, first: int, last: int, progress: Progress) -> Tensor:
     """[last - first, N, P]: the greatest cosine of each patch of images first..last-1 to each image's patches."""
     count, patches, channels = tokens.shape
     several = max(1, PRODUCT_AT_ONCE // patches**2)
@@ -178,6 +195,7 @@ def _nearest_in_each(tokens: Tensor, first: int, last: int) -> Tensor:
                     best[j - first : j - first + inside, i] = (
                         similarities[:, : inside * patches].amax(dim=0).view(inside, patches)
                     )
+        progress((i + 1) / count)
     return best
 
 
@@ -223,6 +241,11 @@ class MuSc(Method):
     def stages(self, backbone: BackboneInfo) -> tuple[int, ...]:
         """The blocks whose tokens are compared."""
         return self.settings.stages or quarter_stages(backbone.depth)
+
+    def set_operations(self, images: int, backbone: BackboneInfo) -> float:
+        """Every patch against every patch of the other images, each pair once, by stage and neighbourhood."""
+        patches, rounds = backbone.grid[0] * backbone.grid[1], len(self.settings.neighbourhoods)
+        return images * (images - 1) * float(patches) ** 2 * backbone.width * rounds * len(self.stages(backbone))
 
     def needs(self, backbone: BackboneInfo, shots: int) -> FeatureRequest:
         """The raw tokens of the stages, and the image embedding for the smoothing of image scores."""
