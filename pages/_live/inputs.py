@@ -112,7 +112,10 @@ def choose_methods(info: BackboneInfo, shots: int, dataset: str | None) -> list[
 
 def choose_references(asked: Asked) -> tuple[Picture, ...]:
     """Images of good parts: from a data set or uploaded."""
-    with st.expander("Normal references (optional)", icon=":material/add_photo_alternate:"):
+    # Its state is kept by the server: what only the browser knows is lost where the parts of the page above change.
+    with st.expander(
+        "Normal references (optional)", icon=":material/add_photo_alternate:", key="references_part", on_change="rerun"
+    ):
         st.caption(
             "Images of good parts. WinCLIP and AprilLab then compare with them as well, memories need them, and all "
             "methods get a threshold from them."

@@ -84,27 +84,12 @@ def start(tab: Any, source: str, words: str) -> None:
 
 
 def open_reference_upload(tab: Any) -> None:
-    """Open the part of the page for references, and choose to upload them.
-
-    On a busy machine the page may still be drawing what was typed before, and close that part again as it is opened:
-    a visitor would open it once more, and so does this, a few times.
-    """
-    uploads = tab.get_by_role("radio", name="Upload")
-    for attempt in range(6):
-        if uploads.count() < 2:  # the one there is belongs to the image
-            tab.get_by_text("Normal references (optional)").click()
-            tab.wait_for_timeout(500)
-            settle(tab)
-        if uploads.count() < 2:
-            continue
-        uploads.last.click()
-        settle(tab)
-        try:
-            tab.locator("input[type=file]").nth(1).wait_for(state="attached", timeout=3000 * (1 + attempt))
-            return
-        except playwright.TimeoutError:
-            settle(tab)
-    raise AssertionError("The part of the page for references did not open.")
+    """Open the part of the page for references, and choose to upload them."""
+    tab.get_by_text("Normal references (optional)").click()
+    settle(tab)
+    tab.get_by_role("radio", name="Upload").last.click()
+    settle(tab)
+    tab.locator("input[type=file]").nth(1).wait_for(state="attached", timeout=PATIENCE)
 
 
 def give(tab: Any, files: list[tuple[str, bytes]], place: int = 0) -> None:
