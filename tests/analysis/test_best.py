@@ -39,7 +39,7 @@ def test_every_finished_line_has_letters_and_an_unfinished_one_has_none(path: Pa
         assert found.together(first, second) == (not pair.clear)
 
 
-def test_pixel_metrics_are_compared_over_categories(path: Path) -> None:
+def test_pixel_metrics_without_replicates_are_compared_over_categories(path: Path) -> None:
     store = open_store(path)
     (one,) = comparisons(store)
     found = differences_between(store, one.entries(), "aupro_30", one.categories)
@@ -47,6 +47,8 @@ def test_pixel_metrics_are_compared_over_categories(path: Path) -> None:
     assert "clip_ac" not in {key[0] for key in found.letters}
     assert {("winclip", 0), ("winclip", 2)} == {(key[0], key[2]) for key in found.letters}
     assert "paired t-test over categories, 4 of them" in found.note
+    assert "Over images WinCLIP" in found.note
+    assert "no replicates, and its data set is not at hand" in found.note
 
 
 def test_one_category_is_too_few_for_a_pixel_metric(path: Path) -> None:
@@ -55,7 +57,7 @@ def test_one_category_is_too_few_for_a_pixel_metric(path: Path) -> None:
     found = differences_between(store, one.entries(), "aupro_30", ("bolt",))
     assert not found.letters
     assert not found.tested
-    assert "1 of them is too few" in found.note
+    assert "1 category is too few" in found.note
 
 
 def test_a_line_alone_has_nothing_to_be_compared_with(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ from vlmad_core.analysis.statistics import (
 )
 from vlmad_core.errors import MetricError
 from vlmad_core.metrics import Replicates, image_replicates, pixel_replicates
-from vlmad_core.metrics.uncertainty import mean_over_categories, shared_replicates
+from vlmad_core.metrics.resampling import mean_over_categories
 
 LABELS = np.r_[np.zeros(30), np.ones(25)].astype(int)
 
@@ -28,9 +30,13 @@ def scores(strength: float, seed: int = 0) -> np.ndarray:
     return np.round(np.random.default_rng(seed).normal(size=LABELS.size) + strength * LABELS, 1)
 
 
+def drawn(labels: np.ndarray, methods: Sequence[np.ndarray], seed: int = 0) -> list[Replicates]:
+    return [image_replicates(labels, one, 300, seed)["image_auroc"] for one in methods]
+
+
 def test_equal_methods_are_never_told_apart_and_unequal_ones_are() -> None:
     same, better = scores(0.2), scores(0.2) + 5 * LABELS
-    found = compare_over_images(shared_replicates(LABELS, [same, same, better], "image_auroc"))
+    found = compare_over_images(drawn(LABELS, [same, same, better]))
     by_pair = {(pair.first, pair.second): pair for pair in found}
     assert by_pair[0, 1].p == 1.0
     assert not by_pair[0, 1].clear
@@ -40,16 +46,15 @@ def test_equal_methods_are_never_told_apart_and_unequal_ones_are() -> None:
 
 
 def test_a_category_with_one_class_has_no_difference_but_a_reason() -> None:
-    drawn = shared_replicates(np.zeros(5, int), [np.arange(5.0), np.arange(5.0)], "image_auroc")
-    (pair,) = compare_over_images(drawn)
+    (pair,) = compare_over_images(drawn(np.zeros(5, int), [np.arange(5.0), np.arange(5.0)]))
     assert pair.p is None
     assert pair.reason
     assert not pair.clear
 
 
 def test_methods_resampled_differently_are_refused() -> None:
-    one = shared_replicates(LABELS, [scores(1.0)], "image_auroc", seed=0)
-    two = shared_replicates(LABELS, [scores(1.0)], "image_auroc", seed=1)
+    one = drawn(LABELS, [scores(1.0)], seed=0)
+    two = drawn(LABELS, [scores(1.0)], seed=1)
     with pytest.raises(MetricError, match="not resampled alike"):
         compare_over_images(one + two)
 

@@ -75,6 +75,15 @@ def test_every_unit_holds_what_it_should(plan_for):
     assert {"recall_f1max", "recall_fpr05", "recall_fpr01"} <= set(regions.columns)
     assert regions["x0"].between(0.18, 0.22).all()
     assert set(store.curves(few.id, "bolt")["curve"]) == {"image_roc", "image_pr", "pixel_roc", "pixel_pr", "pixel_pro"}
+    drawn = store.replicates(few.id, "bolt")
+    values = store.metrics([few.id]).query("category == 'bolt' and metric != 'aupro_legacy200'")
+    places = zip(
+        values["metric"], values["eval_size"].astype(object).where(values["eval_size"].notna(), None), strict=True
+    )
+    assert list(drawn) == list(places)
+    assert [one.value for one in drawn.values()] == values["value"].tolist()
+    assert {one.draws.shape for one in drawn.values()} == {(200,)}
+    assert len({one.design for run in store.runs for one in store.replicates(run.id, "bolt").values()}) == 1
     explained = store.explain(few.id, "bolt")
     assert {"prompt", "window", "reference"} <= set(explained["kind"])
     assert store.thumbnail(few.id, "bolt", "bolt/test/scratch/000.png")[:4] == b"RIFF"

@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 
 from vlmad_core.errors import MetricError
-from vlmad_core.metrics import MetricValue, image_metrics, image_replicates, uncertainty, with_intervals
-from vlmad_core.metrics.uncertainty import (
-    IMAGE_METRICS,
-    interval,
-    mean_over_categories,
-    resample_weights,
-    shared_replicates,
-)
+from vlmad_core.metrics import MetricValue, image_metrics, image_replicates, resampling, with_intervals
+from vlmad_core.metrics.resampling import design_of, mean_over_categories, mean_over_seeds, resample_weights
+from vlmad_core.metrics.uncertainty import interval
 
 
 def sample(seed: int, normal: int = 30, anomalous: int = 40, gap: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +40,7 @@ def test_resamples_are_stratified_and_repeatable() -> None:
 def test_memory_chunks_do_not_change_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.arange(50) % 3 == 0
     whole = np.concatenate(list(resample_weights(labels, 30, 1)))
-    monkeypatch.setattr(uncertainty, "_CHUNK", 350)
+    monkeypatch.setattr(resampling, "_CHUNK", 350)
     parts = list(resample_weights(labels, 30, 1))
     assert len(parts) == 5
     assert np.array_equal(np.concatenate(parts), whole)
@@ -132,22 +127,40 @@ def test_bad_settings() -> None:
         interval(image_replicates(*sample(0), resamples=10)["image_ap"], 1.0)
 
 
-LABELS = np.r_[np.zeros(30), np.ones(25)].astype(int)
+def test_draws_depend_on_ids_and_labels_but_not_on_their_order() -> None:
+    labels, scores = sample(2)
+    ids = [f"{number:03d}.png" for number in range(labels.size)]
+    shuffled = np.random.default_rng(0).permutation(labels.size)
+    one = image_replicates(labels, scores, 50, ids=ids)["image_ap"]
+    other = image_replicates(labels[shuffled], scores[shuffled], 50, ids=[ids[k] for k in shuffled])["image_ap"]
+    assert one.design == other.design
+    np.testing.assert_allclose(one.draws, other.draws, atol=1e-12)
+    assert design_of(labels, 0, [f"other/{name}" for name in ids]) != one.design
+    assert design_of(~labels, 0, ids) != one.design
+    with pytest.raises(MetricError, match="2 ids for 70 labels"):
+        design_of(labels, 0, ["a", "b"])
 
 
-def scores(strength: float, seed: int = 0) -> np.ndarray:
-    return np.round(np.random.default_rng(seed).normal(size=LABELS.size) + strength * LABELS, 1)
+def test_more_resamples_begin_with_the_same_ones() -> None:
+    few, many = (image_replicates(*sample(2), resamples=count)["image_auroc"] for count in (50, 120))
+    assert few.design == many.design
+    assert np.array_equal(few.draws, many.draws[:50])
 
 
-@pytest.mark.parametrize("metric", IMAGE_METRICS)
-def test_shared_draws_equal_those_made_one_by_one(metric: str) -> None:
-    methods = [scores(0.5), scores(1.5, 1)]
-    for one, shared in zip(methods, shared_replicates(LABELS, methods, metric, 200, 3), strict=True):
-        alone = image_replicates(LABELS, one, 200, 3)[metric]
-        np.testing.assert_allclose(shared.draws, alone.draws, atol=1e-6)
-        assert (shared.value, shared.design) == (alone.value, alone.design)
+def test_mean_over_seeds_is_taken_draw_by_draw() -> None:
+    labels, scores = sample(0)
+    seeds = [image_replicates(labels, scores + shift * labels, 40)["image_auroc"] for shift in (0.0, 1.0)]
+    mean = mean_over_seeds(seeds)
+    assert mean.value == pytest.approx((seeds[0].value + seeds[1].value) / 2)  # type: ignore[operator]
+    assert np.allclose(mean.draws, (seeds[0].draws + seeds[1].draws) / 2)
+    assert mean.fewest == 30
+    blank = image_replicates([1, 1], [0.1, 0.2])["image_auroc"]
+    assert mean_over_seeds([seeds[0], blank]).value is None
 
 
-def test_pixel_metrics_can_not_be_resampled_from_image_scores() -> None:
-    with pytest.raises(MetricError, match="aupro_30"):
-        shared_replicates(LABELS, [scores(1.0)], "aupro_30")
+def test_the_spread_is_put_right_for_the_number_of_images() -> None:
+    one = image_replicates([0] * 4 + [1] * 4, [1, 2, 3, 6, 4, 5, 7, 8], resamples=300)["image_auroc"]
+    assert one.spread == pytest.approx(one.draws.std(ddof=1) * np.sqrt(4 / 3))
+    mean = mean_over_categories([one] * 6)
+    assert mean.spread == pytest.approx(mean.draws.std(ddof=1) * np.sqrt(4 / 3))
+    assert (mean.fewest, mean.parts) == (24, 6)

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from vlmad_core.errors import StoreError
+from vlmad_core.metrics.resampling import Replicates
 from vlmad_core.store import layout
 from vlmad_core.store.reader import open_store, open_stores, store_signature
+from vlmad_core.store.writer import UnitContents, write_unit
 
 
 @pytest.fixture
@@ -111,6 +113,28 @@ def test_content_damaged_at_equal_length_is_found(store_path):
     assert [p.path for p in store.verify(run.id)] == [file]
     assert set(store.images(run.id)["category"]) == {"felt"}
     assert [p.kind for p in store.problems] == ["damaged_file"]
+
+
+def test_replicates_are_read_back_rounded_and_a_damaged_file_costs_itself_only(store_path):
+    run = winclip(open_store(store_path))
+    draws = np.random.default_rng(0).uniform(size=300)
+    draws[3] = np.nan
+    kept = Replicates("aupro_30", 0.5, draws, 60, 30, "0123456789abcdef")
+    none = Replicates("pixel_ap", None, np.zeros(0), 60, 30, "0123456789abcdef", "no defective pixels")
+    contents = UnitContents((), (), "0", replicates={("aupro_30", 256): kept, ("pixel_ap", 256): none})
+    write_unit(store_path, run, "pin", contents)
+    store = open_store(store_path)
+    assert store.verify(run.id) == ()
+    (found,) = store.replicates(run.id, "pin").values()
+    assert store.replicates(run.id, "bolt") == {}
+    np.testing.assert_allclose(found.draws, draws[:200], atol=2**-17)
+    assert (found.value, found.n, found.fewest, found.design) == (0.5, 60, 30, "0123456789abcdef")
+    file = run.path / "pin" / "replicates.parquet"
+    file.write_bytes(bytes(reversed(file.read_bytes())))
+    damaged = open_store(store_path)
+    assert damaged.replicates(run.id, "pin") == {}
+    assert [problem.path for problem in damaged.problems] == [file]
+    assert [problem.path for problem in damaged.verify(run.id)] == [file]
 
 
 def test_nothing_is_unpickled(store_path):

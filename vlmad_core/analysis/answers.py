@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from vlmad_core.analysis.best import Best, best, designs_of, differences_between, in_order
+from vlmad_core.analysis.best import Best, best, differences_between, in_order
 from vlmad_core.analysis.comparable import hardware_text
 from vlmad_core.analysis.contamination import run_contamination, training_data
 from vlmad_core.analysis.entries import KEY, Comparison, Entry, cells, is_imported
 from vlmad_core.analysis.speed import cost_table
-from vlmad_core.analysis.statistics import PairedDifference
+from vlmad_core.analysis.statistics import DESIGNS, PairedDifference
 from vlmad_core.analysis.verdicts import counts, image_thresholds, judge, judge_entry, ranked
 from vlmad_core.metrics.spec import METRICS
 from vlmad_core.store.reader import Store
@@ -263,7 +263,7 @@ def _lead(store: Store, one: Comparison, found: Best, metric: str, shots: int) -
     if second is None:
         return "No other method has a value to compare with."
     gaps = []
-    for design in designs_of(metric):
+    for design in DESIGNS:
         every = differences_between(store, one.entries(shots), metric, one.categories, design=design)
         gaps.append(every.between(found.entry.key, second.key))
     known = [gap for gap in gaps if gap is not None and gap.value is not None]
@@ -310,7 +310,7 @@ def _references(store: Store, one: Comparison, board: pd.DataFrame) -> ShortAnsw
         shared = sorted(set.intersection(*(set(run.units) for one_of in pair for run in one_of.runs)))
         found = [
             differences_between(store, pair, IMAGE_METRIC, shared, design=design).between(pair[0].key, pair[1].key)
-            for design in designs_of(IMAGE_METRIC)
+            for design in DESIGNS
         ]
         known = [gap for gap in found if gap is not None and gap.value is not None]
         if known:

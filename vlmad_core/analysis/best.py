@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vlmad_core.analysis.draws import drawn_means, why_not_drawn
 from vlmad_core.analysis.entries import Comparison, Entry, EntryKey, key_of
 from vlmad_core.analysis.statistics import (
     OVER_CATEGORIES,
@@ -22,13 +23,7 @@ from vlmad_core.analysis.statistics import (
     compare_over_images,
     letters,
 )
-from vlmad_core.metrics.uncertainty import (
-    IMAGE_METRICS,
-    SHARED_RESAMPLES,
-    Replicates,
-    mean_over_categories,
-    shared_replicates,
-)
+from vlmad_core.metrics.resampling import STORED_RESAMPLES, Replicates
 from vlmad_core.store.reader import Store
 
 
@@ -191,14 +186,6 @@ def _fair(seen: Sequence[str]) -> list[bool]:
     return unseen if any(unseen) else [True] * len(unseen)
 
 
-def designs_of(metric: str) -> tuple[Design, ...]:
-    """The designs in which stored results can be compared in a metric, the one that views show first.
-
-    Pixel metrics are compared over categories only: their counts per image are not stored.
-    """
-    return (OVER_IMAGES, OVER_CATEGORIES) if metric in IMAGE_METRICS else (OVER_CATEGORIES,)
-
-
 def differences_between(
     store: Store,
     entries: Sequence[Entry],
@@ -211,32 +198,38 @@ def differences_between(
 ) -> Differences:
     """Hold entries against one another; those without a value in every category are left out.
 
-    Several seeds of an entry are averaged.
+    Several seeds of an entry are averaged. They are compared over images unless that can't be done for one of them,
+    which the note then says.
 
     Args:
         store: The results.
         entries: The competitors, of one comparison.
         metric: Name of the metric.
         categories: The categories the mean is over.
-        design: What to resample or count; the first of ``designs_of`` if None.
+        design: What to resample or count; over images, entries that can't be are left out.
         pairs: Which to compare, by their places; every two if None.
         eval_size: Map size of pixel metrics.
     """
     keys = tuple(entry.key for entry in entries)
-    design = design or designs_of(metric)[0]
     whole = {
         place: entry
         for place, entry in enumerate(entries)
         if all(category in run.units for run in entry.runs for category in categories)
     }
+    values = _by_category(store, whole, metric, categories, eval_size)
+    means = {place: float(np.mean([v for v in one.values() if v is not None])) for place, one in values.items()}
     drawn: dict[int, Replicates] = {}
-    values: dict[int, Mapping[str, float | None]] = {}
+    without: dict[int, str] = {}
+    if design != OVER_CATEGORIES:
+        known = {place: whole[place] for place in values}
+        without = why_not_drawn(store, known, metric, categories, eval_size)
+        if design == OVER_IMAGES or not without:
+            able = {place: entry for place, entry in known.items() if place not in without}
+            drawn, more = drawn_means(store, able, metric, categories, eval_size)
+            without |= more
+    design = design or (OVER_CATEGORIES if without else OVER_IMAGES)
     if design == OVER_IMAGES:
-        drawn = _drawn(store, whole, metric, categories)
-        means = {place: one.value for place, one in drawn.items()}
-    else:
-        values = _by_category(store, whole, metric, categories, eval_size)
-        means = {place: float(np.mean([v for v in one.values() if v is not None])) for place, one in values.items()}
+        means = {place: one.value for place, one in drawn.items() if one.value is not None}
     kept = sorted(means)
     wanted = pairs if pairs is not None else [(i, j) for i in kept for j in kept if i < j]
     chosen = [(kept.index(i), kept.index(j)) for i, j in wanted if i in means and j in means]
@@ -248,31 +241,11 @@ def differences_between(
     shown = letters([means[place] for place in kept], found) if tested and pairs is None else [""] * len(kept)
     return Differences(
         design=design,
-        note=_note(design, found, len(kept), len(categories)),
+        note=_note(design, found, len(kept), len(categories), [(entries[k].name, why) for k, why in without.items()]),
         found=tuple(replace(one, first=kept[one.first], second=kept[one.second]) for one in found),
         keys=keys,
         letters={keys[place]: text for place, text in zip(kept, shown, strict=True) if text},
     )
-
-
-def _drawn(store: Store, entries: Mapping[int, Entry], metric: str, categories: Sequence[str]) -> dict[int, Replicates]:
-    """Draws of each entry's mean over categories, on images that all entries have scored."""
-    own_draws: dict[int, list[Replicates]] = {place: [] for place in entries}
-    for category in categories:
-        tables = {place: [_scores(store, run.id, category) for run in entry.runs] for place, entry in entries.items()}
-        every = [table for some in tables.values() for table in some]
-        if not every:
-            continue
-        joined = pd.concat(every, axis=1, join="inner")
-        scores = [joined.iloc[:, 2 * k + 1].to_numpy() for k in range(len(every))]
-        seeds = iter(shared_replicates(joined.iloc[:, 0].to_numpy(), scores, metric))
-        for place, some in tables.items():
-            own_draws[place].append(_mean_of_seeds([next(seeds) for _ in some]))
-    return {
-        place: mean_over_categories(own)
-        for place, own in own_draws.items()
-        if own and all(item.value is not None for item in own)
-    }
 
 
 def _by_category(
@@ -291,37 +264,29 @@ def _by_category(
     return found
 
 
-def _scores(store: Store, run_id: str, category: str) -> pd.DataFrame:
-    """Label and score of the test images that have one, by image."""
-    images = store.images(run_id, category)
-    kept = (images["split"] == "test") & images["score"].notna()
-    columns = {name: images.loc[kept, name].to_numpy() for name in ("label", "score")}
-    return pd.DataFrame(columns, index=images.loc[kept, "image_id"].to_numpy()).sort_index()
-
-
-def _mean_of_seeds(drawn: Sequence[Replicates]) -> Replicates:
-    first = drawn[0]
-    if len(drawn) == 1 or any(item.value is None for item in drawn):
-        return next((item for item in drawn if item.value is None), first)
-    value = float(np.mean([item.value for item in drawn if item.value is not None]))
-    return replace(first, value=value, draws=np.mean([item.draws for item in drawn], axis=0))
-
-
-def _note(design: Design, found: Sequence[PairedDifference], lines: int, categories: int) -> str:
-    if lines < 2:
-        return "Fewer than two methods have a value in every category: there is nothing to compare."
+def _note(
+    design: Design,
+    found: Sequence[PairedDifference],
+    lines: int,
+    categories: int,
+    without: Sequence[tuple[str, str]],
+) -> str:
     tested = sum(one.p is not None for one in found)
+    missing = ""
+    if without:
+        name, why = without[0]
+        others = f" (and {len(without) - 1} more)" if len(without) > 1 else ""
+        missing = f" Over images {name}{others} can't be compared. {why}"
+    if lines < 2:
+        return f"Fewer than two methods have a value in every category: there is nothing to compare.{missing}"
     if not tested:
-        if design == OVER_CATEGORIES:
-            return (
-                "Differences between these methods were not tested: a pixel metric is compared over categories, "
-                f"and {categories} of them {'is' if categories == 1 else 'are'} too few."
-            )
-        return "Differences were not tested: the methods have no images in common."
+        few = f"{categories} {'category is' if categories == 1 else 'categories are'} too few to compare over them."
+        why_not = few if design == OVER_CATEGORIES else "the methods have no images in common."
+        return f"Differences between these methods were not tested: {why_not}{missing}"
     said = (
         "Methods that share a letter are not significantly different (5%, Holm's correction for "
         f"{tested} pair{'' if tested == 1 else 's'}): {TEST_NAMES[design]} "
     )
     if design == OVER_IMAGES:
-        return said + f"over images of these categories, {SHARED_RESAMPLES} resamples."
-    return said + f"over categories, {categories} of them."
+        return f"{said}over images of these categories, {STORED_RESAMPLES} resamples.{missing}"
+    return f"{said}over categories, {categories} of them.{missing}"

@@ -103,8 +103,8 @@ def is_guest(run: RunRecord) -> bool:
 
 def surroundings(protocol: Protocol) -> str:
     """Eight hex digits over all but the method, its backbone, and the map size that follows from the backbone."""
-    choices = {key: value for key, value in asdict(protocol).items() if key not in ("method", "backbone")}
-    evaluation = {key: value for key, value in protocol.evaluation.items() if key != "native_size"}
+    choices = {key: value for key, value in protocol.moving_values().items() if key not in ("method", "backbone")}
+    evaluation = {key: value for key, value in choices["evaluation"].items() if key != "native_size"}
     return short_hash({**choices, "evaluation": evaluation})
 
 
@@ -206,7 +206,8 @@ def _alike(first: RunRecord, second: RunRecord) -> bool:
 
 
 def _different(first: RunRecord, second: RunRecord) -> list[str]:
-    """The settings in which two runs differ, but for the method's and those that move no number."""
+    """The settings in which two runs differ, but for the method's and those that move no value."""
     settings = map(str, protocol_differences(first.protocol, second.protocol)["setting"])
     silent = {f"backbone.{name}" for name in DESCRIPTIVE}
-    return [name for name in settings if not name.startswith("method.") and name not in silent]
+    apart = ("method.", "evaluation.bootstrap.")
+    return [name for name in settings if not name.startswith(apart) and name not in silent]

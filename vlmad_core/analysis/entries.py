@@ -211,14 +211,15 @@ class Comparison:
 def entries_of(runs: Iterable[RunRecord]) -> tuple[Entry, ...]:
     """Runs of one comparison as entries, by shots and then by name.
 
-    The same weights may have been measured under two names; of these the run with the most finished units is taken.
+    The same weights may have been measured under two names, or with intervals of two forms; of these the run with the
+    most finished units is taken, and of equally many the one that keeps replicates.
     """
     groups: dict[tuple[str, str, int], dict[str, dict[int, RunRecord]]] = {}
     for run in runs:
         protocols = groups.setdefault((run.key.method, run.key.preset, run.key.shots), {})
-        seeds = protocols.setdefault(run.protocol.hash, {})
+        seeds = protocols.setdefault(run.protocol.competitor, {})
         known = seeds.get(run.key.seed)
-        if known is None or len(run.units) > len(known.units):
+        if known is None or _fullness(run) > _fullness(known):
             seeds[run.key.seed] = run
     found = []
     for (method, preset, k), protocols in groups.items():
@@ -361,6 +362,10 @@ def _cell(values: pd.DataFrame, entry: Entry) -> dict[str, Any]:
         "n_seeds": len(numbers),
         "reason": None,
     }
+
+
+def _fullness(run: RunRecord) -> tuple[int, bool]:
+    return len(run.units), bool(run.plan.get("replicates"))
 
 
 def _standing(seeds: Mapping[int, RunRecord]) -> tuple[Any, ...]:

@@ -76,6 +76,7 @@ def unit_contents(
         curves=evaluation.curves if details else None,
         regions=evaluation.regions if details else (),
         explain=explain_rows(scores) if details else (),
+        replicates=evaluation.replicates if scores.run.record.plan.get("replicates") else {},
         thresholds=evaluation.thresholds,
         profile=profile,
         thumbnails=thumbnails,

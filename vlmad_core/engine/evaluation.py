@@ -32,6 +32,7 @@ from vlmad_core.metrics import (
     pixel_threshold_at_fpr,
     with_intervals,
 )
+from vlmad_core.store.tables import Drawn
 
 Row = dict[str, Any]
 
@@ -48,7 +49,7 @@ MAPS_AT_ONCE = 16
 
 @dataclass
 class Evaluation:
-    """Rows and thresholds of a unit."""
+    """Rows, thresholds and resampled metrics of a unit."""
 
     metrics: list[Row] = field(default_factory=list)
     curves: dict[str, list[Any]] = field(
@@ -56,6 +57,7 @@ class Evaluation:
     )
     regions: list[Row] = field(default_factory=list)
     thresholds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    replicates: Drawn = field(default_factory=dict)
 
 
 def evaluate(category: CategoryScores, scores: RunScores, sizes: Sequence[int], watch: Stopwatch) -> Evaluation:
@@ -134,7 +136,9 @@ def _image_level(result: Evaluation, images: Sequence[LoadedImage], scores: Sequ
         _add_curves(result, "image", None, image_curves(labels, scores))
         threshold = f1max_threshold(labels, scores)
     with watch.measure("bootstrap"):
-        values = with_intervals(values, image_replicates(labels, scores))
+        drawn = image_replicates(labels, scores, ids=[image.sample.id for image in images])
+        values = with_intervals(values, drawn)
+        result.replicates |= {(name, None): one for name, one in drawn.items()}
     _add_values(result, "image", None, values)
     if threshold is not None:
         result.thresholds["image_f1max"] = {
@@ -171,8 +175,10 @@ def _pixel_level(
         evaluation = evaluate_pixels(ordering)
         legacy = aupro_legacy200(ordering)
     with watch.measure("bootstrap"):
-        replicates = pixel_replicates(maps, masks, labels=labels, ordering=ordering)
-        values = with_intervals(evaluation.values, replicates)
+        ids = [image.sample.id for image in chosen]
+        drawn = pixel_replicates(maps, masks, labels=labels, ids=ids, ordering=ordering)
+        values = with_intervals(evaluation.values, drawn)
+        result.replicates |= {(name, size): one for name, one in drawn.items()}
     _add_values(result, "pixel", size, {**values, "aupro_legacy200": legacy}, note)
     if size == MAP_SIZE:
         _add_curves(result, "pixel", size, evaluation.curves)

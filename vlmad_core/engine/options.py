@@ -169,6 +169,10 @@ class PlanOptions:
     ] = field(default_factory=dict)
     tokenizer: Annotated[str | None, Option(HOW, "hub id or folder, for checkpoints that bring none", "ID")] = None
     grids: Annotated[KeepGrids, Option(HOW, "which runs keep maps, curves and regions (default {default})")] = "all"
+    replicates: Annotated[
+        Flag | None,
+        Option(HOW, "keep each metric on resampled images, to compare by (default: yes, but for a study's ablations)"),
+    ] = None
     thumbnails: Annotated[Flag, Option(HOW, "store no thumbnails", flag="--no-thumbnails")] = True
     latency_images: Annotated[
         Shots,

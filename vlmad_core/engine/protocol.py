@@ -18,8 +18,8 @@ from vlmad_core.engine.options import SIZES, PlanError, PlanOptions
 from vlmad_core.engine.provenance import code_version, hardware, package_versions
 from vlmad_core.methods import Method
 from vlmad_core.metrics import METRICS
-from vlmad_core.metrics.pixel_bootstrap import PIXEL_RESAMPLES
-from vlmad_core.metrics.uncertainty import IMAGE_RESAMPLES, LEVEL
+from vlmad_core.metrics.resampling import IMAGE_RESAMPLES, PIXEL_RESAMPLES
+from vlmad_core.metrics.uncertainty import INTERVAL_FORM, LEVEL
 from vlmad_core.store import layout
 from vlmad_core.store.schema import Protocol, Provenance, RunKey, RunRecord, short_hash
 from vlmad_core.store.writer import now
@@ -109,6 +109,7 @@ def make_record(
         "threads": options.threads or torch.get_num_threads(),
         "precision": options.precision,
         "grids": options.grids,
+        "replicates": options.replicates is not False,
         "window_tokens": options.window_tokens or DEFAULT_TOKEN_BUDGET,
         **({"features": options.cache_storage} if options.cache else {}),
     }
@@ -131,6 +132,7 @@ def evaluation_record(native_size: int) -> dict[str, Any]:
             "over": "images, stratified by label",
             "image_resamples": IMAGE_RESAMPLES,
             "pixel_resamples": PIXEL_RESAMPLES,
+            "interval": INTERVAL_FORM,
             "level": LEVEL,
             "seed": 0,
         },

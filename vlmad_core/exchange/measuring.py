@@ -157,6 +157,7 @@ def _contents(
         full = np.stack([_resized(one, larger[0]) for one in read.maps])[:, None]
         more = evaluate(scored, RunScores(run=run, scores=read.scores, grids=[full], rule=rule), larger, watch)
         result.metrics += [row for row in more.metrics if row["level"] == "pixel"]
+        result.replicates |= more.replicates
     if not read.maps:
         _explain_blanks(result, found)
     elif (native := int(record.protocol.evaluation["native_size"])) not in sizes:
@@ -177,6 +178,7 @@ def _contents(
         rule=rule,
         curves=result.curves,
         regions=result.regions,
+        replicates=result.replicates,
         thresholds=result.thresholds,
         profile={
             "seconds": watch.seconds(),

@@ -119,7 +119,7 @@ def imported_record(store: Path, dataset: Dataset, found: Imported, sizes: Seque
         started_at=now(),
     )
     identifier = layout.run_id(key, protocol.hash)
-    plan = {"grids": "all" if found.maps else "none", "imported": True}
+    plan = {"grids": "all" if found.maps else "none", "replicates": True, "imported": True}
     path = layout.run_folder(store, identifier)
     return RunRecord(identifier, key, f"{found.title} (imported)", protocol, provenance, plan, path)
 
@@ -137,7 +137,9 @@ def _like(run: RunRecord, method: Mapping[str, Any], listing: str) -> Protocol:
             "Leave --conditions-of out.",
         )
     own = run.protocol
-    return Protocol(own.mode, own.backbone, method, own.data, own.reading, own.evaluation)
+    made_here = evaluation_record(int(own.evaluation["native_size"]))
+    evaluation = {**own.evaluation, "bootstrap": made_here["bootstrap"]}
+    return Protocol(own.mode, own.backbone, method, own.data, own.reading, evaluation)
 
 
 def _content_hash(found: Imported) -> str:

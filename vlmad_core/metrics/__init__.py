@@ -8,9 +8,10 @@ from vlmad_core.metrics.ordering import PixelOrdering, order_pixels
 from vlmad_core.metrics.pixel import aupro_legacy200, evaluate_pixels, pixel_metrics, pixel_threshold_at_fpr
 from vlmad_core.metrics.pixel_bootstrap import pixel_replicates
 from vlmad_core.metrics.regions import label_regions
+from vlmad_core.metrics.resampling import Replicates
 from vlmad_core.metrics.spec import METRICS, MetricValue
 from vlmad_core.metrics.thresholds import f1max_threshold
-from vlmad_core.metrics.uncertainty import Replicates, image_replicates, with_intervals
+from vlmad_core.metrics.uncertainty import image_replicates, with_intervals
 
 __all__ = [
     "METRICS",

@@ -17,16 +17,8 @@ from vlmad_core.errors import MetricError
 from vlmad_core.metrics.ordering import PixelOrdering, order_pixels
 from vlmad_core.metrics.pixel import DEFAULT_LIMITS, evaluate_pixels
 from vlmad_core.metrics.regions import Maps, Masks, label_regions
-from vlmad_core.metrics.uncertainty import (
-    PIXEL_RESAMPLES,
-    Floats,
-    Replicates,
-    average_precision,
-    best_f1,
-    design_of,
-    resample_weights,
-    roc_area,
-)
+from vlmad_core.metrics.resampling import PIXEL_RESAMPLES, Floats, Replicates, design_of, fewest_of, resample_weights
+from vlmad_core.metrics.uncertainty import average_precision, best_f1, roc_area
 
 GRID = 2048
 """Thresholds of the grid."""
@@ -157,6 +149,7 @@ def pixel_replicates(
     masks: Masks,
     *,
     labels: ArrayLike | None = None,
+    ids: Sequence[str] | None = None,
     ordering: PixelOrdering | None = None,
     limits: Sequence[float] = DEFAULT_LIMITS,
     resamples: int = PIXEL_RESAMPLES,
@@ -169,6 +162,7 @@ def pixel_replicates(
         maps: Anomaly maps, float32 [N, H, W] or a sequence of [H, W].
         masks: Boolean masks of the same sizes.
         labels: 0/1 or boolean, [N], by which to stratify; None: images with a defective pixel.
+        ids: Names of the images, [N]; None for their places.
         ordering: Result of `order_pixels` on the same maps and masks, if it is there already.
         limits: False-positive-rate limits of the AUPRO, in (0, 1].
         resamples: Number of resamples.
@@ -193,22 +187,24 @@ def pixel_replicates(
     if ordered.n_images != len(maps):
         raise MetricError(f"The ordering holds {ordered.n_images} images, not {len(maps)}.", "Order these maps.")
     values = evaluate_pixels(ordered, limits, curves=False).values
-    design = design_of(strata, resamples, seed)
+    design, fewest = design_of(strata, seed, ids), fewest_of(strata)
     if ordered.missing is not None:
-        return {k: Replicates(k, None, np.zeros(0), v.n, seed, design, v.reason) for k, v in values.items()}
+        return {k: Replicates(k, None, np.zeros(0), v.n, fewest, design, v.reason) for k, v in values.items()}
     thresholds, mixed = threshold_grid(ordered, grid)
     counts = count_images(maps, masks, thresholds, mixed)
     full = [float(column[0]) for column in grid_metrics(counts, np.ones((1, len(maps))), limits)]
-    parts: list[list[Floats]] = []
-    for weights in resample_weights(strata, resamples, seed):
+    columns = np.full((len(values), resamples), np.nan)
+    done = 0
+    for weights in resample_weights(strata, resamples, seed, ids):
         for start in range(0, weights.shape[0], _DRAWS_AT_ONCE):
             rows = weights[start : start + _DRAWS_AT_ONCE].astype(np.float64)
             # An anomalous image may have an empty mask: a resample of such images alone has no regions.
             usable = (rows @ counts.regions > 0) & (rows @ counts.fp[:, -1] > 0)
-            parts.append(grid_metrics(counts, rows[usable], limits))
+            columns[:, done + np.flatnonzero(usable)] = grid_metrics(counts, rows[usable], limits)
+            done += len(rows)
     result: dict[str, Replicates] = {}
     for k, (name, value) in enumerate(values.items()):
         exact = value.value if value.value is not None else full[k]
-        draws = np.clip(np.concatenate([part[k] for part in parts]) + (exact - full[k]), 0.0, 1.0)
-        result[name] = Replicates(name, value.value, draws, value.n, seed, design, None, bool(mixed.any()))
+        draws = np.clip(columns[k] + (exact - full[k]), 0.0, 1.0)
+        result[name] = Replicates(name, value.value, draws, value.n, fewest, design, None, bool(mixed.any()))
     return result

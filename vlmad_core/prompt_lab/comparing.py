@@ -16,7 +16,7 @@ from vlmad_core.analysis.statistics import (
     compare_over_images,
     corrected,
 )
-from vlmad_core.metrics.uncertainty import mean_over_categories
+from vlmad_core.metrics.resampling import mean_over_categories
 from vlmad_core.prompt_lab.scoring import LabResult
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from vlmad_core.errors import StoreError
 from vlmad_core.store import layout, tables
 from vlmad_core.store.schema import FailedUnit, NewerSchemaError, RunKey, RunRecord, StoreProblem, short_hash
-from vlmad_core.store.tables import READ_ERRORS, Grids, empty_table, read_grids, read_table
+from vlmad_core.store.tables import READ_ERRORS, Drawn, Grids, empty_table, read_grids, read_replicates, read_table
 
 T = TypeVar("T")
 
@@ -89,6 +89,10 @@ class Store:
             return empty_table(tables.METRICS).assign(run_id=pd.Series(dtype="str"))[columns]
         return pd.concat(frames, ignore_index=True)[columns]
 
+    def remembers(self, key: tuple[Any, ...]) -> bool:
+        """Whether something is kept under a key."""
+        return key in self._cache
+
     def remember(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         """What ``make`` gives; under the same key it is made once as long as the store is open."""
         if key not in self._cache:
@@ -121,6 +125,14 @@ class Store:
     def explain(self, run_id: str, category: str) -> pd.DataFrame:
         """What the method said about why; empty if it says nothing."""
         return self._table(self.run(run_id), category, "explain.parquet", tables.EXPLAIN)
+
+    def replicates(self, run_id: str, category: str) -> Drawn:
+        """A unit's metrics on resampled test images, by metric and map size; empty if none were kept."""
+        run = self.run(run_id)
+        unit = run.units.get(category)
+        if unit is None or "replicates.parquet" not in unit.files:
+            return {}
+        return self._read(self._unit_path(run, category) / "replicates.parquet", read_replicates) or {}
 
     def grids(self, run_id: str, category: str) -> Grids | Missing:
         """The native grids of a unit, or why there are none."""

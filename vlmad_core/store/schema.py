@@ -108,8 +108,19 @@ class Protocol:
 
     @cached_property
     def conditions(self) -> str:
-        """Eight hex digits over all but the method; only runs where they are equal may be ranked together."""
-        return short_hash({key: value for key, value in self._choices().items() if key != "method"})
+        """Eight hex digits over what moves a value, but for the method; runs may be ranked together if it is equal."""
+        return short_hash({key: value for key, value in self.moving_values().items() if key != "method"})
+
+    @cached_property
+    def competitor(self) -> str:
+        """Eight hex digits over what moves a value: runs of different hash that agree in it compete as one."""
+        return short_hash(self.moving_values())
+
+    def moving_values(self) -> dict[str, Any]:
+        """The choices that move a value; how its interval is made moves none."""
+        choices = self._choices()
+        evaluation = {key: value for key, value in choices["evaluation"].items() if key != "bootstrap"}
+        return {**choices, "evaluation": evaluation}
 
     def _choices(self) -> dict[str, Any]:
         backbone = {key: value for key, value in self.backbone.items() if key not in DESCRIPTIVE}

@@ -68,6 +68,7 @@ class PlanEntries(TypedDict, total=False):
     precision: str
     grids: str
     features: str
+    replicates: Flag
 
 
 class Latency(TypedDict, total=False):

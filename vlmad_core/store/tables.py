@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vlmad_core.errors import StoreError
+from vlmad_core.metrics.resampling import STORED_RESAMPLES, Replicates
 
 if TYPE_CHECKING:
     from vlmad_core.methods.predictions import MapRule
@@ -110,6 +111,25 @@ THUMBNAILS = pa.schema(
 )
 """WebP and PNG bytes, shared by all runs of a data set; ``reason`` says why one is missing."""
 
+REPLICATES = pa.schema(
+    [
+        ("metric", pa.string()),
+        ("eval_size", pa.int32()),
+        ("value", pa.float64()),
+        ("n", pa.int32()),
+        ("fewest", pa.int32()),
+        ("design", pa.string()),
+        ("draws", pa.list_(pa.float32())),
+    ]
+)
+"""One row per metric that has a value: the metric on resampled test images, see ``metrics.resampling.Replicates``."""
+
+DRAW_STEP = 2.0**-16
+"""To what resampled values are rounded: far below what a resample shows, and a third less to store."""
+
+Drawn = dict[tuple[str, int | None], Replicates]
+"""Replicates by metric and map size; the size is None for image metrics."""
+
 
 @dataclass(frozen=True)
 class Grids:
@@ -135,14 +155,15 @@ def table_bytes(rows: Sequence[Row] | Mapping[str, Any], columns: pa.Schema) -> 
     buffer = io.BytesIO()
     table = pa.Table.from_arrays(arrays, schema=columns)
     # Floats whose bytes are split by place compress to about half; statistics are larger than these tables.
-    floats = [f.name for f in columns if pa.types.is_floating(f.type)]
+    lists = [f.name for f in columns if pa.types.is_list(f.type)]
+    floats = [f.name for f in columns if pa.types.is_floating(f.type)] + [f"{name}.list.element" for name in lists]
     pq.write_table(
         table,
         buffer,
         compression="zstd",
         compression_level=9,
         use_byte_stream_split=floats,
-        use_dictionary=[f.name for f in columns if f.name not in floats],
+        use_dictionary=[f.name for f in columns if f.name not in (*floats, *lists)],
         write_statistics=False,
         store_schema=False,
     )
@@ -160,6 +181,37 @@ def grid_bytes(ids: Sequence[str], grids: np.ndarray, rule: MapRule) -> bytes:
     text = json.dumps(rule.to_json(), sort_keys=True)
     np.savez_compressed(buffer, grids=grids, image_ids=np.array(ids, dtype=np.str_), rule=np.array(text))
     return buffer.getvalue()
+
+
+def replicate_rows(drawn: Drawn) -> list[Row]:
+    """Replicates as they are stored: the first draws, rounded."""
+    return [
+        {"metric": metric, "eval_size": size, "value": one.value, "n": one.n, "fewest": one.fewest}
+        | {"design": one.design, "draws": (one.draws[:STORED_RESAMPLES] / DRAW_STEP).round() * DRAW_STEP}
+        for (metric, size), one in drawn.items()
+        if one.value is not None
+    ]
+
+
+def read_replicates(path: Path) -> Drawn:
+    """Read a unit's replicates.
+
+    Raises:
+        ValueError: If a draw is outside [0, 1], or there are not equally many of each metric.
+    """
+    table = pq.read_table(io.BytesIO(path.read_bytes()), columns=REPLICATES.names)
+    rows = table.drop_columns(["draws"]).to_pylist()
+    draws = (
+        table["draws"].combine_chunks().values.to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(rows), -1)
+    )
+    if bool(np.any((draws < 0) | (draws > 1))):
+        raise ValueError("draws outside [0, 1]")
+    return {
+        (str(row["metric"]), row["eval_size"]): Replicates(
+            row["metric"], float(row["value"]), own, int(row["n"]), int(row["fewest"]), str(row["design"])
+        )
+        for row, own in zip(rows, draws, strict=True)
+    }
 
 
 def read_table(path: Path, columns: pa.Schema) -> pd.DataFrame:

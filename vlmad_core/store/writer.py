@@ -26,7 +26,7 @@ from vlmad_core.io import (
 )
 from vlmad_core.store import layout, tables
 from vlmad_core.store.schema import SCHEMA_VERSION, FailedUnit, RunRecord, UnitRecord
-from vlmad_core.store.tables import Row, grid_bytes, table_bytes
+from vlmad_core.store.tables import Drawn, Row, grid_bytes, replicate_rows, table_bytes
 
 if TYPE_CHECKING:
     from vlmad_core.methods.predictions import MapRule
@@ -46,6 +46,7 @@ class UnitContents:
         curves: Columns of the curves, or None where none are kept.
         regions: One row per defect region.
         explain: Rows of explanations.
+        replicates: The metrics on resampled test images; empty where they are not kept.
         thresholds: Thresholds by name.
         profile: Timings, as plain values.
         thumbnails: Name of the thumbnail file.
@@ -61,6 +62,7 @@ class UnitContents:
     curves: Mapping[str, Sequence[Any] | np.ndarray] | None = None
     regions: Sequence[Row] = ()
     explain: Sequence[Row] = ()
+    replicates: Drawn = field(default_factory=dict)
     thresholds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     profile: Mapping[str, Any] = field(default_factory=dict)
     thumbnails: str | None = None
@@ -186,6 +188,8 @@ def _unit_files(run: RunRecord, category: str, contents: UnitContents) -> Iterab
         yield "regions.parquet", table_bytes(contents.regions, columns)
     if contents.explain:
         yield "explain.parquet", table_bytes(contents.explain, tables.EXPLAIN)
+    if rows := replicate_rows(contents.replicates):
+        yield "replicates.parquet", table_bytes(rows, tables.REPLICATES)
 
 
 def _failures(store: Path, identifier: str) -> dict[str, FailedUnit]:

@@ -42,6 +42,15 @@ def test_ablations_never_stand_among_methods(parts) -> None:
     assert ablations.plan.options.store == methods.plan.options.store / "study"
 
 
+def test_methods_keep_replicates_and_ablations_do_not_unless_asked(parts, tmp_path: Path) -> None:
+    methods, ablations = parts
+    assert all(run.record.plan["replicates"] for run in methods.plan.runs)
+    assert not any(run.record.plan["replicates"] for run in ablations.plan.runs)
+    asked = PlanOptions(("bundled_a",), (MethodChoice("clip_ac"),), store=tmp_path, replicates=True)
+    for part in study_parts(study_plan(), ["bundled_a"], asked, "made up"):
+        assert all(run.record.plan["replicates"] for run in part.plan.runs)
+
+
 def test_within_the_data_set_uses_what_was_trained_on_it(parts) -> None:
     trained = {}
     for run in parts[0].plan.runs:

@@ -83,6 +83,7 @@ def study_parts(study: StudyPlan, datasets: Iterable[str], options: PlanOptions,
                 seeds=study.seeds,
                 store=options.store / STUDY_FOLDER if ablations else options.store,
                 grids="none",
+                replicates=options.replicates if options.replicates is not None else not ablations,
                 thumbnails=options.thumbnails and not ablations,
             )
             plan = build_plan(own, command=command, loader=loader, folders=folders)  # type: ignore[arg-type]
