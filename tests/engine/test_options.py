@@ -32,6 +32,7 @@ GIVEN = {
     "parameters": ("--parameters april_gan=a/b.st", "{april_gan: a/b.st}", {"april_gan": Path("a/b.st")}),
     "tokenizer": ("--tokenizer t", "t", "t"),
     "grids": ("--grids none", "none", "none"),
+    "replicates": ("--no-replicates", "false", False),
     "thumbnails": ("--no-thumbnails", "false", False),
     "latency_images": ("--latency 0", "0", 0),
     "cache": ("--cache", "true", True),
