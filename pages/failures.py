@@ -3,6 +3,8 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._failures import demos, judging, listing, panel
+from pages._failures.maps import Later
+from pages._failures.maps import nothing as nothing_later
 from pages._ui import data, frame, selection
 from pages._ui.threshold import Chosen, choose_name, choose_threshold
 from vlmad_core.analysis.entries import Comparison, Entry
@@ -93,6 +95,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     with place:
         kind = listing.choose_list(judged, passing)
 listed = ranked(passing, [kind])
+later: Later = nothing_later
 
 if listed.empty and chosen.number:
     st.info("No image of this list passes the filter.", icon=":material/filter_list:")
@@ -101,7 +104,7 @@ elif listed.empty:
 else:
     ids = listed["image_id"].tolist()
     opened = selection.current("image", ids, ids[0], quiet=True)
-    panel.show(one, lines, line, listed, opened, others)
+    later = panel.show(one, lines, line, listed, opened, others)
     if several:
         st.caption("In the order of how far a score lies from its threshold, in standard deviations of its category.")
     runs = {name: run.id for name in categories if (run := line.run_with(name))}
@@ -144,3 +147,4 @@ if damaged:
         for problem in damaged:
             st.text(str(problem.message))
 demos.show()
+later()

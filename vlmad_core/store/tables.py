@@ -125,6 +125,22 @@ class Grids:
     grids: np.ndarray
     rule: MapRule
 
+    def anomaly_map(self, image_id: str, size: tuple[int, int]) -> np.ndarray | None:
+        """The anomaly map of one image, [height, width] float32; None if it has none.
+
+        Args:
+            image_id: The image.
+            size: (height, width) in pixels.
+        """
+        if image_id not in self.image_ids:
+            return None
+        import torch
+
+        from vlmad_core.methods.predictions import anomaly_maps
+
+        index = self.image_ids.index(image_id)
+        return anomaly_maps(torch.from_numpy(self.grids[index : index + 1].copy()), self.rule, size)[0].numpy()
+
 
 def table_bytes(rows: Sequence[Row] | Mapping[str, Any], columns: pa.Schema) -> bytes:
     """Rows, or whole columns, as a parquet file in memory; the same bytes for the same values."""
