@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -10,6 +11,7 @@ import streamlit as st
 from pages._failures import again
 from pages._ui import data, pictures, selection
 from vlmad_core.analysis.entries import Entry
+from vlmad_core.analysis.instructive import unseen
 from vlmad_core.analysis.kept import makes_maps
 from vlmad_core.analysis.verdicts import SCALE_SIZE
 from vlmad_core.figures.overlay import OPACITY
@@ -32,8 +34,25 @@ SCALE_HELP = (
 WIDTH = 132
 
 
-def display_options() -> tuple[float, bool, bool]:
-    """Choosers for opacity, outline and colour scale behind a button; the last says whether scores are shown raw."""
+@dataclass(frozen=True)
+class Display:
+    """How maps are shown.
+
+    Attributes:
+        opacity: Of the upper end of the colour bar.
+        outline: Whether the outline of the truth is drawn.
+        raw: Whether colours stand for raw scores.
+        seen: Whether methods that have seen the data in training are shown too.
+    """
+
+    opacity: float
+    outline: bool
+    raw: bool
+    seen: bool
+
+
+def display_options(lines: Sequence[Entry]) -> Display:
+    """Choosers behind a button: opacity, outline, colour scale, and whether all of these methods are shown."""
     with st.popover("Display", icon=":material/tune:"):
         opacity = st.slider("Opacity of the maps", 0.2, 1.0, OPACITY, 0.05, key="opacity", persist_state="session")
         with_outline = st.toggle("Outline of the true defect", True, key="outline", persist_state="session")
@@ -42,10 +61,13 @@ def display_options() -> tuple[float, bool, bool]:
             format_func=lambda name: "Compared with normal pixels" if name == "rarity" else "Raw scores",
             help=SCALE_HELP,
         )  # fmt: skip
-    return float(opacity), bool(with_outline), scale == "raw"
+        seen = len(unseen(lines)) < len(lines) and st.toggle(
+            "Also methods that have seen this data in training", False, key="with_seen", persist_state="session"
+        )
+    return Display(float(opacity), bool(with_outline), scale == "raw", bool(seen))
 
 
-def show(lines: Sequence[Entry], run_id: str, category: str, image_id: str, display: tuple[float, bool, bool]) -> Later:
+def show(lines: Sequence[Entry], run_id: str, category: str, image_id: str, display: Display) -> Later:
     """Original, truth and the map of each method that makes one; one line for all without, by reason.
 
     Args:
@@ -58,7 +80,7 @@ def show(lines: Sequence[Entry], run_id: str, category: str, image_id: str, disp
     Returns:
         What fills the places of maps that were not kept.
     """
-    opacity, outline, raw = display
+    opacity, outline, raw = display.opacity, display.outline, display.raw
     name, (original, truth) = pictures.short_name(image_id), pictures.shown(run_id, category, image_id)
     runs = data.runs_of(lines, category)
     scales: list[ColourScale] = []

@@ -11,6 +11,7 @@ import streamlit as st
 from pages._failures import judging, maps, why
 from pages._ui import data, pictures, selection
 from vlmad_core.analysis.entries import Comparison, Entry
+from vlmad_core.analysis.instructive import unseen
 from vlmad_core.analysis.verdicts import VERDICT_LABELS, image_thresholds
 from vlmad_core.figures.grid import category_label
 
@@ -47,14 +48,15 @@ def show(
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.markdown(f"{_headline(row)} :gray[{row['rank']} of {len(ids)}]", width="content")
             with st.container(horizontal=True, width="content"):
-                display = maps.display_options()
+                display = maps.display_options(lines)
                 judging.note_editor(one.dataset, line, run.id if run else "", row)
                 _step("Previous", ids, opened, -1, ":material/chevron_left:", "P")
                 _step("Next", ids, opened, +1, ":material/chevron_right:", "N")
         judging.show_other_notes(one.dataset, line, opened, titles)
         run_id = run.id if run else ""
-        fill = maps.show(lines, run_id, category, opened, display)
-        _scores(lines, line, row, others)
+        shown = lines if display.seen else [o for o in lines if o.same_as(line) or o in unseen(lines)]
+        fill = maps.show(shown, run_id, category, opened, display)
+        _scores(shown, line, row, others)
         explain = why.show(line, category, opened)
 
     def later() -> None:
