@@ -35,7 +35,7 @@ def draw(title: str, kind: str, metric: str, base_rate: float | None = None) -> 
     st.subheader(title, anchor=False)
     found = data.named_curves(drawn, category, f"image_{kind}", metric)
     if not found:
-        st.caption("These runs kept no curves for this category.")
+        st.caption("Without scores of normal and of defective images there is no curve.")
         return
     st.plotly_chart(
         curve_figure(found, kind, base_rate=base_rate), config=frame.PLOT,

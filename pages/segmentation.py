@@ -6,7 +6,7 @@ import streamlit as st
 from pages._ui import data, frame, pictures, selection
 from pages._ui.opening import choose_lines, open_on
 from vlmad_core.analysis.entries import Entry
-from vlmad_core.analysis.slices import RECALL_LABELS, recalls_known, region_recall
+from vlmad_core.analysis.slices import RECALL_LABELS, points_of_curve, recalls_known, region_recall
 from vlmad_core.figures.curves import curve_figure, curves_csv, recall_bars
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import OPACITY
@@ -43,6 +43,11 @@ def show_curves() -> None:
         alt=f"PRO curves of {len(curves)} methods on {where}",
     )
     st.caption("In brackets AUPRO@30%: the area under the shaded part. Regions are 8-connected; maps at 256 × 256.")
+    runs = data.runs_of(drawn, category)
+    kept = {line: len(points_of_curve(store, run, category, "pixel_pro")) for line, run in runs.items()}
+    without = [line for line in drawn if not kept.get(line.id)]
+    if without:
+        st.caption(f"No curve was kept of: {selection.tidy(', '.join(line.title for line in without), 300)}.")
     st.download_button(
         "Points as csv", lambda: curves_csv(curves), f"pro-{one.dataset}-{category}.csv", "text/csv",
         icon=":material/download:", type="tertiary", on_click="ignore",
