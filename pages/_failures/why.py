@@ -35,8 +35,10 @@ def show(line: Entry, category: str, image_id: str) -> Later:
     if not part.open or run is None:
         return nothing
     kept = data.store().explain(run.id, category)
-    reason = None if len(kept) else again.why_not(run, category)
-    if len(kept) or reason:
+    # A run that kept its maps kept its reasons too: without any, the method gives none.
+    whole = len(kept) > 0 or data.store().keeps_maps(run.id, category)
+    reason = None if whole else again.why_not(run, category)
+    if whole or reason:
         with part:
             _explain(title, run.id, category, explanation(kept, image_id), image_id, reason)
         return nothing
