@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, selection
+from pages._ui.opening import choose_lines, open_on
 from pages._ui.threshold import choose_threshold
 from vlmad_core.analysis.entries import Entry
 from vlmad_core.analysis.slices import calibrations
@@ -21,18 +22,20 @@ WHAT_SCORES_ARE = (
 frame.begin("accuracy")
 one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    category = frame.choose_category(one.categories)
+    start = open_on(one, "image_auroc")
+    category = frame.choose_category(one.categories, start.category, start.rule)
     shots = frame.choose_shots(one)
 lines = one.entries(shots)
+drawn = choose_lines(lines, start)
 where = selection.tidy(category_label(category))
 
 
 def draw(title: str, kind: str, metric: str, base_rate: float | None = None) -> None:
     """One figure of curves, or why there is none."""
     st.subheader(title, anchor=False)
-    found = data.named_curves(lines, category, f"image_{kind}", metric)
+    found = data.named_curves(drawn, category, f"image_{kind}", metric)
     if not found:
-        st.caption("These runs kept no curves for this category.")
+        st.caption("Without scores of normal and of defective images there is no curve.")
         return
     st.plotly_chart(
         curve_figure(found, kind, base_rate=base_rate), config=frame.PLOT,
@@ -80,7 +83,7 @@ def show_scores(line: Entry) -> None:
 
 def show_calibration(share: float) -> None:
     """Reliability of all methods whose scores may be read between 0 and 1, and a plain word on what scores are."""
-    found = calibrations(data.store(), lines, category)
+    found = calibrations(data.store(), drawn, category)
     st.markdown(WHAT_SCORES_ARE.format(share=f"{share:.0%}"))
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -123,7 +126,7 @@ with right:
 st.subheader("Scores and threshold", anchor=False)
 controls = st.container(horizontal=True, vertical_alignment="bottom")
 with controls:
-    chosen = frame.choose_method(lines)
+    chosen = frame.choose_method(lines, start.entry.id if start.entry else None)
 show_scores(chosen)
 part = st.expander(
     "Calibration: do scores mean what they say?", icon=":material/target:", key="calibration", on_change="rerun"

@@ -3,9 +3,13 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._failures import demos, judging, listing, panel
+from pages._failures.maps import Later
+from pages._failures.maps import nothing as nothing_later
 from pages._ui import data, frame, selection
+from pages._ui.opening import open_on
 from pages._ui.threshold import Chosen, choose_name, choose_threshold
 from vlmad_core.analysis.entries import Comparison, Entry
+from vlmad_core.analysis.instructive import Opening
 from vlmad_core.analysis.verdicts import (
     VERDICT_LABELS,
     StoredThreshold,
@@ -23,10 +27,10 @@ PER_PAGE = 12
 ALL = "all"
 
 
-def choose_category(categories: tuple[str, ...]) -> tuple[str, ...]:
+def choose_category(categories: tuple[str, ...], start: Opening) -> tuple[str, ...]:
     """One category, or all of them together."""
     picked = selection.choose(
-        "category", "Category", [ALL, *categories], categories[0], width=180,
+        "category", "Category", [ALL, *categories], start.category, width=180, help=start.rule or None,
         format_func=lambda name: f"All {len(categories)}" if name == ALL else category_label(name),
     )  # fmt: skip
     return categories if picked == ALL else (picked,)
@@ -62,10 +66,11 @@ if frame.chosen() is None:
     st.stop()
 one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    categories = choose_category(one.categories)
+    start = open_on(one, "image_auroc")
+    categories = choose_category(one.categories, start)
     shots = frame.choose_shots(one)
     lines = one.entries(shots)
-    line = frame.choose_method(lines)
+    line = frame.choose_method(lines, start.entry.id if start.entry else None)
     threshold = choose(line, categories)
 if threshold is None:
     nothing(one, line, shots)
@@ -93,6 +98,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     with place:
         kind = listing.choose_list(judged, passing)
 listed = ranked(passing, [kind])
+later: Later = nothing_later
 
 if listed.empty and chosen.number:
     st.info("No image of this list passes the filter.", icon=":material/filter_list:")
@@ -101,7 +107,7 @@ elif listed.empty:
 else:
     ids = listed["image_id"].tolist()
     opened = selection.current("image", ids, ids[0], quiet=True)
-    panel.show(one, lines, line, listed, opened, others)
+    later = panel.show(one, lines, line, listed, opened, others)
     if several:
         st.caption("In the order of how far a score lies from its threshold, in standard deviations of its category.")
     runs = {name: run.id for name in categories if (run := line.run_with(name))}
@@ -144,3 +150,4 @@ if damaged:
         for problem in damaged:
             st.text(str(problem.message))
 demos.show()
+later()

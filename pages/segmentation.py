@@ -4,8 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, pictures, selection
+from pages._ui.opening import choose_lines, open_on
 from vlmad_core.analysis.entries import Entry
-from vlmad_core.analysis.slices import RECALL_LABELS, recalls_known, region_recall
+from vlmad_core.analysis.slices import RECALL_LABELS, points_of_curve, recalls_known, region_recall
 from vlmad_core.figures.curves import curve_figure, curves_csv, recall_bars
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import OPACITY
@@ -17,18 +18,20 @@ ALL = "all"
 frame.begin("segmentation")
 one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    category = frame.choose_category(one.categories)
+    start = open_on(one, "aupro_30")
+    category = frame.choose_category(one.categories, start.category, start.rule)
     shots = frame.choose_shots(one)
 lines = one.entries(shots)
+drawn = choose_lines(lines, start)
 store = data.store()
 where = selection.tidy(category_label(category))
 
 
 def show_curves() -> None:
     """PRO curves of all methods, or why there are none."""
-    curves = data.named_curves(lines, category, "pixel_pro", "aupro_30")
+    curves = data.named_curves(drawn, category, "pixel_pro", "aupro_30")
     if not curves:
-        values = data.cells(lines, "aupro_30")
+        values = data.cells(drawn, "aupro_30")
         values = values[values["category"] == category]
         reasons = [r for r in values["reason"] if isinstance(r, str)] if values["value"].isna().all() else []
         said = selection.tidy(reasons[0], 200) if reasons else "none was kept."
@@ -40,6 +43,11 @@ def show_curves() -> None:
         alt=f"PRO curves of {len(curves)} methods on {where}",
     )
     st.caption("In brackets AUPRO@30%: the area under the shaded part. Regions are 8-connected; maps at 256 × 256.")
+    runs = data.runs_of(drawn, category)
+    kept = {line: len(points_of_curve(store, run, category, "pixel_pro")) for line, run in runs.items()}
+    without = [line for line in drawn if not kept.get(line.id)]
+    if without:
+        st.caption(f"No curve was kept of: {selection.tidy(', '.join(line.title for line in without), 300)}.")
     st.download_button(
         "Points as csv", lambda: curves_csv(curves), f"pro-{one.dataset}-{category}.csv", "text/csv",
         icon=":material/download:", type="tertiary", on_click="ignore",
@@ -51,8 +59,8 @@ def show_recall(known: tuple[str, ...]) -> None:
     recall = selection.choose(
         "recall", "Pixel threshold at", list(known), known[0], segmented=True, format_func=RECALL_LABELS.__getitem__
     )
-    by_type = region_recall(store, lines, category, recall, "type")
-    by_area = region_recall(store, lines, category, recall, "area")
+    by_type = region_recall(store, drawn, category, recall, "type")
+    by_area = region_recall(store, drawn, category, recall, "area")
     left, right = st.columns(2, gap="large")
     with left:
         st.plotly_chart(recall_bars(by_type, "Defect type"), config=frame.PLOT, alt="Share found by defect type")
@@ -108,13 +116,14 @@ def show_gallery(line: Entry) -> None:
 
 st.subheader("PRO curves", anchor=False)
 show_curves()
-recalls = recalls_known(store, lines, category)
+recalls = recalls_known(store, drawn, category)
 if recalls:
     st.subheader("What share of each defect is found", anchor=False)
     show_recall(recalls)
 st.subheader("Maps", anchor=False)
-with_maps = [line.id for line in lines if (own := line.run_with(category)) and store.grids(own.id, category)]
+in_order = [(entry.id, entry.run_with(category)) for entry in (*start.shown, *lines)]
+with_maps = [name for name, run in in_order if run and store.keeps_maps(run.id, category)]
 choosers = st.container(horizontal=True, vertical_alignment="bottom")
 with choosers:
-    chosen = frame.choose_method(lines, with_maps[-1] if with_maps else None)
+    chosen = frame.choose_method(lines, with_maps[0] if with_maps else None)
 show_gallery(chosen)

@@ -20,7 +20,7 @@ from vlmad_core.analysis.entries import cells as measured_cells
 from vlmad_core.analysis.leaderboard import leaderboard
 from vlmad_core.analysis.published import PublishedSet, published_sets
 from vlmad_core.analysis.reported import load_reported, load_sources
-from vlmad_core.analysis.slices import category_kinds
+from vlmad_core.analysis.slices import category_kinds, points_of_curve
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.transfer import on_other_data
 from vlmad_core.analysis.verdicts import normal_maps, some_maps
@@ -193,7 +193,7 @@ def cells(lines: Sequence[Entry], metric: str) -> pd.DataFrame:
 
 
 def named_curves(lines: Sequence[Entry], category: str, curve: str, metric: str) -> list[NamedCurve]:
-    """The curves of all lines that kept them, named with their value.
+    """The curves of all lines that have them, named with their value.
 
     Args:
         lines: The competitors.
@@ -207,8 +207,7 @@ def named_curves(lines: Sequence[Entry], category: str, curve: str, metric: str)
         run = line.run_with(category)
         if run is None:
             continue
-        points = store().curves(run.id, category)
-        points = points[points["curve"] == curve]
+        points = points_of_curve(store(), run.id, category, curve)
         own = values.loc[(values["line"] == line.id) & (values["category"] == category), "value"].dropna()
         if len(points):
             name = f"{line.title} ({100 * own.iloc[0]:.1f})" if len(own) else line.title

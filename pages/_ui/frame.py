@@ -229,9 +229,12 @@ def choose_method(lines: tuple[Entry, ...], default: str | None = None) -> Entry
     return by_id[picked]
 
 
-def choose_category(categories: tuple[str, ...], label: str = "Category") -> str:
-    """A chooser for one category."""
-    return selection.choose("category", label, list(categories), categories[0], format_func=category_label, width=180)
+def choose_category(categories: tuple[str, ...], default: str | None = None, help: str | None = None) -> str:
+    """A chooser for one category; the first is the default if no other is given."""
+    return selection.choose(
+        "category", "Category", list(categories), default or categories[0], format_func=category_label, help=help,
+        width=180,
+    )  # fmt: skip
 
 
 def choose_parts(comparison: Comparison) -> tuple[str, ...]:

@@ -81,12 +81,17 @@ def show_tiles(tiles: Iterable[Tile], width: int = 132) -> None:
     grid = st.grid("auto", min_column_width=width, gap="small")
     for tile in tiles:
         with grid.cell():
-            below = f"{tile.title}  \n:gray[{tile.caption}]" if tile.caption else tile.title
-            if isinstance(tile.pixels, Missing):
-                st.caption(f"{below}  \n:gray[{tile.pixels.reason}]")
-            else:
-                content = tile.pixels if isinstance(tile.pixels, bytes) else encode(enlarge(tile.pixels, SHORTEST))
-                st.image(content, below, width="stretch", alt=tile.alt)
+            show_tile(tile)
+
+
+def show_tile(tile: Tile) -> None:
+    """One picture with what it is below it."""
+    below = f"{tile.title}  \n:gray[{tile.caption}]" if tile.caption else tile.title
+    if isinstance(tile.pixels, Missing):
+        st.caption(f"{below}  \n:gray[{tile.pixels.reason}]")
+    else:
+        content = tile.pixels if isinstance(tile.pixels, bytes) else encode(enlarge(tile.pixels, SHORTEST))
+        st.image(content, below, width="stretch", alt=tile.alt)
 
 
 def show_colour_bar(scale: ColourScale, opacity: float) -> None:
@@ -122,7 +127,13 @@ class DrawnMap:
 
 
 def drawn_map(
-    run_id: str, category: str, image_id: str, scale: ColourScale, opacity: float, with_outline: bool
+    run_id: str,
+    category: str,
+    image_id: str,
+    scale: ColourScale,
+    opacity: float,
+    with_outline: bool,
+    found: NDArray[np.float32] | None = None,
 ) -> DrawnMap | Missing:
     """The map of an image over it, drawn once and kept for a while.
 
@@ -133,9 +144,10 @@ def drawn_map(
         scale: Where values lie on the colour bar.
         opacity: Of the upper end.
         with_outline: Whether the outline of the truth is drawn.
+        found: The map [256, 256], where the run did not keep it.
     """
     mark = data.signature(paths.stores())
-    return _drawn(mark, run_id, category, image_id, hash(scale), opacity, with_outline, scale)
+    return _drawn(mark, run_id, category, image_id, hash(scale), opacity, with_outline, scale, found)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
@@ -148,8 +160,9 @@ def _drawn(
     opacity: float,
     with_outline: bool,
     _scale: ColourScale,
+    _found: NDArray[np.float32] | None,
 ) -> DrawnMap | Missing:
-    found = data.store().anomaly_map(run_id, category, image_id, MAP_SIZE)
+    found = data.store().anomaly_map(run_id, category, image_id, MAP_SIZE) if _found is None else _found
     if isinstance(found, Missing):
         return found
     shown = mapped(picture(run_id, category, image_id), _scale.place(found), opacity, with_outline)
@@ -215,6 +228,11 @@ def _reference(mark: str, run_id: str, category: str, number: int) -> Pixels | M
         return _original(found[number]).pixels
     except (VlmadError, IndexError):
         return Missing("This reference can't be read.")
+
+
+def at_hand(run_id: str) -> bool:
+    """Whether the data set of a run lies on this machine."""
+    return bool(_samples(str(data.store().run(run_id).provenance.data.get("source", ""))))
 
 
 def drawn_references(run_id: str, category: str) -> tuple[Sample, ...] | Missing:

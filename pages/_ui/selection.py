@@ -13,12 +13,12 @@ from typing import Literal
 import streamlit as st
 
 DEPENDENTS: Mapping[str, tuple[str, ...]] = {
-    "dataset": ("conditions", "parts", "category", "method", "shots", "image", "threshold"),
-    "conditions": ("parts", "category", "method", "shots", "image", "threshold"),
+    "dataset": ("conditions", "parts", "category", "method", "shots", "shown", "image", "threshold"),
+    "conditions": ("parts", "category", "method", "shots", "shown", "image", "threshold"),
     "parts": ("category",),
     "category": ("image", "threshold"),
     "method": ("threshold",),
-    "shots": ("threshold",),
+    "shots": ("shown", "threshold"),
 }
 """Choices that lose their meaning when another one changes."""
 

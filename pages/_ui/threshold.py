@@ -10,9 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from pages._ui import selection
+from vlmad_core.analysis.instructive import threshold_to_open
 from vlmad_core.analysis.verdicts import StoredThreshold
 
 OWN = "own"
+OPENS = "Opens where at most 5% of the normal test images are flagged; the best F1 is chosen on the labels it judges."
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def choose_name(stored: Mapping[str, StoredThreshold]) -> str | None:
     """A chooser for a threshold by its name, where every category has its own value; None if there is none.
 
     Args:
-        stored: Thresholds of one of the categories; the first is the default.
+        stored: Thresholds of one of the categories; ``threshold_to_open`` says which is the default.
     """
     given = st.query_params.get("threshold") or st.session_state.get("selection", {}).get("threshold", "")
     if given and given not in stored:
@@ -44,13 +46,13 @@ def choose_name(stored: Mapping[str, StoredThreshold]) -> str | None:
             selection.notice(f"This link asks for threshold `{selection.tidy(given)}`, which is not here.")
         selection.forget("threshold")
         given = ""
-    chosen = given or next(iter(stored), None)
+    chosen = given or threshold_to_open(stored)
     if chosen is None:
         return None
     st.session_state["threshold_name"] = chosen
     st.selectbox(
         "Threshold", list(stored), key="threshold_name", on_change=_named, width=190,
-        format_func=lambda name: stored[name].label, help="Each category is judged at its own value.",
+        format_func=lambda name: stored[name].label, help=f"Each category is judged at its own value. {OPENS}",
     )  # fmt: skip
     return chosen
 
@@ -60,7 +62,7 @@ def choose_threshold(images: pd.DataFrame, stored: Mapping[str, StoredThreshold]
 
     Args:
         images: Images with their scores.
-        stored: Thresholds that can be chosen by name; the first is the default.
+        stored: Thresholds that can be chosen by name; ``threshold_to_open`` says which is the default.
     """
     scores = images["score"].dropna()
     if scores.empty:
@@ -74,7 +76,7 @@ def choose_threshold(images: pd.DataFrame, stored: Mapping[str, StoredThreshold]
     st.selectbox(
         "Threshold", [*stored, OWN], key="threshold_name", on_change=_named, width=190,
         format_func=lambda name: "Set by hand" if name == OWN else stored[name].label,
-        help="An image counts as anomalous if its score is at least this high.",
+        help=f"An image counts as anomalous if its score is at least this high. {OPENS}",
     )  # fmt: skip
     st.slider(
         "Score", low, high, key="threshold_value", step=(high - low) / 400, format="%.4g", on_change=_moved, width=210,
@@ -96,7 +98,7 @@ def _current(stored: Mapping[str, StoredThreshold], middle: float) -> Chosen:
         selection.remember("threshold", given)
     if not stored:
         return Chosen(middle, "set by hand", "no stored threshold; the middle of the scores", None)
-    one = stored.get(given) or next(iter(stored.values()))
+    one = stored.get(given) or stored[threshold_to_open(stored) or ""]
     return Chosen(one.value, one.label, one.origin, one.name)
 
 

@@ -94,7 +94,7 @@ def test_a_failure_is_explained_noted_and_taken_along(serve, made_up_store, tmp_
     link = f"{serve(store)}/failures?category=bolt&method=winclip&threshold=0.99"
     tab = open_tab(link)
     tab.get_by_text("Why WinCLIP gives this score").click()
-    playwright.expect(tab.get_by_text("kept no reasons")).to_be_visible()
+    playwright.expect(tab.get_by_text("gives no reasons")).to_be_visible()
     tab.get_by_role("button", name=re.compile("Note")).first.click()
     words = tab.get_by_role("textbox", name="Note")
     words.press_sequentially("no pin")  # n and p step through images, but not while one writes

@@ -28,7 +28,7 @@ def own(measured: Path, tmp_path: Path) -> Path:
 def test_all_categories_are_listed_together_each_at_its_own_threshold(open_app, measured: Path) -> None:
     app = open_app(measured, "failures", {**BOLT, "category": "all", "threshold": "normal_05"})
     assert not app.exception
-    assert "on 3 categories at “5% false alarms (oracle)”" in texts(app)
+    assert "on 3 categories at “5% false alarms”" in texts(app)
     assert "of 18** defective" in texts(app)
     assert not [slider for slider in app.slider if slider.key == "threshold_value"]
     app.selectbox(key="choose_category").select("felt").run()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from vlmad_core.errors import StoreError
 from vlmad_core.methods import MapRule
 from vlmad_core.store import layout, schema, tables
 from vlmad_core.store.reader import open_store
-from vlmad_core.store.tables import grid_bytes, table_bytes
+from vlmad_core.store.tables import grid_bytes, read_grids, table_bytes
 from vlmad_core.store.writer import UnitContents, start_run, write_unit
 
 CRASHES = """
@@ -131,6 +132,22 @@ def test_any_category_has_a_safe_folder(tmp_path, made_up_store, name):
     assert store.problems == ()
     assert store.runs[0].categories == (name,)
     assert layout.unit_folder(tmp_path, store.runs[0].id, name).parent == store.runs[0].path
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_grids_come_back_bit_for_bit(tmp_path: Path, older: bool) -> None:
+    drawn = np.random.default_rng(0).normal(size=(5, 2, 3, 4)).astype(np.float32)
+    drawn[0, 0, 0] = [0.0, -0.0, np.finfo(np.float32).tiny, 1e-45]
+    rule, file = MapRule(("none", "sigmoid"), combine="sum"), tmp_path / "grids.npz"
+    content = grid_bytes([str(i) for i in range(5)], drawn, rule)
+    if older:
+        np.savez(file, grids=drawn, image_ids=np.arange(5).astype(str), rule=np.array(json.dumps(rule.to_json())))
+    else:
+        file.write_bytes(content)
+    found = read_grids(file)
+    assert found.grids.dtype == np.float32
+    assert found.grids.tobytes() == drawn.tobytes()
+    assert (found.image_ids, found.rule) == (("0", "1", "2", "3", "4"), rule)
 
 
 def test_equal_content_gives_equal_bytes():

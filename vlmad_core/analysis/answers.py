@@ -12,6 +12,7 @@ from vlmad_core.analysis.best import Best, best, differences_between, in_order
 from vlmad_core.analysis.comparable import hardware_text
 from vlmad_core.analysis.contamination import run_contamination, training_data
 from vlmad_core.analysis.entries import KEY, Comparison, Entry, cells, is_imported
+from vlmad_core.analysis.instructive import threshold_to_open
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.statistics import DESIGNS, PairedDifference
 from vlmad_core.analysis.verdicts import counts, image_thresholds, judge, judge_entry, ranked
@@ -147,7 +148,7 @@ def weakest_category(store: Store, entry: Entry, metric: str, categories: Sequen
 
 
 def clearest_misses(store: Store, entry: Entry, category: str, most: int = 3) -> tuple[tuple[str, str], ...]:
-    """The defects an entry misses most clearly: image id and defect type, at its first threshold.
+    """The defects an entry misses most clearly: image id and defect type, at the threshold views open at.
 
     Args:
         store: The results.
@@ -159,10 +160,11 @@ def clearest_misses(store: Store, entry: Entry, category: str, most: int = 3) ->
     if run is None:
         return ()
     images = store.images(run.id, category)
-    threshold = next(iter(image_thresholds(run, category, images).values()), None)
-    if threshold is None:
+    stored = image_thresholds(run, category, images)
+    name = threshold_to_open(stored)
+    if name is None:
         return ()
-    missed = ranked(judge(images, threshold.value), ["missed"]).head(most)
+    missed = ranked(judge(images, stored[name].value), ["missed"]).head(most)
     return tuple((str(row["image_id"]), str(row["defect_type"])) for row in missed.to_dict("records"))
 
 

@@ -13,7 +13,7 @@ from vlmad_core.analysis.entries import Entry
 from vlmad_core.datasets import mvtec
 from vlmad_core.datasets.catalogue import official_key, official_sets
 from vlmad_core.datasets.loading import BUNDLED, bundled_root
-from vlmad_core.metrics.image import Reliability, expected_calibration_error, reliability
+from vlmad_core.metrics.image import Reliability, expected_calibration_error, image_curves, reliability
 from vlmad_core.store.reader import Store
 from vlmad_core.store.schema import RunRecord
 
@@ -91,6 +91,36 @@ def area_label(area: float) -> str:
         if area < high or high == 1.0:
             return f"{100 * low:g}–{100 * high:g}%"
     raise AssertionError("the last bin is open")
+
+
+def points_of_curve(store: Store, run_id: str, category: str, curve: str) -> pd.DataFrame:
+    """Points of a curve: as they were kept, or of an image curve that was not, from the scores, which always are.
+
+    Args:
+        store: The results.
+        run_id: The run.
+        category: The category.
+        curve: Its name, such as ``image_roc``.
+
+    Returns:
+        The columns of ``Store.curves``; no rows where it was not kept and does not follow from the scores.
+    """
+    kept = store.curves(run_id, category)
+    kept = kept[kept["curve"] == curve]
+    level, _, kind = curve.partition("_")
+    if len(kept) or level != "image":
+        return kept
+    images = store.images(run_id, category)
+    images = images[(images["split"] == "test") & images["score"].notna()]
+    if images.empty:
+        return kept
+    found = image_curves(images["label"].to_numpy(float), images["score"].to_numpy(float))
+    made = [
+        pd.DataFrame({"curve": curve, "eval_size": None, "x": one.x, "y": one.y, "threshold": one.thresholds})
+        for name, one in found.items()
+        if name == kind
+    ]
+    return made[0] if made else kept
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ def fetch_model(hub_id: str) -> Path:
     Raises:
         BackboneError: If it is not on the hub, not CLIP, or can't be reached and is not in the cache.
     """
-    cached = _cached(hub_id)
-    if cached and _first(_CONFIGS, _names(cached)) and _first(_WEIGHTS, _names(cached)):
+    cached = cached_model(hub_id)
+    if cached is not None:
         return cached
     try:
         available = _listing(hub_id)
@@ -54,6 +54,12 @@ def fetch_model(hub_id: str) -> Path:
         raise
     except Exception as error:  # network, authorisation, disk: the library's errors have no common base
         raise _unreachable(f"The model {hub_id!r}", error, "--backbone FOLDER") from error
+
+
+def cached_model(hub_id: str) -> Path | None:
+    """The local folder of a hub model whose configuration and weights are in the cache; None if they are not."""
+    cached = _cached(hub_id)
+    return cached if cached and _first(_CONFIGS, _names(cached)) and _first(_WEIGHTS, _names(cached)) else None
 
 
 def fetch_tokenizer(name: str) -> Any:

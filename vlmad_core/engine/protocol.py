@@ -71,28 +71,15 @@ def make_record(
     key = RunKey(dataset.name, method.name, method.preset, shots, seed, info.id)
     protocol = Protocol(
         mode=options.mode,
-        backbone=_plain({**info.to_json(), **feature_storage(options)}),
-        method=_plain(
-            {
-                "name": method.name,
-                "preset": method.preset,
-                "settings": method.settings.to_json(),
-                "prompts": dict(method.prompt_record()),
-                "transductive": method.is_transductive(shots),
-                "parameters": trained.get("hash"),
-            }
-        ),
+        backbone={**backbone_record(info), **feature_storage(options)},
+        method=method_record(method, shots, trained.get("hash")),
         data={
             "dataset": dataset.name,
             "listing": listing_hash(dataset.samples),
             "size": options.size,
             "per_label": SIZES[options.size],
         },
-        reading={
-            "image": _plain(reading_protocol()),
-            "input": "square, Pillow bicubic on 8-bit RGB, aspect ratio not kept, no crop",
-            "mask": MASK_RULE,
-        },
+        reading=reading_record(),
         evaluation=evaluation_record(info.image_size),
     )
     provenance = Provenance(
@@ -116,6 +103,40 @@ def make_record(
     identifier = layout.run_id(key, protocol.hash)
     path = layout.run_folder(options.store, identifier)
     return RunRecord(identifier, key, method.title(shots), protocol, provenance, plan, path)
+
+
+def backbone_record(info: BackboneInfo) -> dict[str, Any]:
+    """What a protocol says of the backbone, where its features are used as they come."""
+    return _plain(info.to_json())
+
+
+def method_record(method: Method, shots: int, parameters: str | None) -> dict[str, Any]:
+    """What a protocol says of the method.
+
+    Args:
+        method: The method with its settings.
+        shots: Number of references.
+        parameters: Hash of its trained parameters; None without any.
+    """
+    return _plain(
+        {
+            "name": method.name,
+            "preset": method.preset,
+            "settings": method.settings.to_json(),
+            "prompts": dict(method.prompt_record()),
+            "transductive": method.is_transductive(shots),
+            "parameters": parameters,
+        }
+    )
+
+
+def reading_record() -> dict[str, Any]:
+    """What a protocol says of how images and masks become arrays."""
+    return {
+        "image": _plain(reading_protocol()),
+        "input": "square, Pillow bicubic on 8-bit RGB, aspect ratio not kept, no crop",
+        "mask": MASK_RULE,
+    }
 
 
 def evaluation_record(native_size: int) -> dict[str, Any]:

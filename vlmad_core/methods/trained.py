@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vlmad_core.backbones.info import BackboneInfo
+from vlmad_core.backbones.info import BackboneInfo, hash_tensors
 from vlmad_core.backbones.open_clip import read_state
 from vlmad_core.datasets.catalogue import canonical_name
 from vlmad_core.errors import MethodError
@@ -166,6 +166,28 @@ def find_parameters_trained_on(
         for path, own in _fitting(folder, method, weights_hash, activation):
             if set(own) == wanted:
                 return path
+    return None
+
+
+def find_parameters_hashed(
+    digest: str, method: str, backbone: BackboneInfo, folders: Iterable[Path] | None = None
+) -> dict[str, Tensor] | None:
+    """The parameters a protocol names by their hash (``hash_tensors``); None if they are in none of the folders.
+
+    Args:
+        digest: The hash.
+        method: Name of the method.
+        backbone: The backbone they are used with.
+        folders: As for ``find_parameters``.
+    """
+    for folder in parameter_folders() if folders is None else folders:
+        for path, _ in _fitting(folder, method, backbone.weights_hash, backbone.activation):
+            try:
+                tensors, _ = load_parameters(path, method, backbone)
+            except MethodError:
+                continue  # as in _fitting
+            if hash_tensors(tensors) == digest:
+                return tensors
     return None
 
 

@@ -160,15 +160,8 @@ class Store:
         grids = self.grids(run_id, category)
         if isinstance(grids, Missing):
             return grids
-        if image_id not in grids.image_ids:
-            return Missing(f"{image_id} has no anomaly map in this run.")
-        import torch
-
-        from vlmad_core.methods.predictions import anomaly_maps
-
-        index = grids.image_ids.index(image_id)
-        tensor = torch.from_numpy(grids.grids[index : index + 1].copy())
-        return anomaly_maps(tensor, grids.rule, size)[0].numpy()
+        found = grids.anomaly_map(image_id, size)
+        return Missing(f"{image_id} has no anomaly map in this run.") if found is None else found
 
     def keeps_maps(self, run_id: str, category: str) -> bool:
         """Whether the native grids of a unit were kept, so that its anomaly maps can be looked at."""

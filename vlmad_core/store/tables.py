@@ -145,6 +145,22 @@ class Grids:
     grids: np.ndarray
     rule: MapRule
 
+    def anomaly_map(self, image_id: str, size: tuple[int, int]) -> np.ndarray | None:
+        """The anomaly map of one image, [height, width] float32; None if it has none.
+
+        Args:
+            image_id: The image.
+            size: (height, width) in pixels.
+        """
+        if image_id not in self.image_ids:
+            return None
+        import torch
+
+        from vlmad_core.methods.predictions import anomaly_maps
+
+        index = self.image_ids.index(image_id)
+        return anomaly_maps(torch.from_numpy(self.grids[index : index + 1].copy()), self.rule, size)[0].numpy()
+
 
 def table_bytes(rows: Sequence[Row] | Mapping[str, Any], columns: pa.Schema) -> bytes:
     """Rows, or whole columns, as a parquet file in memory; the same bytes for the same values."""
@@ -171,7 +187,7 @@ def table_bytes(rows: Sequence[Row] | Mapping[str, Any], columns: pa.Schema) -> 
 
 
 def grid_bytes(ids: Sequence[str], grids: np.ndarray, rule: MapRule) -> bytes:
-    """Native grids as a compressed npz in memory; nothing in it needs unpickling."""
+    """Native grids as a compressed npz in memory; nothing in it needs unpickling, and no bit is lost."""
     if grids.dtype != np.float32 or grids.ndim != 4 or len(ids) != len(grids):
         raise StoreError(
             f"Grids must be float32 [{len(ids)}, S, rows, columns], not {grids.dtype} {grids.shape}.",
@@ -179,7 +195,10 @@ def grid_bytes(ids: Sequence[str], grids: np.ndarray, rule: MapRule) -> bytes:
         )
     buffer = io.BytesIO()
     text = json.dumps(rule.to_json(), sort_keys=True)
-    np.savez_compressed(buffer, grids=grids, image_ids=np.array(ids, dtype=np.str_), rule=np.array(text))
+    # Like the tables' floats: split by place, the bytes compress to seven eighths of what they take as they come.
+    octets = np.ascontiguousarray(grids, dtype="<f4").view(np.uint8).reshape(*grids.shape, 4)
+    planes = np.ascontiguousarray(np.moveaxis(octets, -1, 0))
+    np.savez_compressed(buffer, planes=planes, image_ids=np.array(ids, dtype=np.str_), rule=np.array(text))
     return buffer.getvalue()
 
 
@@ -244,4 +263,8 @@ def read_grids(path: Path) -> Grids:
 
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
         ids = tuple(str(image_id) for image_id in file["image_ids"])
-        return Grids(ids, file["grids"], MapRule.from_json(json.loads(str(file["rule"]))))
+        rule = MapRule.from_json(json.loads(str(file["rule"])))
+        if "grids" in file:  # as files were written before their bytes were split
+            return Grids(ids, file["grids"], rule)
+        octets = np.ascontiguousarray(np.moveaxis(file["planes"], 0, -1), dtype=np.uint8)
+        return Grids(ids, octets.view("<f4")[..., 0].astype(np.float32, copy=False), rule)

@@ -59,6 +59,17 @@ def test_within_the_data_set_uses_what_was_trained_on_it(parts) -> None:
     assert set(trained) == {("bundled_a",), ("bundled_b",)}
 
 
+def test_maps_are_kept_of_every_method_without_references_and_with_four(parts) -> None:
+    methods, ablations = parts
+    kept = [run.record for run in methods.plan.runs if run.keeps_details]
+    trained = [record for record in kept if record.provenance.data["trained"]]
+    assert {record.key.shots for record in kept} == {0, 4}
+    assert {record.key.seed for record in kept} == {0}
+    assert {record.key.method for record in kept} == {run.record.key.method for run in methods.plan.runs}
+    assert all("bundled_a" not in record.provenance.data["trained"]["training_data"] for record in trained)
+    assert not any(run.keeps_details for run in ablations.plan.runs)
+
+
 def test_methods_and_ablations_may_be_compared(parts) -> None:
     assert len({run.record.protocol.conditions for part in parts for run in part.plan.runs}) == 1
 

@@ -222,7 +222,7 @@ class StudyPlan:
         questions: In order.
         shots: Numbers of references at which few-shot methods are run.
         seeds: Draws of the references.
-        maps: For which methods maps are kept, with how many references.
+        maps: Numbers of references at which methods keep their maps, of the first draw.
     """
 
     variants: Annotated[Mapping[str, Variant], BeforeValidator(_with_names)]
@@ -230,7 +230,7 @@ class StudyPlan:
     questions: tuple[Question, ...]
     shots: tuple[Count, ...]
     seeds: Count
-    maps: Mapping[str, tuple[Count, ...]]
+    maps: tuple[Count, ...]
 
 
 @cache

@@ -128,7 +128,7 @@ def _method_as_it_comes(variant: Variant, study: StudyPlan, parameters: Path | N
     method = create_method(identifier)
     wanted = (0, *study.shots) if variant.trained is None else (0,)
     shots = [k for k in wanted if method.why_not_applicable(k) is None]
-    shown = study.maps.get(variant.method, ()) if variant.trained is None and variant.preset == "canonical" else ()
+    shown = study.maps if variant.trained is None else ()
     groups: list[tuple[KeepGrids, list[int]]] = [
         ("first_seed", [k for k in shots if k in shown]),
         ("none", [k for k in shots if k not in shown]),
