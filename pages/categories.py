@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages._categories import reported
 from pages._ui import data, frame, selection
 from vlmad_core.analysis.entries import differences_to, wide_cells, with_means
 from vlmad_core.figures.grid import SELECTION, category_grid, category_label
@@ -11,6 +12,9 @@ NONE = "none"
 VIEWS = {"grid": "Grid", "table": "Table"}
 
 frame.begin("categories")
+if (benchmark := frame.published()) is not None:
+    reported.show(benchmark)
+    st.stop()
 one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     names = [name for name in METRICS if name in data.metric_names(one)]

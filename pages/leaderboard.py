@@ -2,20 +2,25 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._leaderboard import standings
+from pages._leaderboard import reported, standings
 from pages._ui import data, frame, selection
 from vlmad_core.analysis.exports import csv_text, latex_table
+from vlmad_core.analysis.reported import published
 from vlmad_core.metrics import METRICS
 
 ALL = "all"
 MEAN = "mean"
 
 frame.begin("leaderboard")
+benchmark = frame.published()
 one = frame.chosen()
 shots = ALL
-if one is None:
+if benchmark is not None:
+    reported.show(benchmark)
+elif one is None:
     frame.nothing_yet()
 else:
+    reported.offer(published(one))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         categories = frame.choose_parts(one)
         category = frame.choose_category_or_all(categories)
@@ -59,4 +64,3 @@ else:
         "would other parts change the mean? Groups of image metrics are over images: would other images of these parts "
         "change the order? Those of pixel metrics are over categories too."
     )
-standings.show_reported(one, shots)

@@ -1,4 +1,4 @@
-"""The parts of the leaderboard: one ranking per task, ranks across metrics and data sets, what papers report."""
+"""The parts of the leaderboard of measured results: one ranking per task, ranks across metrics and data sets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import streamlit as st
 
 from pages._ui import data, frame, selection
 from vlmad_core.analysis.entries import Comparison, EntryKey
-from vlmad_core.analysis.leaderboard import across_data_sets, claims_table, rank_again, rank_moves, standings
-from vlmad_core.analysis.reported import METRIC_NAMES, published, reported_entries
+from vlmad_core.analysis.leaderboard import across_data_sets, rank_again, rank_moves, standings
 from vlmad_core.analysis.statistics import INTERVAL_NAMES, OVER_CATEGORIES
 from vlmad_core.figures.ranking import SHORT, moves_chart, ranking_chart
 from vlmad_core.metrics import METRICS
@@ -24,11 +23,6 @@ SEEN_HELP = (
     "Whether this data set is among what the backbone or the method's own parameters are recorded to have been "
     "trained on. Not recorded is not the same as no."
 )
-REPORTED_SEEN_HELP = (
-    "Whether the method's own parameters were trained on this data set, as far as the source says. What the backbone "
-    "saw is reported nowhere."
-)
-PUBLISHED = {"mvtec_ad": "MVTec AD", "visa": "VisA"}
 
 
 def metrics_of(board: pd.DataFrame, level: str) -> list[str]:
@@ -61,7 +55,7 @@ def show_task(
     rows = rows.assign(group=rows["name"].map(letters), reason=rows["name"].map(reasons))
     if rows["value"].notna().any():
         columns = ["method", "name", "value", "low", "high", "rank", "reason", "group"]
-        _draw_ranking(rows[columns], spec.label, 0.5 if name.endswith("auroc") else None)
+        draw_ranking(rows[columns], spec.label, 0.5 if name.endswith("auroc") else None)
     st.dataframe(
         shown.drop(columns="reason"),
         hide_index=True,
@@ -120,51 +114,11 @@ def show_data_sets(boards: Mapping[str, pd.DataFrame], metric: str) -> None:
     )  # fmt: skip
 
 
-def show_reported(one: Comparison | None, shots: str) -> None:
-    """What papers and other people's runs report, on a published data set; apart from what was measured."""
-    st.subheader(":material/menu_book: Reported by others", anchor="reported")
-    own = published(one) if one else None
-    st.markdown(
-        "Read in papers and repositories, **not measured here**: other backbones, sizes and protocols. Never ranked or "
-        "averaged together with measured numbers."
-    )
-    if not st.toggle("Show reported numbers", value=one is None, key="reported", bind="query-params"):
-        return
-    if own in PUBLISHED:
-        dataset = own
-    else:
-        if one is not None:
-            st.caption(f"No paper reports on {selection.tidy(one.dataset)}; the numbers below are of other images.")
-        dataset = st.segmented_control(
-            "Published data set", list(PUBLISHED), default="mvtec_ad", required=True,
-            format_func=PUBLISHED.__getitem__, key="published", bind="query-params",
-        )  # fmt: skip
-    entries = reported_entries(data.reported(), str(dataset), shots=int(shots) if shots.isdigit() else None)
-    for level, (title, _) in TASKS.items():
-        names = [name for name in METRIC_NAMES if name.startswith(level) or (level == "pixel" and "aupro" in name)]
-        table = claims_table(entries, names)
-        st.markdown(f"**{title}** :gray[{PUBLISHED[str(dataset)]}, {len(table)} claims]")
-        st.dataframe(
-            table,
-            hide_index=True,
-            placeholder="–",
-            alt=f"Reported numbers, {title.lower()}, {PUBLISHED[str(dataset)]}",
-            column_config={
-                "name": st.column_config.TextColumn("Method", pinned=True),
-                "whose": st.column_config.TextColumn("Number is"),
-                "citation": "Source", "origin": "Whose run",
-                **{n: st.column_config.NumberColumn(SHORT[n], format="%.1f", help=_meaning(n)) for n in names},
-                "shots": "References", "trained_on": "Trained on", "variant": "Which run", "location": "Where",
-                "seen": st.column_config.TextColumn("Saw this data", help=REPORTED_SEEN_HELP),
-            },
-        )  # fmt: skip
-
-
 @st.cache_data(max_entries=64, show_spinner=False)
-def _draw_ranking(rows: pd.DataFrame, label: str, chance: float | None) -> None:
+def draw_ranking(rows: pd.DataFrame, label: str, chance: float | None, bars: str = "95% interval") -> None:
     """The figure of a ranking; drawn again from the cache, since building it takes longer than all else."""
-    alt = f"{label} of each method with its interval, best first"
-    st.altair_chart(ranking_chart(rows, label, chance=chance), alt=alt)
+    alt = f"{label} of each method, best first; bars: {bars}"
+    st.altair_chart(ranking_chart(rows, label, chance=chance, bars=bars), alt=alt)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -204,7 +158,7 @@ def _columns(board: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
         "n": number("Images"),
         "seen": text("Saw this data", help=SEEN_HELP),
         "remarks": "To know",
-        "whose": text("Number is", help="Measured by this program; reported numbers stand in a table of their own."),
+        "whose": text("Number is", help="Measured by this program; published numbers are data sets of their own."),
         **percents,
     }
 
@@ -217,7 +171,3 @@ def _blanks(board: pd.DataFrame, metric: str) -> str:
         for row in rows.to_dict("records")
     ]
     return "\n\nBlank:" + "".join(reasons[:8]) if reasons else ""
-
-
-def _meaning(name: str) -> str:
-    return METRICS[name].definition if name in METRICS else "AUPRO by whatever code the source used; rarely said which."

@@ -18,11 +18,13 @@ from vlmad_core.analysis.comparable import comparisons
 from vlmad_core.analysis.entries import Comparison, Entry, EntryKey
 from vlmad_core.analysis.entries import cells as measured_cells
 from vlmad_core.analysis.leaderboard import leaderboard
-from vlmad_core.analysis.reported import load_reported
+from vlmad_core.analysis.published import PublishedSet, published_sets
+from vlmad_core.analysis.reported import load_reported, load_sources
 from vlmad_core.analysis.slices import category_kinds
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.transfer import on_other_data
 from vlmad_core.analysis.verdicts import normal_maps, some_maps
+from vlmad_core.errors import StoreError
 from vlmad_core.figures import style
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
@@ -119,6 +121,15 @@ def alike(comparison: Comparison) -> tuple[Comparison, ...]:
 def reported() -> pd.DataFrame:
     """What papers and other people's runs report, read once."""
     return load_reported()
+
+
+@st.cache_resource(show_spinner=False)
+def published() -> tuple[dict[str, PublishedSet], str]:
+    """The published benchmarks by id; where they can't be read, none, and why."""
+    try:
+        return published_sets(reported(), load_sources()), ""
+    except StoreError as error:
+        return {}, str(error)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -14,6 +14,7 @@ import streamlit as st
 from pages._ui import data, selection
 from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison, Entry
+from vlmad_core.analysis.published import PublishedSet
 from vlmad_core.analysis.slices import KINDS, of_kind
 from vlmad_core.cards import first_choices
 from vlmad_core.figures.grid import category_label
@@ -33,6 +34,25 @@ SEEN = {
     "not recorded": ":orange-badge[:material/help: training data not recorded]",
 }
 
+REPORTED = ":violet-badge[:material/menu_book: reported]"
+OWN_CHOOSER = ("live_demo", "prompt_lab")
+"""Pages that have their own chooser of the data set, with more in it."""
+NEEDS_RUNS = {
+    "accuracy": "scores of single images, so there are no curves and no thresholds",
+    "segmentation": "anomaly maps",
+    "efficiency": "runs that were timed here",
+    "study": "the runs that would answer these questions",
+    "transfer": "runs of the same method on two data sets",
+    "failures": "images, scores and maps",
+}
+"""Pages that show nothing of a published set, and what it lacks."""
+SHOWS_PUBLISHED = (
+    ("leaderboard", "Leaderboard", "leaderboard"),
+    ("categories", "Categories", "grid_view"),
+    ("shots", "Shots", "exposure_plus_1"),
+    ("reproduction", "Reproduction", "compare_arrows"),
+)
+
 VERDICT_BADGES = {"anomalous": "red", "normal": "green", "no verdict": "gray", "failed": "orange"}
 """Colours of the live demo's verdicts."""
 
@@ -47,13 +67,18 @@ PLOT: dict[str, Any] = {
 def head(page: Any) -> None:
     """Draw the head of a page: title, data set, backbone; and keep a place for notices."""
     found = data.all_comparisons()
-    one = _choice(found)
+    own = page.url_path in OWN_CHOOSER
+    one, benchmark = _choice(found, measured=own), None if own else published()
     top, st.session_state["notices"] = st.container(), st.container()
     with top, st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title(page.title, anchor=False, width="content")
-        if found:
+        if datasets(found) and not own:
             with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
-                _choosers(found, one, of_page=page.url_path in ("live_demo", "prompt_lab"))
+                _choosers(found, one)
+    if benchmark is not None:
+        top.markdown(_reported_on(benchmark))
+    if problem := data.published()[1]:
+        top.caption(f":material/report: Published numbers can't be read: {selection.tidy(problem, 200)}")
     if one is not None:
         top.markdown(_measured_with(one))
         if one.backbone.get("demonstration"):
@@ -98,6 +123,8 @@ def begin(page: str) -> None:
     if "notices" not in st.session_state:
         st.session_state["landing"] = (page, st.query_params.to_dict())
         st.switch_page("app.py")
+    if page in NEEDS_RUNS and published() is not None and data.all_comparisons():
+        _runs_only(NEEDS_RUNS[page])
 
 
 def land() -> None:
@@ -117,8 +144,26 @@ def comparison() -> Comparison:
 
 
 def chosen() -> Comparison | None:
-    """The chosen comparison; None if there are no results."""
+    """The chosen comparison; None if there are no results, or a published set was chosen."""
     return _choice(data.all_comparisons())
+
+
+def published() -> PublishedSet | None:
+    """The chosen published set; None if measured results were chosen."""
+    sets, _ = data.published()
+    names = datasets(data.all_comparisons())
+    return sets.get(selection.current("dataset", names, names[0], quiet=True)) if names else None
+
+
+def datasets(found: tuple[Comparison, ...]) -> list[str]:
+    """What the data set chooser offers: measured sets, then published ones by their ids."""
+    return [*dict.fromkeys(one.dataset for one in found), *data.published()[0]]
+
+
+def dataset_title(name: str) -> str:
+    """A data set as the chooser shows it."""
+    one = data.published()[0].get(name)
+    return one.name if one else name
 
 
 def nothing_yet() -> None:
@@ -222,25 +267,25 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}"
 
 
-def _choice(found: tuple[Comparison, ...]) -> Comparison | None:
+def _choice(found: tuple[Comparison, ...], *, measured: bool = False) -> Comparison | None:
+    """The chosen comparison; None where a published set is chosen, unless only ``measured`` ones are asked for."""
     if not found:
         return None
-    datasets = list(dict.fromkeys(one.dataset for one in found))
-    dataset = selection.current("dataset", datasets, datasets[0], quiet=True)
+    names = list(dict.fromkeys(one.dataset for one in found)) if measured else datasets(found)
+    dataset = selection.current("dataset", names, found[0].dataset, quiet=True)
     candidates = {one.conditions: one for one in found if one.dataset == dataset}
+    if not candidates:
+        return None
     return candidates[selection.current("conditions", list(candidates), next(iter(candidates)), quiet=True)]
 
 
-def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None, *, of_page: bool) -> None:
-    """Choosers in the head; ``of_page`` says that the page has its own for the data set, with more in it."""
-    datasets = list(dict.fromkeys(one.dataset for one in found))
-    if of_page:
+def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None) -> None:
+    """Choosers in the head: the data set, and the conditions of measured results."""
+    names = datasets(found)
+    selection.choose("dataset", "Data set", names, names[0], format_func=dataset_title, width=230)
+    if chosen is None:
         return
-    if len(datasets) > 1:
-        selection.choose("dataset", "Data set", datasets, datasets[0], width=190)
-    else:
-        selection.current("dataset", datasets, datasets[0])
-    candidates = {one.conditions: one for one in found if chosen and one.dataset == chosen.dataset}
+    candidates = {one.conditions: one for one in found if one.dataset == chosen.dataset}
     if len(candidates) > 1:
         selection.choose(
             "conditions",
@@ -272,6 +317,32 @@ def _input_size(backbone: Mapping[str, Any]) -> str:
 def backbone_title(backbone: Mapping[str, Any]) -> str:
     """A backbone's name, as text that is safe to show."""
     return selection.tidy(str(backbone.get("title") or backbone.get("id") or "unknown backbone"))
+
+
+def _reported_on(one: PublishedSet) -> str:
+    claims = one.claims
+    sources = len({claim.source for claim in claims})
+    return (
+        f"{REPORTED} :gray[:material/photo_library:] **{selection.tidy(one.title)}** "
+        f":gray[{len(claims):,} values from {sources} sources, read in papers and repositories, not measured here]"
+    )
+
+
+def _runs_only(what: str) -> None:
+    """Say that a page needs runs, offer those that show published numbers and the measured sets, and end the page."""
+    st.info(f"Published numbers come without {what}. These pages show them:", icon=":material/menu_book:")
+    with st.container(horizontal=True):
+        for name, title, icon in SHOWS_PUBLISHED:
+            if st.button(title, key=f"to-{name}", icon=f":material/{icon}:"):
+                selection.open_page(name)
+    st.markdown("Or choose what was measured here:")
+    with st.container(horizontal=True):
+        for name in dict.fromkeys(one.dataset for one in data.all_comparisons()):
+            st.button(
+                selection.tidy(name), key=f"measured-{name}", icon=":material/straighten:",
+                on_click=selection.remember, args=("dataset", name),
+            )  # fmt: skip
+    st.stop()
 
 
 def _measured_with(one: Comparison) -> str:

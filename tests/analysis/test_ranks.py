@@ -13,8 +13,8 @@ from vlmad_core.analysis import entries as entries_module
 from vlmad_core.analysis.answers import clearest_misses, entry_to_look_at, fastest_of, trust, weakest_category
 from vlmad_core.analysis.best import best, differences_between
 from vlmad_core.analysis.comparable import comparisons
-from vlmad_core.analysis.leaderboard import across_data_sets, claims_table, leaderboard, rank_moves, standings
-from vlmad_core.analysis.reported import load_reported, published, reported_entries, reported_leaderboard
+from vlmad_core.analysis.leaderboard import across_data_sets, leaderboard, rank_moves, standings
+from vlmad_core.analysis.reported import published
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.store.reader import Missing, Store, open_store
 from vlmad_core.store.schema import RunRecord
@@ -76,23 +76,6 @@ def test_data_sets_stand_side_by_side_without_a_mean(board: pd.DataFrame) -> Non
     assert list(table.columns) == ["a", "b"]
     assert table.loc["WinCLIP", "b"] == 25
     assert math.isnan(table.loc["CLIP-AC", "b"])
-
-
-def test_claims_are_reported_rows_one_per_claim() -> None:
-    board = reported_leaderboard(load_reported(), "mvtec_ad", shots=0)
-    entries = reported_entries(load_reported(), "mvtec_ad", shots=0)
-    assert {entry.evidence for entry in entries} == {"reported"}
-    assert not any(entry.runs for entry in entries)
-    assert len({entry.key for entry in entries}) == len(entries)
-    table = claims_table(entries, AC)
-    shown = sorted(table[AC].melt()["value"].dropna().round(6))
-    assert shown == sorted((100 * board[board["metric"].isin(AC)]["value"]).round(6))
-    assert set(table["whose"]) == {"reported"}
-    assert table["image_auroc"].dropna().between(0, 100).all()
-    assert set(table["seen"]) <= {"no", "yes", "not recorded"}
-    contaminated = board[board["contaminated"] & board["metric"].isin(AC)]
-    assert (table["seen"] == "yes").any() == (len(contaminated) > 0)
-    assert len(table) == len(table.drop_duplicates(["name", "citation", "variant", "trained_on", "location"]))
 
 
 def test_a_made_up_data_set_is_no_published_one(store: Store) -> None:

@@ -77,25 +77,6 @@ def test_one_damaged_run_costs_itself_and_is_said(open_app, one_damaged: Path, p
         assert {"CLIP-AC", "WinCLIP"} == set(table(app, "name")["name"])
 
 
-def test_with_only_reported_results_the_leaderboard_shows_them_apart(open_app, empty: Path) -> None:
-    app = open_app(empty, "leaderboard")
-    assert "not measured here" in texts(app)
-    claims = table(app, "citation")
-    assert set(claims["whose"]) == {"reported"}
-    assert claims["citation"].str.len().gt(0).all()
-
-
-def test_measured_and_reported_rows_never_share_a_table(open_app, measured: Path) -> None:
-    app = open_app(measured, "leaderboard", {"reported": "true"})
-    whose = [set(frame.value["whose"]) for frame in app.dataframe if "whose" in frame.value.columns]
-    assert {"measured"} in whose
-    assert {"reported"} in whose
-    assert all(len(kinds) == 1 for kinds in whose)
-    assert "No paper reports on gadgets" in texts(app)
-    hidden = open_app(measured, "leaderboard")
-    assert not any("citation" in frame.value.columns for frame in hidden.dataframe)
-
-
 def test_the_leaderboard_groups_and_names_contamination(open_app, measured: Path) -> None:
     app = open_app(measured, "leaderboard", {"shots": "all"})
     board = table(app, "group")

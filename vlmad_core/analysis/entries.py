@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from vlmad_core.analysis.claims import Claims
 from vlmad_core.analysis.contamination import SEEN, Contamination, training_data, worst_contamination
 from vlmad_core.errors import VlmadError
 from vlmad_core.metrics.spec import MEAN
@@ -28,42 +29,6 @@ KEY = ["method", "preset", "shots", "protocol"]
 
 
 @dataclass(frozen=True)
-class ReportedValue:
-    """A number as a source reports it.
-
-    Attributes:
-        value: A fraction.
-        location: Where in the source.
-        stated: False for a mean that was computed here, from all categories of a source that states none.
-    """
-
-    value: float
-    location: str
-    stated: bool = True
-
-
-@dataclass(frozen=True)
-class Claims:
-    """What one source reports of one method.
-
-    Attributes:
-        values: By metric and category; ``mean`` for the mean over categories.
-        source: Key of the source.
-        citation: The source in short.
-        origin: Whose run it is: ``primary``, ``secondary``, ``reproduction`` or ``unclear``.
-        training_data: What the method's own parameters were trained on, joined by ``+``; ``none``; empty if not said.
-        contaminated: Whether that includes the data set.
-    """
-
-    values: Mapping[tuple[str, str], ReportedValue]
-    source: str
-    citation: str
-    origin: str
-    training_data: str
-    contaminated: bool
-
-
-@dataclass(frozen=True)
 class Entry:
     """One line of a comparison: a method with its preset and number of references, over all its seeds.
 
@@ -74,12 +39,11 @@ class Entry:
         title: How it is shown.
         runs: Its runs, one per seed, in order of seeds; none of a reported entry.
         variant: What tells it from another entry of the same method, preset and shots: the data its parameters were
-            trained on, or the hash of its protocol; empty for the first of them. Of a reported entry, which of the
-            method's rows in the source it is.
+            trained on, or the hash of its protocol; empty for the first of them.
         evidence: Where its numbers come from.
         protocol: Hash of its protocol, or of what a source says of it.
         backbone: Its backbone, as shown.
-        claims: What a source reports of it; None for entries with runs.
+        claims: What sources report of it; None for entries with runs.
     """
 
     method: str

@@ -12,9 +12,7 @@ import pandas as pd
 from vlmad_core.analysis.best import Differences
 from vlmad_core.analysis.comparable import comparisons
 from vlmad_core.analysis.entries import KEY, Entry, EntryKey, key_of
-from vlmad_core.analysis.reported import ORIGINS
 from vlmad_core.analysis.statistics import mean_interval
-from vlmad_core.metrics.spec import MEAN
 from vlmad_core.store.reader import Store
 
 LINE = [
@@ -212,42 +210,6 @@ def standings(
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns).sort_values(["rank", "name"], ignore_index=True)
     return frame.astype({"rank": "Int64", **dict.fromkeys(metrics, float)})
-
-
-def claims_table(entries: Sequence[Entry], metrics: Sequence[str]) -> pd.DataFrame:
-    """One row per reported entry and one column per metric, in percent; never mixed with measured ones.
-
-    Args:
-        entries: As ``vlmad_core.analysis.reported.reported_entries`` gives them.
-        metrics: Names of the metrics to show; entries without a mean in any of them are left out.
-
-    Returns:
-        name, whose (``reported``), citation, origin, the metrics (percent, blank where not reported), shots, seen,
-        trained_on, variant, location; the best in the first metric first.
-    """
-    rows: list[dict[str, Any]] = []
-    for entry in entries:
-        values = {} if entry.claims is None else entry.claims.values
-        means = {name: values[name, MEAN] for name in sorted(metrics) if (name, MEAN) in values}
-        if entry.claims is None or not means:
-            continue
-        rows.append(
-            {
-                "name": entry.name,
-                "whose": entry.evidence,
-                "citation": entry.claims.citation,
-                "origin": ORIGINS.get(entry.claims.origin, entry.claims.origin),
-                **{name: 100 * means[name].value if name in means else None for name in metrics},
-                "shots": entry.shots,
-                "seen": entry.seen,
-                "trained_on": ", ".join(entry.trained_on),
-                "variant": entry.variant,
-                "location": next(iter(means.values())).location,
-            }
-        )
-    columns = ["name", "whose", "citation", "origin", *metrics, "shots", "seen", "trained_on", "variant", "location"]
-    frame = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(metrics, float))
-    return frame.sort_values(list(metrics), ascending=False, ignore_index=True)
 
 
 def rank_moves(board: pd.DataFrame, metrics: Sequence[str]) -> RankMoves:

@@ -15,12 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from vlmad_core.analysis.entries import Claims, Comparison, Entry, ReportedValue
+from vlmad_core.analysis.entries import Comparison
 from vlmad_core.datasets.catalogue import official_key
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import MEAN
 from vlmad_core.paths import reported_folder
-from vlmad_core.store.schema import short_hash
 
 COLUMNS = (
     "dataset", "category", "method", "method_id", "variant", "kind", "shots", "metric", "value", "std", "decimals",
@@ -44,9 +43,6 @@ GROUP_PREFIX = "group:"
 
 _LINE = ["dataset", "method", "variant", "shots", "metric", "source", "backbone", "image_size", "training_data"]
 """What one reported mean belongs to."""
-
-_CLAIMS = ["method", "method_id", "variant", "shots", "source", "training_data", "backbone", "image_size", "origin"]
-"""What all claims of one reported entry have in common."""
 
 
 @dataclass(frozen=True)
@@ -172,53 +168,6 @@ def reported_leaderboard(
     board["contaminated"] = [isinstance(names, list) and dataset in names for names in trained]
     board["citation"] = [known[key].label if key in known else key for key in board["source"]]
     return board[columns].sort_values(["metric", "shots", "value"], ascending=[True, True, False], ignore_index=True)
-
-
-def reported_entries(
-    frame: pd.DataFrame, dataset: str, *, shots: int | None = None, sources: Mapping[str, Source] | None = None
-) -> tuple[Entry, ...]:
-    """What is reported on one data set as entries: one for each source, method, variant and number of references.
-
-    Args:
-        frame: As ``load_reported`` gives it; ablations are left out.
-        dataset: Key of a published data set.
-        shots: Only results with this number of references; None for all.
-        sources: See ``reported_leaderboard``.
-    """
-    board = reported_leaderboard(frame, dataset, shots=shots, sources=sources)
-    single = frame[(frame["dataset"] == dataset) & (frame["kind"] == "main") & (frame["category"] != MEAN)]
-    parts = dict(list(single.groupby(_CLAIMS, dropna=False)))
-    found = []
-    for key, rows in board.groupby(_CLAIMS, dropna=False, sort=False):
-        values = {
-            (str(row["metric"]), str(row["category"])): ReportedValue(float(row["value"]), str(row["location"]))
-            for row in _rows(parts.get(key, single.head(0)))
-        }
-        for row in _rows(rows):
-            mean = ReportedValue(float(row["value"]), str(row["location"]), bool(row["stated"]))
-            values[str(row["metric"]), MEAN] = mean
-        first = _rows(rows.head(1))[0]
-        claims = Claims(
-            values=values,
-            source=str(first["source"]),
-            citation=str(first["citation"]),
-            origin=str(first["origin"]),
-            training_data=str(first["training_data"] or ""),
-            contaminated=bool(first["contaminated"]),
-        )
-        entry = Entry(
-            method=str(first["method_id"] or first["method"]),
-            preset="canonical",
-            shots=int(first["shots"]),
-            title=str(first["method"]),
-            variant=str(first["variant"]),
-            evidence="reported",
-            protocol=short_hash([str(first[name]) for name in _CLAIMS]),
-            backbone=str(first["backbone"]),
-            claims=claims,
-        )
-        found.append(entry)
-    return tuple(found)
 
 
 def published(comparison: Comparison) -> str | None:

@@ -34,7 +34,8 @@ def category_grid(frame: pd.DataFrame, label: str, *, dark: bool = False, differ
     Altair, not Plotly: clicks on a Plotly heat map don't reach Streamlit.
 
     Args:
-        frame: As ``vlmad_core.analysis.entries.cells`` or ``differences_to`` gives it; values are fractions.
+        frame: As ``vlmad_core.analysis.entries.cells`` or ``differences_to`` gives it; values are fractions. A column
+            ``mark``, if there is one, holds what is written behind a value.
         label: Name of the metric.
         dark: Whether the page is dark.
         difference: Whether the values are differences (drawn around zero).
@@ -196,7 +197,7 @@ def grid_data(frame: pd.DataFrame, *, dark: bool = False, difference: bool = Fal
                 "title": row["title"],
                 "value": value if known else None,
                 "category_label": category_label(row["category"]),
-                "shown": (f"{100 * value:+.1f}" if difference else f"{100 * value:.1f}") if known else "–",
+                "shown": _shown(value, str(row.get("mark", "")), difference) if known else "–",
                 "interval": spread if known and not difference else "–",
                 "images": str(row["n"]) if row["n"] else "–",
                 "note": row["reason"]
@@ -206,6 +207,10 @@ def grid_data(frame: pd.DataFrame, *, dark: bool = False, difference: bool = Fal
             }
         )
     return pd.DataFrame(rows)
+
+
+def _shown(value: float, mark: str, difference: bool) -> str:
+    return f"{100 * value:+.1f}{mark}" if difference else f"{100 * value:.1f}{mark}"
 
 
 def value_range(values: pd.Series, *, difference: bool = False) -> tuple[float, float]:

@@ -39,7 +39,9 @@ WHO = {
 _SHAPES = {"circle": "circle", "square": "square", "diamond": "diamond", "triangle-up": "triangle-up"}
 
 
-def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = None) -> alt.LayerChart:
+def ranking_chart(
+    board: pd.DataFrame, label: str, *, chance: float | None = None, bars: str = "95% interval"
+) -> alt.LayerChart:
     """Draw each line's value with its interval, best first; lines without a value stand below with their reason.
 
     Args:
@@ -47,11 +49,12 @@ def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = Non
             metric, one data set and equal conditions.
         label: Name of the metric.
         chance: Value that guessing reaches, drawn as a line; None where there is no such value.
+        bars: What ``low`` and ``high`` are the ends of.
     """
     data = ranking_data(board)
     names = list(data["name"])
-    low = min([*data["low"].dropna(), chance if chance is not None else 1.0])
-    high = max([*data["high"].dropna(), chance if chance is not None else 0.0])
+    low = min([*data["low"].dropna(), *data["value"].dropna(), chance if chance is not None else 1.0])
+    high = max([*data["high"].dropna(), *data["value"].dropna(), chance if chance is not None else 0.0])
     pad = max(0.02, 0.08 * (high - low))
     scale = alt.Scale(domain=[max(0.0, low - pad), min(1.0, high + pad)], nice=False)
     y = alt.Y(
@@ -67,7 +70,7 @@ def ranking_chart(board: pd.DataFrame, label: str, *, chance: float | None = Non
     tooltip = [
         alt.Tooltip("name:N", title="Method"),
         alt.Tooltip("shown:N", title=label),
-        alt.Tooltip("interval:N", title="95% interval"),
+        alt.Tooltip("interval:N", title=bars),
         alt.Tooltip("note:N", title="Note"),
     ]
     colour = alt.Color("colour:N", scale=None, legend=None)
