@@ -3,27 +3,28 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._overview import cards
-from pages._ui import data, frame
+from pages._overview import benchmarks, cards
+from pages._ui import data, frame, selection
 from vlmad_core.metrics import METRICS
 
 HEADLINE = ("image_auroc", "aupro_30", "pixel_auroc")
 
 frame.begin("overview")
+st.markdown(benchmarks.what_this_is())
+benchmarks.show()
+benchmark = frame.published()
+if benchmark is not None:
+    benchmarks.show_leaders(benchmark)
 one = frame.chosen()
 if one is None:
-    st.markdown("How well do vision-language methods find defects on parts they have never seen?")
-    frame.nothing_yet()
-    st.markdown(
-        "Without results of your own there is what others report: numbers from papers and repositories, with their "
-        "sources."
-    )
+    if not data.all_comparisons():
+        frame.nothing_yet()
     with st.container(horizontal=True):
-        st.page_link("pages/leaderboard.py", label="Reported numbers", icon=":material/menu_book:")
         st.page_link("pages/reproduction.py", label="Papers beside public runs", icon=":material/compare_arrows:")
         st.page_link("pages/methods.py", label="How the methods work", icon=":material/school:")
     st.stop()
 
+st.subheader(f"Measured here: {selection.tidy(one.dataset)}", anchor="measured")
 st.markdown(cards.what_is_compared(one))
 with st.container(horizontal=True, vertical_alignment="bottom"):
     categories = frame.choose_parts(one)

@@ -5,18 +5,22 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from pages._ui import data, frame, pictures, selection
+from pages._ui import claims, data, frame, pictures, selection
 from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison
+from vlmad_core.analysis.published import PublishedSet, reported_label
+from vlmad_core.analysis.published_tables import published_shots
 from vlmad_core.datasets.images import read_image
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import encode
 from vlmad_core.figures.variants import shots_figure
 from vlmad_core.metrics import METRICS
+from vlmad_core.metrics.spec import MEAN
 from vlmad_core.store.reader import Missing
 from vlmad_core.store.schema import RunRecord
 
+DRAWN = 8  # methods in the figure of a published set unless others are chosen
 SIDE = 160  # of a reference's picture, the longer one, in pixels
 
 
@@ -58,7 +62,50 @@ def _small(mark: str, path: str) -> bytes:
     return encode(np.asarray(image))
 
 
+def show_published(one: PublishedSet) -> None:
+    """What references add, as sources report it."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = claims.choose_metric(list(one.metrics), "reported", "image_auroc")
+        category = MEAN
+        if one.categories:
+            picked = frame.choose_category_or_all(one.categories)
+            category = MEAN if picked == frame.ALL else picked
+        wanted = claims.choose_wanted(one)
+    rows = published_shots(one, metric, category, wanted)
+    titles = dict(zip(rows["method"], rows["title"], strict=True))  # that with the most references
+    label = reported_label(metric)
+    if rows.empty:
+        st.info(f"No source reports {label} with normal references here.", icon=":material/exposure_plus_1:")
+        return
+    shown = st.multiselect(
+        "Methods", list(titles), default=list(titles)[:DRAWN], format_func=titles.__getitem__,
+        key=f"published_shots-{one.key}-{metric}",
+    )  # fmt: skip
+    rows = rows[rows["method"].isin(shown)]
+    if len(rows):
+        st.plotly_chart(
+            shots_figure(rows, label), config=frame.PLOT,
+            alt=f"{label} over the number of normal references, as reported, for each method",
+        )  # fmt: skip
+    st.caption(
+        f"Methods that are reported with references. Bars: standard deviation between seeds, where a source gives one. "
+        f"{claims.RULE}"
+    )
+    st.dataframe(
+        rows.assign(value=100 * rows["value"], sd=100 * rows["sd"]), hide_index=True, placeholder="–",
+        column_order=["title", "shots", "value", "sd", "kind", "citation"], alt="The values behind the figure",
+        column_config={
+            "title": st.column_config.TextColumn("Method", pinned=True), "shots": "References",
+            "value": st.column_config.NumberColumn(label, format="%.1f"), "citation": "Source",
+            "sd": st.column_config.NumberColumn("± seeds", format="%.1f"), "kind": "Whose number",
+        },
+    )  # fmt: skip
+
+
 frame.begin("shots")
+if (benchmark := frame.published()) is not None:
+    show_published(benchmark)
+    st.stop()
 one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     names = [name for name in METRICS if name in data.metric_names(one)]

@@ -19,6 +19,10 @@ from vlmad_core.metrics.spec import MEAN
 
 DRAWN = 12
 """Entries in the figure; the table has all."""
+QUESTIONS = {
+    "image": "Is the part defective? One score for each image.",
+    "pixel": "Where is the defect? One score for each pixel, at the size each source measured at.",
+}
 SEEN_HELP = (
     "Whether the method's own parameters were trained on this data set, as far as the source says. What the backbone "
     "saw is reported nowhere."
@@ -51,7 +55,7 @@ def _show_task(
     one: PublishedSet, level: str, shots: int | None, category: str, wanted: Wanted, *, together: bool
 ) -> None:
     """One ranking: a figure of the first ones, all in a table, and the claims behind the number that was clicked."""
-    title, question = TASKS[level]
+    title, question = TASKS[level][0], QUESTIONS[level]
     st.subheader(title, anchor=level)
     names = claims.level_of(one, level)
     if not names:
@@ -99,10 +103,10 @@ def _show_table(
             "backbone", "year", "citation", *([] if together else ["evidence"]),
         ],
         column_config={
-            "name": st.column_config.TextColumn("Method", pinned=True, width=150),
+            "name": st.column_config.TextColumn("Method", pinned=True, width=165),
             "evidence": st.column_config.TextColumn("Number is", width=90),
             **{
-                name: st.column_config.NumberColumn(SHORT[name], format="%.1f", width=64, help=_meaning(name))
+                name: st.column_config.NumberColumn(SHORT[name], format="%.1f", width=58, help=_meaning(name))
                 for name in names
             },
             "rank": st.column_config.NumberColumn("Rank", width=50),

@@ -33,7 +33,7 @@ def what_is_compared(one: Comparison) -> str:
     machine = selection.tidy(str(run.provenance.hardware.get("processor", "an unnamed machine")), 50)
     few = f", with {', '.join(map(str, one.shots))} normal references" if len(one.shots) > 1 else ""
     return (
-        f"How well do vision-language methods find defects on parts they have never seen? **{methods} methods**{few}, "
+        f"**{methods} methods**{few}, "
         f"on **{images:,} images** of {len(one.categories)} kinds of parts, all **measured by this program** "
         f":gray[({selection.tidy(run.provenance.code_version, 40)}, {machine})]."
     )

@@ -21,6 +21,7 @@ from vlmad_core.metrics.spec import MEAN
 
 UNSAID = "not said"
 MARKS = "`*` a re-run by others, where the authors give no number; `†` second hand."
+_DETAILS = ("location", "variant", "backbone", "trained_on", "note")
 RULE = (
     "Of several claims on one number the authors' own stands, else theirs as quoted, else a re-run (of the source that "
     "reports most on the method). Nothing is averaged over claims."
@@ -84,6 +85,7 @@ def show_claims(one: PublishedSet, entry: Entry, metric: str, category: str, wan
         else:
             st.dataframe(
                 table, hide_index=True, placeholder="–", key="claims_table",
+                column_order=["value", "std", "kind", "citation", "url", *_DETAILS],
                 alt=f"Every claim on {reported_label(metric)} of {entry.name}, {where}, with its source",
                 column_config={
                     "value": st.column_config.NumberColumn("Percent", format="%.2f", width=70, pinned=True),

@@ -149,3 +149,43 @@ def test_nothing_is_wider_than_a_narrow_page(serve, measured: Path, open_tab: Op
     )
     assert too_wide == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_two_clicks_from_the_first_page_to_a_published_cell_and_its_claims(serve, measured: Path, open_tab) -> None:
+    """From the first page to MVTec AD, WinCLIP against APRIL-GAN, per category, published."""
+    tab = open_tab(serve(measured))
+    tab.get_by_role("button", name="Per category").first.click()
+    tab.wait_for_url(re.compile("/categories"))
+    assert re.search("dataset=mvtec_ad(@|%40)published", tab.url)
+    chart = tab.locator("[data-testid=stVegaLiteChart]")
+    row = chart.locator("svg text", has_text=re.compile("^screw$"))
+    row.wait_for()
+    columns = {
+        name: chart.locator("svg text", has_text=re.compile(f"^{name}$")).first for name in ("WinCLIP", "APRIL-GAN")
+    }
+    for column in columns.values():
+        playwright.expect(column).to_be_visible()
+    settle(tab)
+    chart.scroll_into_view_if_needed()
+    place, height = columns["WinCLIP"].bounding_box(), row.bounding_box()
+    tab.mouse.click(place["x"] + place["width"] / 2, height["y"] + height["height"] / 2)
+    playwright.expect(tab.get_by_text("WinCLIP, screw")).to_be_visible()
+    settle(tab)
+    assert "/categories" in tab.url
+
+
+def test_from_a_published_cell_to_the_failures_measured_on_it(serve, made_up_store, tmp_path: Path, open_tab) -> None:
+    store = made_up_store(tmp_path, datasets=("mvtec_ad",), categories=("bottle", "screw"))
+    tab = open_tab(f"{serve(store)}/categories?dataset=mvtec_ad@published")
+    chart = tab.locator("[data-testid=stVegaLiteChart]")
+    row = chart.locator("svg text", has_text=re.compile("^screw$"))
+    row.wait_for()
+    settle(tab)
+    chart.scroll_into_view_if_needed()
+    place = chart.locator("svg text", has_text=re.compile("^WinCLIP$")).first.bounding_box()
+    height = row.bounding_box()
+    tab.mouse.click(place["x"] + place["width"] / 2, height["y"] + height["height"] / 2)
+    tab.get_by_role("button", name=re.compile("Failures measured here on screw: WinCLIP")).click()
+    tab.wait_for_url(re.compile("/failures"))
+    playwright.expect(tab.get_by_text("WinCLIP on screw at")).to_be_visible()
+    assert "dataset=mvtec_ad&" in f"{tab.url}&"

@@ -24,7 +24,7 @@ from vlmad_core.analysis.claims import (
     span_text,
 )
 from vlmad_core.analysis.entries import Comparison, Entry, key_of
-from vlmad_core.analysis.published import PublishedSet, line_id, wanted_claims
+from vlmad_core.analysis.published import PublishedSet, line_id, reported_label, wanted_claims
 from vlmad_core.analysis.reported import METRIC_NAMES
 from vlmad_core.cards import find_card
 from vlmad_core.metrics.spec import MEAN
@@ -99,6 +99,52 @@ def best_published(one: PublishedSet, metric: str, shots: int = 0) -> Mapping[An
     board = published_board(one, [metric], metric, shots=shots, wanted=Wanted(kinds=AUTHORS))
     fair = board[(board["seen"] != "yes") & board["rank"].notna()]
     return fair.to_dict("records")[0] if len(fair) else None
+
+
+def leaders(one: PublishedSet) -> pd.DataFrame:
+    """For each number of references and metric, the row that ``best_published`` finds.
+
+    Returns:
+        shots, metric (its label), name, value (percent), kind, citation, seen.
+    """
+    rows = [
+        {
+            "shots": shots,
+            "metric": reported_label(metric),
+            "value": best[metric],
+            **{name: best[name] for name in ("name", "kind", "citation", "seen")},
+        }
+        for shots in one.shots
+        for metric in one.metrics
+        if (best := best_published(one, metric, shots)) is not None
+    ]
+    return pd.DataFrame(rows, columns=["shots", "metric", "name", "value", "kind", "citation", "seen"])
+
+
+def published_shots(one: PublishedSet, metric: str, category: str, wanted: Wanted = UNASKED) -> pd.DataFrame:
+    """A metric over the number of references, of the methods that are reported with any.
+
+    Returns:
+        method (id of the entry, the same over all numbers of references), preset, title, shots, value, sd (fractions;
+        NaN where the source gives none), note and kind (whose number), citation; the methods this program has first,
+        then those reported with the most numbers of references.
+    """
+    rows: list[dict[str, Any]] = []
+    for entry in one.entries:
+        claims = wanted_claims(entry, metric, category, wanted)
+        if claims:
+            kind, citation = KIND_NAMES[claims[0].kind], claims[0].citation
+            rows.append(
+                {"method": entry.id, "preset": "canonical", "title": entry.title, "shots": entry.shots}
+                | {"value": claims[0].value, "sd": claims[0].std, "note": f"{kind}: {citation}"}
+                | {"kind": kind, "citation": citation, "known": find_card(entry.method) is not None}
+            )
+    columns = ["method", "preset", "title", "shots", "value", "sd", "note", "kind", "citation", "known"]
+    frame = pd.DataFrame(rows, columns=columns).astype({"value": float, "sd": float})
+    few = frame[frame["method"].isin(frame.loc[frame["shots"] > 0, "method"])]
+    few = few.assign(points=few.groupby("method")["shots"].transform("nunique"))
+    ordered = few.sort_values(["known", "points", "method", "shots"], ascending=[False, False, True, True])
+    return ordered.drop(columns=["known", "points"]).reset_index(drop=True)
 
 
 def lines_with_cells(one: PublishedSet, metric: str, shots: int, wanted: Wanted = UNASKED) -> tuple[Entry, ...]:
@@ -196,7 +242,9 @@ def side_by_side(
     """
     metrics = [name for name in METRIC_NAMES if name in board.columns]
     rows = board.to_dict("records")
-    for one, table in measured:
+    several = list(measured)
+    tags = _told_apart([one for one, _ in several])
+    for (one, table), tag in zip(several, tags, strict=True):
         by_entry: dict[Any, dict[str, dict[Any, Any]]] = {}
         for row in table[table["metric"].isin(metrics)].to_dict("records"):
             by_entry.setdefault(key_of(row), {})[str(row["metric"])] = row
@@ -208,7 +256,7 @@ def side_by_side(
                 {
                     "line": "",
                     "method": entry.method,
-                    "name": entry.name,
+                    "name": f"{entry.name}, {tag}" if tag else entry.name,
                     **{name: 100 * found[name]["value"] if name in found else math.nan for name in metrics},
                     "kind": f"{entry.evidence} here{few}",
                     "reruns": "",
@@ -244,6 +292,19 @@ def ranking_rows(board: pd.DataFrame, metric: str, most: int) -> pd.DataFrame:
     ]
     shown = rows[["method", "low", "high", "rank"]].assign(name=names, value=rows[metric] / 100, group="", reason=None)
     return shown[["method", "name", "value", "low", "high", "rank", "reason", "group"]]
+
+
+def _told_apart(measured: Sequence[Comparison]) -> list[str]:
+    """What tells some comparisons apart: nothing for a single one, else data set, backbone or conditions."""
+    if len(measured) < 2:
+        return [""] * len(measured)
+    for tags in (
+        [one.dataset for one in measured],
+        [str(one.backbone.get("title") or one.backbone.get("id")) for one in measured],
+    ):
+        if len(set(tags)) == len(tags):
+            return tags
+    return [f"{one.dataset}, {one.conditions}" for one in measured]
 
 
 def _ranks(values: pd.Series) -> pd.Series:

@@ -95,10 +95,12 @@ def shots_figure(frame: pd.DataFrame, label: str) -> go.Figure:
     """Draw a metric over the number of normal references, with the spread between seeds.
 
     Args:
-        frame: method, preset, title, shots, value, sd (NaN for one seed), n_seeds.
+        frame: method, preset, title, shots, value, sd (NaN for one seed), and n_seeds or a note.
         label: Name of the metric.
     """
     figure = go.Figure()
+    if "note" not in frame.columns:
+        frame = frame.assign(note=[f"{number} seed(s)" for number in frame["n_seeds"]])
     for (method, preset), part in frame.groupby(["method", "preset"], sort=False):
         rows = part[part["value"].notna()].sort_values("shots")
         if rows.empty:
@@ -109,12 +111,12 @@ def shots_figure(frame: pd.DataFrame, label: str) -> go.Figure:
             x=rows["shots"],
             y=rows["value"],
             error_y={"type": "data", "array": rows["sd"].fillna(0.0), "thickness": 1.2, "width": 4},
-            customdata=rows["n_seeds"],
+            customdata=rows["note"],
             mode="lines+markers",
             name=name,
             line={"color": style.colour, "dash": style.dash, "width": 2},
             marker={"symbol": style.symbol, "size": 10, "color": style.colour},
-            hovertemplate="%{x} references: %{y:.1%}, %{customdata} seed(s)<extra>" + name + "</extra>",
+            hovertemplate="%{x} references: %{y:.1%}, %{customdata}<extra>" + name + "</extra>",
         )
     known = sorted({int(k) for k in frame["shots"]})
     figure.update_xaxes(title="Normal reference images per category", tickvals=known)
