@@ -17,8 +17,7 @@ if benchmark is not None:
     benchmarks.show_leaders(benchmark)
 one = frame.chosen()
 if one is None:
-    if not data.all_comparisons():
-        frame.nothing_yet()
+    frame.nothing_measured()
     with st.container(horizontal=True):
         st.page_link("pages/reproduction.py", label="Papers beside public runs", icon=":material/compare_arrows:")
         st.page_link("pages/methods.py", label="How the methods work", icon=":material/school:")

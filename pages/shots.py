@@ -105,6 +105,7 @@ def show_published(one: PublishedSet) -> None:
 frame.begin("shots")
 if (benchmark := frame.published()) is not None:
     show_published(benchmark)
+    frame.nothing_measured()
     st.stop()
 one = frame.comparison()
 with st.container(horizontal=True, vertical_alignment="bottom"):

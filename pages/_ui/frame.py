@@ -166,6 +166,12 @@ def dataset_title(name: str) -> str:
     return one.name if one else name
 
 
+def nothing_measured() -> None:
+    """Below published numbers: say how to measure some, where there are none."""
+    if not data.all_comparisons():
+        nothing_yet()
+
+
 def nothing_yet() -> None:
     """Say that there are no results, where they were looked for, and how to make some."""
     st.info(
