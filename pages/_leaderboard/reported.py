@@ -110,8 +110,10 @@ def _show_table(
                 for name in names
             },
             "rank": st.column_config.NumberColumn("Rank", width=50),
-            "kind": st.column_config.TextColumn("Whose", help=f"Of {reported_label(metric)}. {claims.RULE}"),
-            "reruns": st.column_config.TextColumn("Re-runs", help=f"What others got in {reported_label(metric)}."),
+            "kind": st.column_config.TextColumn("Whose", width=150, help=f"Of {reported_label(metric)}. {claims.RULE}"),
+            "reruns": st.column_config.TextColumn(
+                "Re-runs", width=160, help=f"What others got in {reported_label(metric)}."
+            ),
             "seen": st.column_config.TextColumn("Saw this data", help=SEEN_HELP),
             "trained_on": "Trained on", "backbone": "Backbone", "citation": "Source",
             "year": st.column_config.NumberColumn("Year", format="%d"),

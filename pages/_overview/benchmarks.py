@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, selection
@@ -54,7 +55,8 @@ def show_leaders(one: PublishedSet) -> None:
     """Who leads on the published set that is chosen, by the authors' own numbers."""
     st.subheader(f"Who leads on {selection.tidy(one.title)}", anchor="leaders")
     st.dataframe(
-        leaders(one), hide_index=True, placeholder="–", alt=f"The highest reported value on {one.title} in each metric",
+        _leaders(one.id, one), hide_index=True, placeholder="–",
+        alt=f"The highest reported value on {one.title} in each metric",
         column_config={
             "shots": st.column_config.NumberColumn("References", width=90), "metric": "Metric",
             "name": "Method", "value": st.column_config.NumberColumn("Percent", format="%.1f", width=80),
@@ -65,6 +67,11 @@ def show_leaders(one: PublishedSet) -> None:
         "By the authors' own numbers, mean over categories; methods trained on this data set are left out. What is "
         "highest in papers need not be best: backbones, sizes and protocols differ."
     )
+
+
+@st.cache_data(max_entries=48, show_spinner=False)
+def _leaders(key: str, _one: PublishedSet) -> pd.DataFrame:
+    return leaders(_one)
 
 
 def _card(one: PublishedSet) -> None:

@@ -31,7 +31,7 @@ RULE = (
 def choose_metric(names: list[str], slot: str, preferred: str) -> str:
     """A chooser for a metric as sources name them."""
     return selection.choose(
-        "metric", "Metric", names, frame.first_of(names, preferred), slot=slot, known=[*METRICS, "aupro_reported"],
+        "metric", "Metric", names, frame.first_of(names, preferred), slot=slot, known=[*METRICS, frame.ONLY_REPORTED],
         format_func=reported_label, width=230,
     )  # fmt: skip
 

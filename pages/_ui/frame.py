@@ -34,6 +34,8 @@ SEEN = {
     "not recorded": ":orange-badge[:material/help: training data not recorded]",
 }
 
+ONLY_REPORTED = "aupro_reported"
+"""A metric that no run has."""
 REPORTED = ":violet-badge[:material/menu_book: reported]"
 OWN_CHOOSER = ("live_demo", "prompt_lab")
 """Pages that have their own chooser of the data set, with more in it."""
@@ -69,6 +71,8 @@ def head(page: Any) -> None:
     found = data.all_comparisons()
     own = page.url_path in OWN_CHOOSER
     one, benchmark = _choice(found, measured=own), None if own else published()
+    if one is not None and page.url_path != "reproduction" and st.query_params.get("metric") == ONLY_REPORTED:
+        selection.forget("metric")
     top, st.session_state["notices"] = st.container(), st.container()
     with top, st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title(page.title, anchor=False, width="content")
