@@ -76,8 +76,9 @@ def _show_task(
     rows = ranking_rows(board, metric, DRAWN)
     if len(rows):
         draw_ranking(rows, reported_label(metric), None, "Re-runs by others")
-        if board["rank"].notna().sum() > DRAWN:
-            st.caption(f"The first {DRAWN} of {int(board['rank'].notna().sum())}; the bars are what others got.")
+        total = int(board["rank"].notna().sum())
+        first = f"The first {DRAWN} of {total}. " if total > DRAWN else ""
+        st.caption(f"{first}Bars are what others got. {claims.MARKS}")
     _show_table(one, level, board, names, metric, category, wanted, together=together)
 
 

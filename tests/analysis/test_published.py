@@ -93,7 +93,9 @@ def test_the_authors_value_stands_and_re_runs_are_a_range_beside_it() -> None:
         {"value": 0.91, "origin": "primary", "variant": "official log"},
         {"value": 0.92, "origin": "primary"},
     )
-    (row,) = published_board(one, AC, "image_auroc", shots=0).to_dict("records")
+    board = published_board(one, AC, "image_auroc", shots=0)
+    assert ranking_rows(board, "image_auroc", 3)["name"].tolist() == ["WinCLIP"]
+    (row,) = board.to_dict("records")
     assert row["image_auroc"] == pytest.approx(92)
     assert math.isnan(row["image_ap"])
     assert row["reruns"] == "70.0 – 80.0 (2 sources)"
@@ -101,6 +103,7 @@ def test_the_authors_value_stands_and_re_runs_are_a_range_beside_it() -> None:
     assert claims_table(one.entries[0], "image_auroc")["value"].tolist() == pytest.approx([92, 91, 90, 80, 70])
     only = published_board(one, AC, "image_auroc", wanted=Wanted(kinds=("rerun",)))
     assert only["image_auroc"].tolist() == pytest.approx([80])  # equal weights: the newer source
+    assert ranking_rows(only, "image_auroc", 3)["name"].tolist() == ["WinCLIP*"]
 
 
 def test_second_hand_is_off_unless_asked_for_but_for_cpe() -> None:

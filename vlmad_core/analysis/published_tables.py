@@ -278,7 +278,9 @@ def side_by_side(
 
 
 def ranking_rows(board: pd.DataFrame, metric: str, most: int) -> pd.DataFrame:
-    """The first rows of a board as ``vlmad_core.figures.ranking.ranking_chart`` draws them; bars are re-runs.
+    """The first rows of a board as ``vlmad_core.figures.ranking.ranking_chart`` draws them.
+
+    Bars are re-runs; names of numbers that are not the authors' own carry their mark.
 
     Args:
         board: As ``published_board`` or ``side_by_side`` gives it.
@@ -286,9 +288,10 @@ def ranking_rows(board: pd.DataFrame, metric: str, most: int) -> pd.DataFrame:
         most: How many rows at most.
     """
     rows = board[board["rank"].notna()].head(most)
+    marks = {name: KIND_MARKS[kind] for kind, name in KIND_NAMES.items()}
     names = [
-        name if evidence == "reported" else f"{name} ({evidence})"
-        for name, evidence in zip(rows["name"], rows["evidence"], strict=True)
+        f"{name}{marks[kind]}" if evidence == "reported" else f"{name} ({evidence})"
+        for name, kind, evidence in zip(rows["name"], rows["kind"], rows["evidence"], strict=True)
     ]
     shown = rows[["method", "low", "high", "rank"]].assign(name=names, value=rows[metric] / 100, group="", reason=None)
     return shown[["method", "name", "value", "low", "high", "rank", "reason", "group"]]

@@ -189,7 +189,13 @@ def grid_data(frame: pd.DataFrame, *, dark: bool = False, difference: bool = Fal
         value = float(row["value"])
         known = math.isfinite(value)
         place = (value - low) / (high - low) if known else 0.0
-        spread = f"{row['low']:.1%} to {row['high']:.1%}" if math.isfinite(float(row["low"])) else "not computed"
+        spread = (
+            f"{row['low']:.1%} to {row['high']:.1%}"
+            if math.isfinite(float(row["low"]))
+            else "not computed"
+            if row["n"]
+            else "–"
+        )
         rows.append(
             {
                 "category": row["category"],
