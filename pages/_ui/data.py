@@ -143,10 +143,14 @@ def costs(comparison: Comparison) -> pd.DataFrame:
     return _costs(roots, signature(roots), (comparison.dataset, comparison.conditions))
 
 
-@st.cache_data(ttl=10, show_spinner=False)
+@st.cache_data(ttl=10, max_entries=8, show_spinner=False)
+def _commands(roots: tuple[Path, ...]) -> tuple[CommandRecord, ...]:
+    return read_commands(roots)
+
+
 def last_command(dataset: str) -> CommandRecord | None:
     """What the latest command that filled the stores with a data set spent its time on; None if none is known."""
-    return next((one for one in read_commands(paths.stores()) if dataset in one.datasets), None)
+    return next((one for one in _commands(paths.stores()) if dataset in one.datasets), None)
 
 
 def _at(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> Comparison:

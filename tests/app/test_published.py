@@ -183,3 +183,13 @@ def test_an_unreadable_table_costs_the_published_sets_only(open_app, measured: P
         assert app.selectbox(key="choose_dataset").options == ["gadgets", "widgets"]
     finally:
         st.cache_resource.clear()
+
+
+@pytest.mark.parametrize("page", ["live_demo", "prompt_lab", "methods", "runs", "reproduction"])
+def test_pages_with_other_choosers_are_not_disturbed(open_app, measured: Path, page: str) -> None:
+    app = open_app(measured, "leaderboard")
+    app.selectbox(key="choose_dataset").select("visa@published").run()
+    app.query_params.clear()
+    app.switch_page(f"pages/{page}.py").run()
+    assert not app.exception
+    assert not app.warning
