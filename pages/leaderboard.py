@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._leaderboard import reported, standings
+from pages._leaderboard import ranks, reported, standings
 from pages._ui import data, frame, selection
 from vlmad_core.analysis.exports import csv_text, latex_table
 from vlmad_core.analysis.reported import published
@@ -44,6 +44,7 @@ else:
     keys = [key for key in data.entries(one) if shots == ALL or key[2] == int(shots)]
     for level in standings.TASKS:
         standings.show_task(one, level, board, keys, categories)
+    ranks.show_ranks(one, keys, categories)
     standings.show_moves(board)
     metric = selection.current("metric", list(METRICS), "image_auroc", quiet=True)
     standings.show_data_sets(
@@ -62,6 +63,6 @@ else:
         )  # fmt: skip
     st.caption(
         "In percent. F1-max picks its threshold on the test labels: an upper bound. Intervals are over categories: "
-        "would other parts change the mean? Groups of image metrics are over images: would other images of these parts "
-        "change the order? Those of pixel metrics are over categories too."
+        "would other parts change the mean? Groups are over images: would other images of these parts change the "
+        "order? Where a method can't be compared so, they are over categories too, as is said below the table."
     )

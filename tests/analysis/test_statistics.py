@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from vlmad_core.analysis.statistics import (
     OVER_CATEGORIES,
@@ -15,6 +16,7 @@ from vlmad_core.analysis.statistics import (
     PairedDifference,
     compare_over_categories,
     compare_over_images,
+    compare_ranks,
     holm,
     letters,
     mean_interval,
@@ -246,3 +248,41 @@ def test_letters_say_exactly_what_the_pairs_say() -> None:
 def test_the_best_has_the_letter_a_and_blanks_have_none() -> None:
     assert letters([None, 0.4, 0.9], [pair(1, 2, 0.001)]) == ["", "b", "a"]
     assert letters([], []) == []
+
+
+def by_category(*columns: Sequence[float]) -> list[dict[str, float | None]]:
+    return [dict(zip("abcdefghij", column, strict=False)) for column in columns]
+
+
+def test_ranks_over_categories_are_those_of_friedmans_test() -> None:
+    random = np.random.default_rng(3)
+    values = random.uniform(size=(4, 9))
+    found = compare_ranks(by_category(*values))
+    ranks = (4 - values.argsort(axis=0).argsort(axis=0)).mean(axis=1)
+    assert found.ranks == pytest.approx(ranks.tolist())
+    square = stats.friedmanchisquare(*values).statistic
+    assert found.p == pytest.approx(stats.f.sf(8 * square / (27 - square), 3, 24))
+    assert found.n == 9
+
+
+def test_a_bar_joins_those_that_do_not_clearly_differ() -> None:
+    steps = np.arange(10) / 1000
+    found = compare_ranks(by_category(0.5 + steps, 0.9 + steps, 0.1 + steps, 0.8 + steps, 0.2 + steps))
+    assert found.ranks == (3.0, 1.0, 5.0, 2.0, 4.0)
+    # On ten categories, ranks one apart (z = 1.4) do not clearly differ; those two apart (z = 2.8, times 7) do.
+    assert found.p == 0.0
+    assert found.bars == ((1, 3), (3, 0), (0, 4), (4, 2))
+    equal = compare_ranks(by_category(steps, steps, steps))
+    assert (equal.p, equal.bars) == (1.0, ((0, 1, 2),))
+
+
+def test_equal_methods_are_rarely_told_apart_by_their_ranks() -> None:
+    random = np.random.default_rng(8)
+    sets = [compare_ranks(by_category(*random.normal(size=(6, 6)))) for _ in range(200)]
+    assert sum(one.bars != (tuple(np.argsort(one.ranks, kind="stable").tolist()),) for one in sets) <= 14
+
+
+@pytest.mark.parametrize(("columns", "few"), [(2, "2 methods"), (0, "0 methods"), (3, "2 categories")])
+def test_too_few_to_rank_are_said(columns: int, few: str) -> None:
+    found = compare_ranks(by_category(*np.arange(2.0 * columns).reshape(columns, 2)) if columns else [])
+    assert (found.p, found.bars, found.reason) == (None, (), f"{few} are too few")

@@ -200,3 +200,13 @@ def test_the_overview_leads_on(open_app, measured: Path) -> None:
     app.button(key="see-run").click().run()
     assert not app.exception
     assert app.title[0].value == "Runs"
+
+
+def test_ranks_over_categories_are_drawn_when_their_part_is_opened(open_app) -> None:
+    app = open_app(BUNDLED, "leaderboard", {"dataset": "bundled_a", "shots": "0"})
+    assert "Friedman's test over" not in texts(app)
+    app.session_state["ranks"] = True
+    app.run()
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 2
+    assert texts(app).count("Friedman's test over 6 categories: p") == 2

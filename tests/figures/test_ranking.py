@@ -11,6 +11,7 @@ from vlmad_core.figures.ranking import (
     method_order,
     moves_chart,
     moves_data,
+    rank_diagram,
     ranking_chart,
     ranking_data,
     reproduction_figure,
@@ -106,3 +107,19 @@ def test_the_story_shows_each_number_against_the_papers() -> None:
     assert points.x[0] == pytest.approx(0.918)
     assert points.marker.color == method_style("winclip").colour
     assert len(figure.data) == len(told.steps)
+
+
+def test_a_rank_diagram_has_a_marker_a_name_and_the_bars() -> None:
+    names = ["MuSc", "WinCLIP", "CLIP-AC"]
+    ranked = pd.DataFrame({"method": ["musc", "winclip", "clip_ac"], "name": names, "rank": [1.2, 2.0, 2.8]})
+    figure = rank_diagram(ranked, [(2.0, 2.8)], 6)
+    markers = [trace for trace in figure.data if trace.mode == "markers"]
+    assert [trace.x[0] for trace in markers] == [1.2, 2.0, 2.8]
+    assert [trace.marker.color for trace in markers] == [method_style(name).colour for name in ranked["method"]]
+    texts = [trace for trace in figure.data if trace.mode == "text"]
+    assert [trace.text[0] for trace in texts] == ["MuSc  1.2", "WinCLIP  2.0", "CLIP-AC  2.8"]
+    assert len({trace.y[0] for trace in texts}) == 3
+    (bar,) = [trace for trace in figure.data if trace.mode == "lines" and trace.line.width == 6]
+    assert bar.x[0] < 2.0 < 2.8 < bar.x[1]
+    assert max(trace.y[0] for trace in texts) < bar.y[0] < 0
+    assert "over 6 categories" in figure.layout.xaxis.title.text

@@ -17,10 +17,12 @@ from vlmad_core.analysis.statistics import (
     OVER_IMAGES,
     TEST_NAMES,
     Design,
+    MeanRanks,
     PairedDifference,
     Pairs,
     compare_over_categories,
     compare_over_images,
+    compare_ranks,
     letters,
 )
 from vlmad_core.metrics.resampling import STORED_RESAMPLES, Replicates
@@ -246,6 +248,25 @@ def differences_between(
         keys=keys,
         letters={keys[place]: text for place, text in zip(kept, shown, strict=True) if text},
     )
+
+
+def ranks_of(
+    store: Store, entries: Sequence[Entry], metric: str, categories: Sequence[str], *, eval_size: int = 256
+) -> tuple[tuple[Entry, ...], MeanRanks]:
+    """Entries by their mean rank over categories; those without a value in every category are left out.
+
+    Args:
+        store: The results.
+        entries: The competitors, of one comparison.
+        metric: Name of the metric.
+        categories: The categories.
+        eval_size: Map size of pixel metrics.
+
+    Returns:
+        The entries that have a rank, in the order given, and their ranks by place among these.
+    """
+    values = _by_category(store, dict(enumerate(entries)), metric, categories, eval_size)
+    return tuple(entries[place] for place in values), compare_ranks(list(values.values()))
 
 
 def _by_category(

@@ -114,6 +114,25 @@ class PairedDifference:
         return replace(self, first=self.second, second=self.first, value=value, low=ends[0], high=ends[1])
 
 
+@dataclass(frozen=True)
+class MeanRanks:
+    """Competitors by their mean rank over categories.
+
+    Attributes:
+        ranks: Mean rank of each, 1 is best; ties share the mean of their ranks.
+        n: Number of categories.
+        p: Of the hypothesis that all are equal (Friedman); None where it can't be tested.
+        bars: Places of competitors, best first, no two of which clearly differ; none of one alone.
+        reason: Why nothing was tested, or None.
+    """
+
+    ranks: tuple[float, ...]
+    n: int
+    p: float | None
+    bars: tuple[tuple[int, ...], ...]
+    reason: str | None = None
+
+
 def mean_interval(values: Sequence[float], *, fractions: bool = True) -> MeanInterval:
     """Mean over categories with Student's t interval.
 
@@ -191,6 +210,45 @@ def compare_over_categories(
     return corrected(
         [_over_categories(competitors[i], competitors[j], i, j) for i, j in _chosen(pairs, len(competitors))]
     )
+
+
+def compare_ranks(competitors: Sequence[Mapping[str, float | None]]) -> MeanRanks:
+    """Compare competitors by their ranks over categories: Friedman, then every two with Holm's correction.
+
+    The test of all together is Friedman's in the form of Iman and Davenport (F); only if it is clear are two compared,
+    by the difference of their mean ranks against its standard error root(k (k + 1) / 6 n) (Demsar, Statistical
+    comparisons of classifiers over multiple data sets, JMLR 2006).
+
+    Args:
+        competitors: For each, one metric by category, all with values in the same categories.
+
+    Examples:
+        >>> found = compare_ranks([dict.fromkeys("abc", value) for value in (0.9, 0.7, 0.1)])
+        >>> found.ranks, found.p, found.bars
+        ((1.0, 2.0, 3.0), 0.0, ((0, 1), (1, 2)))
+    """
+    names = sorted(competitors[0]) if competitors else []
+    values = np.array([[one[name] for name in names] for one in competitors], np.float64)
+    count, n = len(competitors), len(names)
+    ranks = stats.rankdata(-values, axis=0).mean(axis=1) if n else np.zeros(0)
+    if count < 3 or n < FEWEST_CATEGORIES:
+        few = f"{count} methods" if count < 3 else f"{n} {'category' if n == 1 else 'categories'}"
+        return MeanRanks(tuple(map(float, ranks)), n, None, (), f"{few} are too few")
+    square = float(stats.friedmanchisquare(*values).statistic) if np.ptp(values, axis=0).any() else 0.0
+    rest = n * (count - 1) - square
+    p = 0.0 if rest <= 1e-9 else float(stats.f.sf((n - 1) * square / rest, count - 1, (count - 1) * (n - 1)))
+    order = [int(place) for place in np.argsort(ranks, kind="stable")]
+    pairs = _chosen(None, count)  # of places in the order
+    error = math.sqrt(count * (count + 1) / (6 * n))
+    each = holm([float(2 * stats.norm.sf(abs(ranks[order[i]] - ranks[order[j]]) / error)) for i, j in pairs])
+    apart = {pair for pair, one in zip(pairs, each, strict=True) if max(p, one or 0.0) < 1 - LEVEL}
+    bars: list[range] = []
+    for start in range(count):
+        # The farther apart two mean ranks are, the smaller the p-value: who is apart from the first ends the bar.
+        end = next((j for j in range(start + 1, count) if (start, j) in apart), count)
+        if end - start > 1 and (not bars or end > bars[-1].stop):
+            bars.append(range(start, end))
+    return MeanRanks(tuple(map(float, ranks)), n, p, tuple(tuple(order[k] for k in bar) for bar in bars))
 
 
 def corrected(found: Sequence[PairedDifference]) -> tuple[PairedDifference, ...]:

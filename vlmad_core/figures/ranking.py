@@ -13,6 +13,7 @@ from vlmad_core.figures.style import calm, method_style
 ROW_HEIGHT, NARROW_ROW = 46, 38
 CLAIMS_ROW = 34
 STEP = 30
+NAME_STEP, BAR_STEP = 25, 0.4
 QUIET = "#8a96a3"
 SHORT: Mapping[str, str] = MappingProxyType(
     {
@@ -198,6 +199,49 @@ def moves_data(frame: pd.DataFrame, metrics: Sequence[str], labels: Mapping[str,
         colour=[method_style(str(method)).colour for method in kept["method"]],
         value=kept["value"].astype(float),
     )[["method", "name", "metric", "short", "label", "value", "rank", "place", "colour"]]
+
+
+def rank_diagram(ranked: pd.DataFrame, bars: Sequence[tuple[float, float]], categories: int) -> go.Figure:
+    """Draw a critical-difference diagram: mean ranks on an axis, bars under those that do not clearly differ.
+
+    The better half is named on the left, the other below it on the right, the worst first: so no two lines cross.
+
+    Args:
+        ranked: method, name, rank (mean rank over categories, 1 is best), best first.
+        bars: First and last mean rank of each set of which no two clearly differ.
+        categories: Number of categories.
+    """
+    ranks, names = ranked["rank"].astype(float).tolist(), ranked["name"].astype(str).tolist()
+    left = (len(ranks) + 1) // 2
+    top = -1.0 - BAR_STEP * len(bars)
+    rows = [top - (k if k < left else left + len(ranks) - 1 - k) for k in range(len(ranks))]
+    low, high = 1.0, float(max(len(ranks), 2))
+    figure = go.Figure()
+    for k, (rank, row) in enumerate(zip(ranks, rows, strict=True)):
+        style = method_style(str(ranked["method"].iloc[k]))
+        side = low if k < left else high
+        figure.add_scatter(
+            x=[rank, rank, side], y=[0, row, row], mode="lines", opacity=0.6,
+            line={"color": style.colour, "width": 1.5}, hoverinfo="skip", showlegend=False,
+        )  # fmt: skip
+        figure.add_scatter(
+            x=[side], y=[row], mode="text", text=[f"{names[k]}  {rank:.1f}"], hoverinfo="skip", showlegend=False,
+            textposition="top right" if k < left else "top left",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=[rank], y=[0], mode="markers", marker={"symbol": style.symbol, "size": 11, "color": style.colour},
+            text=[names[k]], hovertemplate="%{text}: mean rank %{x:.2f}<extra></extra>", showlegend=False,
+        )  # fmt: skip
+    for place, (first, last) in enumerate(bars):
+        figure.add_scatter(
+            x=[first - 0.06, last + 0.06], y=[-0.4 - BAR_STEP * place] * 2, mode="lines",
+            line={"color": QUIET, "width": 6}, hovertemplate="No two of these clearly differ<extra></extra>",
+            showlegend=False,
+        )  # fmt: skip
+    title = f"Mean rank over {categories} categories (1 is best)"
+    figure.update_xaxes(side="top", title=title, range=[low - 0.15, high + 0.15], tick0=1, dtick=1, showgrid=False)
+    figure.update_yaxes(visible=False, range=[min(rows) - 0.4, 0.3])
+    return calm(figure, 100 + round(NAME_STEP * -min(rows)))
 
 
 def reproduction_figure(table: pd.DataFrame, label: str) -> go.Figure:
