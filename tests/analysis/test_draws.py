@@ -11,6 +11,7 @@ import pytest
 from vlmad_core.analysis import draws
 from vlmad_core.analysis.best import Differences, differences_between
 from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.statistics import DESIGNS
 from vlmad_core.engine.options import make_options
 from vlmad_core.engine.plan import build_plan
 from vlmad_core.engine.progress import Reporter
@@ -117,3 +118,17 @@ def test_entries_that_judged_other_images_are_named(
     assert found.design == "over categories"
     assert "It judged other images of bolt than most." in found.note
     assert held(store, "image_auroc").design == "over images"
+
+
+def test_on_the_bundled_run_pixel_metrics_tell_more_methods_apart_over_images_than_over_categories() -> None:
+    store = open_store(Path(__file__).parents[2] / "results" / "bundled")
+    one = next(one for one in comparisons(store) if one.dataset == "bundled_a")
+    if not all(run.plan.get("replicates") for run in one.runs):
+        pytest.skip("The bundled run was made before units kept replicates.")
+    over = {
+        design: differences_between(store, one.entries(0), "aupro_30", one.categories, design=design)
+        for design in DESIGNS
+    }
+    clear = {design: sum(gap.clear for gap in found.found) for design, found in over.items()}
+    assert len(over["over images"].found) == len(over["over categories"].found) >= 15
+    assert clear["over images"] >= 10 > clear["over categories"]

@@ -135,8 +135,12 @@ def test_maps_get_scores_metrics_and_a_place_beside_a_run_of_declared_conditions
     assert np.array_equal(found.anomaly_map(run.id, "bolt", "bolt/test/scratch/000.png", (16, 16)), one)
     other = small_maps(tmp_path / "others", parts, side=16, seed=5)
     assert call("maps", other, *common, "--method", "other", "--conditions-of", "winclip") == 0
-    conditions = {run.protocol.conditions for run in open_store(store).runs}
-    assert len(conditions) == 1
+    both = open_store(store)
+    assert len({run.protocol.conditions for run in both.runs}) == 1
+    # Two programs on the same test images share the draws, so that they are compared image by image.
+    drawn = [both.replicates(run.id, "bolt")["aupro_30", 256] for run in both.runs]
+    assert drawn[0].design == drawn[1].design
+    assert not np.array_equal(drawn[0].draws, drawn[1].draws)
     capsys.readouterr()
 
 
@@ -154,6 +158,7 @@ def test_large_maps_are_stored_small_and_measured_at_their_own_size(
     metrics = found.metrics().query("level == 'pixel'")
     assert set(metrics["eval_size"]) == {256, 300}
     assert metrics["value"].notna().all()
+    assert {size for _, size in found.replicates(found.runs[0].id, "bolt")} == {None, 256, 300}
 
 
 def test_declared_conditions_must_fit_the_data(

@@ -147,12 +147,11 @@ def _from_maps(store: Store, run: RunRecord, category: str, size: int) -> Drawn 
     from vlmad_core.engine.evaluation import full_maps
     from vlmad_core.metrics.pixel_bootstrap import pixel_replicates
 
-    source = str(run.provenance.data.get("source") or "")
-    key = ("masks", source, category, size, run.units[category].data_hash)
-    masks = store.remember(key, lambda: _masks(source, category, size, run.units[category].data_hash))
-    grids = store.grids(run.id, category)
+    key = ("masks", run.provenance.data.get("source"), category, size, run.units[category].data_hash)
+    masks = store.remember(key, lambda: _masks(run, category, size))
     if isinstance(masks, Missing):
         return masks
+    grids = store.grids(run.id, category)
     if isinstance(grids, Missing):
         return grids
     places = [place for place, image_id in enumerate(grids.image_ids) if image_id in masks]
@@ -164,18 +163,22 @@ def _from_maps(store: Store, run: RunRecord, category: str, size: int) -> Drawn 
     return {(name, size): one for name, one in drawn.items()}
 
 
-def _masks(source: str, category: str, size: int, data_hash: str) -> dict[str, tuple[int, np.ndarray]] | Missing:
+def _masks(run: RunRecord, category: str, size: int) -> dict[str, tuple[int, np.ndarray]] | Missing:
     """Label and packed mask of each test image that has one, by id, if these are the files that were judged."""
     from vlmad_core.datasets import load_dataset
+    from vlmad_core.engine.plan import planned_images
     from vlmad_core.engine.profiling import Stopwatch
     from vlmad_core.engine.reading import ImageLoader, ahead, contents_hash
 
+    source, part = run.provenance.data.get("source"), str(run.protocol.data.get("size", "full"))
     try:
-        samples = load_dataset(source).select(category, "test")
-    except VlmadError:
+        samples = planned_images(load_dataset(source), category, part) if source else ()
+    except (VlmadError, KeyError):
+        samples = ()
+    if not samples:
         return Missing("It keeps no replicates, and its data set is not at hand to make them anew from its maps.")
     images = list(ahead(samples, ImageLoader(None, (size,), False, Stopwatch()), depth=4))
-    if contents_hash(images) != data_hash:
+    if contents_hash(images) != run.units[category].data_hash:
         return Missing(f"It keeps no replicates, and the images of {category} at hand are not those it judged.")
     known = [(image.sample, image.masks[size]) for image in images]
     return {sample.id: (sample.label, np.packbits(mask)) for sample, mask in known if mask is not None}

@@ -13,8 +13,10 @@ from PIL import Image
 
 from vlmad_core.cards import load_card
 from vlmad_core.methods.predictions import MapRule
+from vlmad_core.metrics.resampling import STORED_RESAMPLES, Replicates, design_of, fewest_of
 from vlmad_core.store import layout
 from vlmad_core.store.schema import Protocol, Provenance, RunKey, RunRecord
+from vlmad_core.store.tables import Drawn
 from vlmad_core.store.writer import UnitContents, start_run, write_thumbnails, write_unit
 
 DATASET = "made_up"
@@ -99,7 +101,7 @@ def _record(key: RunKey) -> RunRecord:
         command="python -m vlmad_core bench app",
         started_at="2026-01-01T00:00:00+00:00",
     )
-    plan = {"batch_size": 16, "threads": 1, "precision": "float32", "grids": "all"}
+    plan = {"batch_size": 16, "threads": 1, "precision": "float32", "grids": "all", "replicates": True}
     card = load_card(key.method)
     title = card.few_shot_title if key.shots and card.few_shot_title else card.title
     return RunRecord(layout.run_id(key, protocol.hash), key, title, protocol, provenance, plan, Path())
@@ -148,13 +150,15 @@ def _contents(
         grids[labels == 1, :, 6:9, 6:9] += np.float32(0.3)
     reason = None if maps else "The method makes no anomaly map."
     bad = np.nonzero(labels)[0]
+    metrics = list(_metrics(rng, len(ids), reason))
     return UnitContents(
         images=[
             {"image_id": image, "split": "test", "label": label, "defect_type": kind, "defect_area": float(area)}
             | {"score": float(score), "latency_ms": 20.0, "error": None}
             for (image, label, kind), score, area in zip(listed, scores, areas, strict=True)
         ],
-        metrics=list(_metrics(rng, len(ids), reason)),
+        metrics=metrics,
+        replicates=_replicates(rng, metrics, labels, ids),
         data_hash="0" * 16,
         grid_ids=ids if maps else (),
         grids=grids,
@@ -199,6 +203,22 @@ def _metrics(rng: np.random.Generator, n: int, reason: str | None) -> Iterator[d
             "low": None if value is None else value - 0.02, "high": None if value is None else value + 0.02,
             "reason": reason if value is None else None,
         }  # fmt: skip
+
+
+def _replicates(rng: np.random.Generator, metrics: list[dict[str, Any]], labels: NDArray[Any], ids: list[str]) -> Drawn:
+    fewest, design = fewest_of(labels == 1), design_of(labels == 1, 0, ids)
+    return {
+        (row["metric"], row["eval_size"]): Replicates(
+            row["metric"],
+            row["value"],
+            np.clip(row["value"] + 0.01 * rng.standard_normal(STORED_RESAMPLES), 0, 1),
+            len(ids),
+            fewest,
+            design,
+        )
+        for row in metrics
+        if row["value"] is not None
+    }
 
 
 def _curves(rng: np.random.Generator, maps: bool, points: int = 400) -> dict[str, Any]:
