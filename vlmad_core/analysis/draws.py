@@ -20,7 +20,7 @@ from vlmad_core.store.reader import Missing, Store
 from vlmad_core.store.schema import RunRecord
 from vlmad_core.store.tables import Drawn
 
-MOST_MEASURED_AGAIN = 48
+MOST_MEASURED_AGAIN = 24
 """Units whose pixel metrics are resampled from their maps for one question; each takes about half a second, once."""
 
 Units = Mapping[int, Sequence[RunRecord]]

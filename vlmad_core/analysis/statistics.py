@@ -216,7 +216,7 @@ def compare_ranks(competitors: Sequence[Mapping[str, float | None]]) -> MeanRank
     """Compare competitors by their ranks over categories: Friedman, then every two with Holm's correction.
 
     The test of all together is Friedman's in the form of Iman and Davenport (F); only if it is clear are two compared,
-    by the difference of their mean ranks against its standard error root(k (k + 1) / 6 n) (Demsar, Statistical
+    by the difference of their mean ranks against its standard error root(k (k + 1) / 6 n) (Demšar, Statistical
     comparisons of classifiers over multiple data sets, JMLR 2006).
 
     Args:
