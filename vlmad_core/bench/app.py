@@ -238,7 +238,7 @@ def _script(tab: Any) -> Iterator[tuple[str, Callable[[], None]]]:
         yield from (press("Next") for _ in range(3))
         yield from (slide(key) for key in ("ArrowRight", "ArrowRight", "ArrowLeft"))
         yield pick("^Method", 2)
-        yield pick("^Threshold", 1)
+        yield pick("^Threshold", 2)
         yield go("accuracy")
         yield from (pick("^Category", place) for place in (2 + round_number, 6))
         yield from (slide(key) for key in ("ArrowRight", "ArrowLeft"))
