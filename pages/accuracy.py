@@ -3,13 +3,13 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, selection, take_along
 from pages._ui.opening import choose_lines, open_on
 from pages._ui.threshold import choose_threshold
 from vlmad_core.analysis.entries import Entry
 from vlmad_core.analysis.slices import calibrations
 from vlmad_core.analysis.verdicts import confusion, counts, image_thresholds, judge
-from vlmad_core.figures.curves import NamedReliability, curve_figure, curves_csv, reliability_figure, score_histogram
+from vlmad_core.figures.curves import NamedReliability, curve_figure, curve_points, reliability_figure, score_histogram
 from vlmad_core.figures.grid import category_label
 
 WHAT_SCORES_ARE = (
@@ -41,10 +41,7 @@ def draw(title: str, kind: str, metric: str, base_rate: float | None = None) -> 
         curve_figure(found, kind, base_rate=base_rate), config=frame.PLOT,
         alt=f"{title} of {len(found)} methods on {where}",
     )  # fmt: skip
-    st.download_button(
-        "Points as csv", lambda: curves_csv(found), f"{kind}-{one.dataset}-{category}.csv", "text/csv",
-        key=f"points-{kind}", icon=":material/download:", type="tertiary", on_click="ignore",
-    )  # fmt: skip
+    take_along.table(curve_points(found), f"{kind}-{one.dataset}-{category}", f"Points of {title}", latex=False)
 
 
 def show_scores(line: Entry) -> None:
@@ -71,14 +68,13 @@ def show_scores(line: Entry) -> None:
     with right:
         matrix = confusion(counts(judged))
         st.table(matrix, border="horizontal", alt="Confusion matrix at the threshold")
-        with st.container(horizontal=True):
-            if st.button("See the mistakes", icon=":material/arrow_forward:", type="tertiary"):
-                at = {"threshold": threshold.name or f"{threshold.value:.6g}"}
-                selection.open_page("failures", category=category, method=line.id, shots=str(shots), **at)
-            st.download_button(
-                "As csv", lambda: matrix.to_csv(), f"confusion-{one.dataset}-{category}-{line.id}.csv", "text/csv",
-                icon=":material/download:", type="tertiary", on_click="ignore",
-            )  # fmt: skip
+        take_along.table(
+            matrix.reset_index(), f"confusion-{one.dataset}-{category}-{line.id}",
+            f"Confusion of {selection.tidy(line.title)}",
+        )  # fmt: skip
+        if st.button("See the mistakes", icon=":material/arrow_forward:", type="tertiary"):
+            at = {"threshold": threshold.name or f"{threshold.value:.6g}"}
+            selection.open_page("failures", category=category, method=line.id, shots=str(shots), **at)
 
 
 def show_calibration(share: float) -> None:
@@ -109,10 +105,7 @@ def show_calibration(share: float) -> None:
             "Expected calibration error: mean distance of a score from the share of anomalous images among ten groups "
             "of like score; 0 is best. A dash: the scores leave 0 to 1 and can't be read as probabilities."
         )
-        st.download_button(
-            "As csv", lambda: table.to_csv(), f"calibration-{one.dataset}-{category}.csv", "text/csv",
-            key="calibration-csv", icon=":material/download:", type="tertiary", on_click="ignore",
-        )  # fmt: skip
+        take_along.table(table.reset_index(), f"calibration-{one.dataset}-{category}", "Calibration")
 
 
 first_run = next((run for line in lines if (run := line.run_with(category))), None)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._categories import reported
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, selection, take_along
 from vlmad_core.analysis.entries import differences_to, wide_cells, with_means
 from vlmad_core.figures.grid import SELECTION, category_grid, category_label
 from vlmad_core.metrics import METRICS
@@ -75,9 +75,10 @@ if len(blanks):
             reasons[["category", "title", "reason"]], hide_index=True, alt="Reasons of the blank cells",
             column_config={"category": "Category", "title": "Method", "reason": "Why it is blank"},
         )  # fmt: skip
-st.download_button(
-    "Download as csv", lambda: shown.to_csv(index=False), f"categories-{one.dataset}-{metric}.csv", "text/csv",
-    icon=":material/download:", on_click="ignore",
+take_along.table(
+    shown.assign(evidence=shown["line"].map({line.id: line.evidence for line in lines})),
+    f"categories-{one.dataset}-{metric}", "All cells",
+    {"category": "Category", "title": "Method", "evidence": "Number is", "value": spec.label, "n": "Images"},
 )  # fmt: skip
 with st.expander(f"How {spec.label} is defined", icon=":material/info:"):
     st.markdown(f"{spec.definition}\n\n:gray[Source: {spec.source}.]")

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, selection, take_along
 from vlmad_core.analysis.speed import command_table, pareto, stage_table, throughput_table
+from vlmad_core.analysis.tables import csv_text
 from vlmad_core.figures.efficiency import COSTS, cost_figure, stage_figure, throughput_figure
 from vlmad_core.metrics import METRICS
 
@@ -24,7 +25,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         "cost", "Cost as", known_costs, known_costs[0], known=list(COSTS), segmented=True, format_func=SHORT.__getitem__
     )
     shots = frame.choose_shots(one)
-values = board[board["metric"] == metric][[*KEY, "value", "low", "high"]]
+values = board[board["metric"] == metric][[*KEY, "value", "low", "high", "evidence"]]
 points = costs[costs["shots"] == shots].merge(values, on=KEY, how="left")
 machines = list(dict.fromkeys(points["hardware_id"]))
 if len(machines) > 1:
@@ -130,7 +131,10 @@ st.dataframe(
         "reason": "Why blank or shared",
     },
 )  # fmt: skip
-st.download_button(
-    "Download as csv", points.to_csv(index=False), f"efficiency-{one.dataset}.csv", "text/csv",
-    icon=":material/download:", on_click="ignore",
+take_along.table(
+    points.assign(parameters=points["parameters"] / 1e6), f"efficiency-{one.dataset}", "All figures",
+    {"name": "Method", "evidence": "Number is", "value": METRICS[metric].label, "latency_ms": "Latency (ms)",
+     "images_per_second": "Images/s", "peak_gb": "Memory (GB)", "parameters": "Parameters (M)",
+     "gflops": "GFLOP", "processor": "Machine"},
+    csv=lambda: csv_text(points),
 )  # fmt: skip

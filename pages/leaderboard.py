@@ -3,9 +3,10 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._leaderboard import ranks, reported, standings
-from pages._ui import data, frame, selection
-from vlmad_core.analysis.exports import csv_text, latex_table
+from pages._ui import data, frame, selection, take_along
+from vlmad_core.analysis.leaderboard import ranked_rows
 from vlmad_core.analysis.reported import published
+from vlmad_core.analysis.tables import leaderboard_csv, leaderboard_latex
 from vlmad_core.metrics import METRICS
 
 ALL = "all"
@@ -39,28 +40,25 @@ else:
             )  # fmt: skip
     if category != frame.ALL:
         categories = (category,)
+    also = standings.choose_imported(one)
     draw = None if seed == MEAN else int(seed)
-    board = standings.reranked(data.board(one, categories, draw), shots)
+    board = standings.reranked(data.board(one, categories, draw), shots, also)
     keys = [key for key in data.entries(one) if shots == ALL or key[2] == int(shots)]
+    keys = [key for key in keys if key in also or key not in data.imported(one)]
     for level in standings.TASKS:
         standings.show_task(one, level, board, keys, categories)
     ranks.show_ranks(one, keys, categories)
-    standings.show_moves(board)
+    standings.show_moves(board[ranked_rows(board, also)])
+    take_along.table(
+        board, f"leaderboard-{one.dataset}", "All rankings",
+        csv=lambda: leaderboard_csv(board), latex=lambda: leaderboard_latex(board, intervals=True),
+    )  # fmt: skip
     metric = selection.current("metric", list(METRICS), "image_auroc", quiet=True)
     standings.show_data_sets(
         {other.dataset: standings.reranked(data.board(other), shots)
          for other in data.alike(one)},
         metric,
     )  # fmt: skip
-    with st.container(horizontal=True):
-        st.download_button(
-            "Download as csv", csv_text(board), f"leaderboard-{one.dataset}.csv", "text/csv",
-            icon=":material/download:", on_click="ignore",
-        )  # fmt: skip
-        st.download_button(
-            "Download as LaTeX", latex_table(board), f"leaderboard-{one.dataset}.tex", "text/x-tex",
-            icon=":material/download:", on_click="ignore",
-        )  # fmt: skip
     st.caption(
         "In percent. F1-max picks its threshold on the test labels: an upper bound. Intervals are over categories: "
         "would other parts change the mean? Groups are over images: would other images of these parts change the "

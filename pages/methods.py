@@ -27,7 +27,11 @@ ALL = "all"
 
 def measured_on(name: str) -> str:
     """Data sets a method was measured on here, in words."""
-    found = [one for one in data.all_comparisons() if any(line.method == name for line in one.entries())]
+    found = [
+        one
+        for one in data.all_comparisons()
+        if any((line.method, line.evidence) == (name, "measured") for line in one.entries())
+    ]
     return ", ".join(dict.fromkeys(selection.tidy(one.dataset) for one in found))
 
 

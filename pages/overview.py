@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._overview import benchmarks, cards
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, selection, take_along
 from vlmad_core.metrics import METRICS
 
 HEADLINE = ("image_auroc", "aupro_30", "pixel_auroc")
@@ -39,13 +39,14 @@ if best is not None:
         cards.failure_card(one, best, first, categories)
         cards.trust_card(one, best)
 
-st.subheader("All that was measured", anchor=False)
-tables = [cards.summary(other, HEADLINE) for other in data.all_comparisons()]
+st.subheader("All results", anchor=False)
+table = pd.concat([cards.summary(other, HEADLINE) for other in data.all_comparisons()], ignore_index=True)
+take_along.table(table, "overview", "All results")
 st.dataframe(
-    pd.concat(tables, ignore_index=True),
+    table,
     hide_index=True,
     placeholder="–",
-    alt="Methods and data sets measured here, with headline metrics",
+    alt="Methods and data sets with headline metrics",
     column_config={
         "name": st.column_config.TextColumn("Method", pinned=True),
         "dataset": "Data set", "backbone": "Backbone",
@@ -56,7 +57,10 @@ st.dataframe(
         "remarks": "To know", "n_categories": "Categories",
     },
 )  # fmt: skip
-st.caption("Mean over categories, in percent. Every number was measured by this program; sort by a click on a heading.")
+st.caption(
+    "Mean over categories, in percent. Measured by this program where the name does not say imported; sort by a click "
+    "on a heading."
+)
 with st.container(horizontal=True):
     st.page_link("pages/live_demo.py", label="Try an image of your own", icon=":material/photo_camera:")
     st.page_link("pages/categories.py", label="Every category and method", icon=":material/grid_view:")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.reported import METRIC_NAMES, conflicts, load_reported, load_sources
 from vlmad_core.analysis.reproduction import (
@@ -18,6 +18,7 @@ from vlmad_core.analysis.reproduction import (
     steps_table,
     story,
 )
+from vlmad_core.analysis.tables import csv_text
 from vlmad_core.figures.ranking import method_order, reproduction_figure, story_figure
 from vlmad_core.metrics import METRICS
 
@@ -156,9 +157,11 @@ if not (rows["who"] == HERE).any():
         language="bash", wrap_lines=True,
     )  # fmt: skip
 show_table(rows)
-st.download_button(
-    "Table as csv", table.to_csv(index=False), f"reproduction-{dataset}-{metric}.csv", "text/csv",
-    icon=":material/download:", on_click="ignore",
+take_along.table(
+    table.assign(who=table["who"].map(WHO)), f"reproduction-{dataset}-{metric}", "All claims",
+    {"method": "Method", "shots": "References", "who": "Whose number", "value": LABELS[metric], "label": "Source",
+     "location": "Where"},
+    csv=lambda: csv_text(table),
 )  # fmt: skip
 
 told = winclip_story()

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, selection, take_along
 from vlmad_core.analysis.comparable import as_texts, comparable, protocol_differences, runs_table
 from vlmad_core.analysis.contamination import SEEN, run_contamination
 from vlmad_core.analysis.entries import entries_of
@@ -52,6 +52,7 @@ else:
         },
         alt="All runs with what they are of, how far they are and where they were computed",
     )  # fmt: skip
+    take_along.table(table, "runs", "All runs")
     titles = {
         row["id"]: f"{row['dataset']} · {row['title']} · {row['shots']} references · seed {row['seed']}"
         for row in table.to_dict("records")
@@ -97,9 +98,10 @@ else:
         differences = protocol_differences(chosen.protocol, other.protocol)
         fair = comparable([*entries_of([chosen]), *entries_of([other])])
         if fair:
-            st.success("Equal conditions: these two may be ranked together.", icon=":material/balance:")
+            st.success("These two may be ranked together.", icon=":material/balance:")
         else:
-            st.warning("The conditions differ: these two are never ranked together.", icon=":material/balance:")
+            reason = selection.tidy(" ".join(fair.reasons), 400)
+            st.warning(f"These two are never ranked together. {reason}", icon=":material/balance:")
         st.dataframe(
             differences, hide_index=True, placeholder="–", alt="Settings in which the two runs differ",
             column_config={"setting": "Setting", "first": "Chosen run", "second": "Compared with"},

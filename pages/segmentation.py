@@ -3,11 +3,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, pictures, selection
+from pages._ui import data, frame, pictures, selection, take_along
 from pages._ui.opening import choose_lines, open_on
 from vlmad_core.analysis.entries import Entry
 from vlmad_core.analysis.slices import RECALL_LABELS, points_of_curve, recalls_known, region_recall
-from vlmad_core.figures.curves import curve_figure, curves_csv, recall_bars
+from vlmad_core.figures.curves import curve_figure, curve_points, recall_bars
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.overlay import OPACITY
 from vlmad_core.store.reader import Missing
@@ -48,10 +48,7 @@ def show_curves() -> None:
     without = [line for line in drawn if not kept.get(line.id)]
     if without:
         st.caption(f"No curve was kept of: {selection.tidy(', '.join(line.title for line in without), 300)}.")
-    st.download_button(
-        "Points as csv", lambda: curves_csv(curves), f"pro-{one.dataset}-{category}.csv", "text/csv",
-        icon=":material/download:", type="tertiary", on_click="ignore",
-    )  # fmt: skip
+    take_along.table(curve_points(curves), f"pro-{one.dataset}-{category}", "Points of the PRO curves", latex=False)
 
 
 def show_recall(known: tuple[str, ...]) -> None:
@@ -66,11 +63,8 @@ def show_recall(known: tuple[str, ...]) -> None:
         st.plotly_chart(recall_bars(by_type, "Defect type"), config=frame.PLOT, alt="Share found by defect type")
     with right:
         st.plotly_chart(recall_bars(by_area, "Area of the defect"), config=frame.PLOT, alt="Share found by defect area")
-    st.download_button(
-        "Both as csv", lambda: pd.concat([by_type.assign(by="type"), by_area.assign(by="area")]).to_csv(index=False),
-        f"recall-{one.dataset}-{category}.csv", "text/csv", icon=":material/download:", type="tertiary",
-        on_click="ignore",
-    )  # fmt: skip
+    both = pd.concat([by_type.assign(by="type"), by_area.assign(by="area")])
+    take_along.table(both, f"recall-{one.dataset}-{category}", "Share of each defect that is found")
 
 
 def show_gallery(line: Entry) -> None:

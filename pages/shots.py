@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from pages._ui import claims, data, frame, pictures, selection
+from pages._ui import claims, data, frame, pictures, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison
 from vlmad_core.analysis.published import PublishedSet, reported_label
@@ -91,6 +91,11 @@ def show_published(one: PublishedSet) -> None:
         f"Methods that are reported with references. Bars: standard deviation between seeds, where a source gives one. "
         f"{claims.RULE}"
     )
+    take_along.table(
+        rows.assign(evidence="reported"), f"shots-{one.key}-published-{metric}", "Values behind the figure",
+        {"title": "Method", "evidence": "Number is", "shots": "References", "value": label, "sd": "sd between seeds",
+         "citation": "Source"},
+    )  # fmt: skip
     st.dataframe(
         rows.assign(value=100 * rows["value"], sd=100 * rows["sd"]), hide_index=True, placeholder="–",
         column_order=["title", "shots", "value", "sd", "kind", "citation"], alt="The values behind the figure",
@@ -156,9 +161,9 @@ st.dataframe(
         "n_seeds": "Draws", "n_categories": "Categories", "reason": "Why blank",
     },
 )  # fmt: skip
-st.download_button(
-    "Download as csv", rows.drop(columns="run_ids").to_csv(index=False), f"shots-{one.dataset}-{metric}.csv",
-    "text/csv", icon=":material/download:", on_click="ignore",
+take_along.table(
+    rows.drop(columns="run_ids"), f"shots-{one.dataset}-{metric}", "Values behind the figure",
+    {"title": "Method", "evidence": "Number is", "shots": "References", "value": label, "sd": "sd between draws"},
 )  # fmt: skip
 if one.shots != (0,):
     show_references(one, categories[0] if category == frame.ALL else category)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, selection, take_along
 from vlmad_core.analysis.transfer import NOTHING, cells_frame, fill_commands, trained_methods, transfer_cells
 from vlmad_core.figures.matrices import transfer_chart
 from vlmad_core.metrics import METRICS
@@ -79,7 +79,7 @@ st.dataframe(
         "seen": "Saw this data", "reason": "Why",
     },
 )  # fmt: skip
-st.download_button(
-    "Download as csv", table.to_csv(index=False), f"transfer-{method}-{metric}.csv", "text/csv",
-    icon=":material/download:", on_click="ignore",
+take_along.table(
+    table, f"transfer-{method}-{metric}", "Values behind the figure",
+    {"title": "Method", "trained_on": "Trained on", "dataset": "Judged on", "value": label, "seen": "Saw this data"},
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui import claims, frame, selection
+from pages._ui import claims, frame, selection, take_along
 from vlmad_core.analysis.entries import differences_to, wide_cells
 from vlmad_core.analysis.published import PublishedSet, line_id, reported_label
 from vlmad_core.analysis.published_tables import lines_with_cells, published_cells
@@ -84,7 +84,8 @@ def show(one: PublishedSet) -> None:
     if clicked is not None and clicked[1] in lines:
         claims.show_claims(one, lines[clicked[1]], metric, clicked[0], wanted)
     st.caption(claims.RULE)
-    st.download_button(
-        "Download as csv", lambda: frame_of.drop(columns=["low", "high", "n", "n_seeds"]).to_csv(index=False),
-        f"categories-{one.key}-published-{metric}.csv", "text/csv", icon=":material/download:", on_click="ignore",
+    take_along.table(
+        frame_of.drop(columns=["low", "high", "n", "n_seeds"]).assign(evidence="reported"),
+        f"categories-{one.key}-published-{metric}", "All cells",
+        {"category": "Category", "title": "Method", "evidence": "Number is", "value": label},
     )  # fmt: skip

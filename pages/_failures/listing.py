@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, pictures, selection
+from pages._ui import data, pictures, selection, take_along
 from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.failures import MOST_PICTURES, areas_of, csv_of, may_copy, narrow, picture_name, zip_of
 from vlmad_core.analysis.verdicts import ANY, COMPANY_LABELS, counts, keep_company
@@ -216,7 +216,7 @@ def show_list(
 def offer_files(
     one: Comparison, line: Entry, listed: pd.DataFrame, marked: Mapping[str, Annotation], name: str
 ) -> None:
-    """Buttons for the listed images as csv, and with their images as zip; files are made when asked for.
+    """The listed images as csv, and with their images as zip, to take along; files are made when asked for.
 
     Args:
         one: What is compared.
@@ -234,19 +234,12 @@ def offer_files(
     def archive() -> bytes:
         return zip_of(csv_of(listed, marked, about), _pictures(line, listed.head(MOST_PICTURES)))
 
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.download_button(
-            "This list as csv", table, f"{name}.csv", "text/csv", icon=":material/download:", on_click="ignore",
-            disabled=listed.empty,
-        )  # fmt: skip
-        st.download_button(
-            "With images as zip", archive, f"{name}.zip", "application/zip", icon=":material/folder_zip:",
-            on_click="ignore", disabled=refused is not None or listed.empty,
-        )  # fmt: skip
-        if refused is not None:
-            st.caption(selection.tidy(refused, 300))
-        elif len(listed) > MOST_PICTURES:
-            st.caption(f"The zip holds the images of the first {MOST_PICTURES}.")
+    forms: dict[str, tuple[str, take_along.Writer]] = {"csv": ("text/csv", table)}
+    if refused is None:
+        forms["zip"] = ("application/zip", archive)
+    take_along.files(name, "This list", forms, disabled=listed.empty)
+    note = selection.tidy(refused, 300) if refused else f"The zip holds images and maps, of at most {MOST_PICTURES}."
+    take_along.offers().caption(note)
 
 
 def _pictures(line: Entry, listed: pd.DataFrame) -> Iterator[tuple[str, bytes | Missing]]:

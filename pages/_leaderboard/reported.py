@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._leaderboard.standings import TASKS, draw_ranking
-from pages._ui import claims, data, frame, selection
+from pages._ui import claims, data, frame, selection, take_along
 from vlmad_core.analysis.claims import Wanted
 from vlmad_core.analysis.published import PublishedSet, line_id, measured_twins, reported_label
 from vlmad_core.analysis.published_tables import published_board, ranking_rows, side_by_side
@@ -128,10 +128,10 @@ def _show_table(
             st.caption("This row was measured here; its runs are on the page Runs.")
         else:
             claims.show_claims(one, line, column if column in names else metric, category, wanted)
-    st.download_button(
-        "Download as csv", lambda: board.drop(columns=["line", "low", "high"]).to_csv(index=False),
-        f"leaderboard-{one.key}-published-{level}.csv", "text/csv", key=f"csv-{level}", icon=":material/download:",
-        on_click="ignore",
+    take_along.table(
+        board.drop(columns=["line", "low", "high"]), f"leaderboard-{one.key}-published-{level}", title,
+        {"name": "Method", "evidence": "Number is", **{name: reported_label(name) for name in ordered},
+         "reruns": "Re-runs", "citation": "Source"},
     )  # fmt: skip
 
 

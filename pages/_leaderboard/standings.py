@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, selection, take_along
 from vlmad_core.analysis.entries import Comparison, EntryKey
 from vlmad_core.analysis.leaderboard import across_data_sets, rank_again, rank_moves, standings
 from vlmad_core.analysis.statistics import INTERVAL_NAMES, OVER_CATEGORIES
@@ -28,6 +28,25 @@ SEEN_HELP = (
 def metrics_of(board: pd.DataFrame, level: str) -> list[str]:
     """Metrics of a level that occur in a leaderboard, in the usual order."""
     return [name for name in METRICS if METRICS[name].level == level and name in set(board["metric"])]
+
+
+def choose_imported(one: Comparison) -> list[EntryKey]:
+    """A toggle that ranks imported entries too, where that is fair; which are ranked, and why others are not."""
+    found = data.imported(one)
+    fair = [key for key, allowed in found.items() if allowed]
+    if not found:
+        return []
+    names = {key: selection.tidy(entry.name) for key, entry in data.entries(one).items()}
+    ranked = bool(fair) and st.toggle(
+        f"Rank imported results too ({len(fair)})", key="imported", bind="query-params",
+        help="They were judged on the same images, by the same metrics and on maps of the same size; what made their "
+             "scores is known from whoever imported them. Without it they stand below the ranking.",
+    )  # fmt: skip
+    for key, allowed in found.items():
+        if not allowed:
+            reason = selection.tidy(" ".join(allowed.reasons), 240)
+            st.caption(f"{frame.EVIDENCE['imported']} **{names[key]}** stands below the ranking. {reason}")
+    return fair if ranked else []
 
 
 def show_task(
@@ -102,6 +121,7 @@ def show_data_sets(boards: Mapping[str, pd.DataFrame], metric: str) -> None:
     st.subheader("Per data set", anchor="datasets")
     st.caption(f"{METRICS[metric].label}, mean over the categories of each; nothing is averaged over data sets.")
     table = across_data_sets(boards, metric)
+    take_along.table(table, f"datasets-{metric}", f"{METRICS[metric].label} per data set")
     st.dataframe(
         table, hide_index=True, placeholder="–", alt=f"{METRICS[metric].label} of each method on each data set",
         column_config={
@@ -129,9 +149,9 @@ def _draw_moves(frame_of: pd.DataFrame, metrics: tuple[str, ...]) -> None:
     st.altair_chart(moves_chart(frame_of, metrics, labels), alt=alt)
 
 
-def reranked(board: pd.DataFrame, shots: str) -> pd.DataFrame:
-    """The entries with this number of shots, ranked among themselves; all for ``all``."""
-    return rank_again(board[board["shots"] == int(shots)]) if shots.isdigit() else board
+def reranked(board: pd.DataFrame, shots: str, also: Collection[EntryKey] = ()) -> pd.DataFrame:
+    """The entries with this number of shots, ranked among themselves; all for ``all``. ``also``: imported ones too."""
+    return rank_again(board[board["shots"] == int(shots)] if shots.isdigit() else board, also)
 
 
 def _order(first: str, names: Sequence[str], shown: pd.DataFrame, *, several: bool) -> list[str]:
@@ -140,7 +160,10 @@ def _order(first: str, names: Sequence[str], shown: pd.DataFrame, *, several: bo
     optional += ["remarks"] if shown["remarks"].str.len().gt(0).any() else []
     group = ["group"] if several else []
     others = [name for name in names if name != first]
-    return ["name", "rank", first, "interval", *group, *others, "seen", *optional, "n_categories", "n", "whose"]
+    order = ["name", "rank", first, "interval", *group, *others, "seen", *optional, "n_categories", "n", "whose"]
+    if shown["whose"].nunique() > 1:
+        order.insert(1, order.pop())  # where they differ, it is the first thing to know
+    return order
 
 
 def _columns(board: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
@@ -158,7 +181,7 @@ def _columns(board: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
         "n": number("Images"),
         "seen": text("Saw this data", help=SEEN_HELP),
         "remarks": "To know",
-        "whose": text("Number is", help="Measured by this program; published numbers are data sets of their own."),
+        "whose": text("Number is", help="Measured by this program, or imported: made by another and judged here."),
         **percents,
     }
 

@@ -79,7 +79,7 @@ def _card(one: PublishedSet) -> None:
     sources = len({claim.source for claim in one.claims})
     methods = len({entry.method for entry in one.entries})
     with st.container(border=True, height="stretch"):
-        st.markdown(f"**{selection.tidy(one.title)}** {frame.REPORTED}")
+        st.markdown(f"**{selection.tidy(one.title)}** {frame.EVIDENCE['reported']}")
         st.caption(f"{len(one.claims):,} values of {methods} methods from {sources} sources")
         for metric in HEADLINE:
             best = best_published(one, metric)

@@ -19,23 +19,26 @@ from vlmad_core.analysis.answers import (
 )
 from vlmad_core.analysis.best import Best
 from vlmad_core.analysis.best import best as best_entry
-from vlmad_core.analysis.entries import Comparison
+from vlmad_core.analysis.entries import Comparison, in_the_running
 from vlmad_core.figures.grid import category_label
 from vlmad_core.metrics import METRICS
 
 
 def what_is_compared(one: Comparison) -> str:
     """What is compared, on what, and by whom it was measured."""
-    lines = one.entries()
+    every = one.entries()
+    lines = in_the_running(every)
     run = one.runs[0]
     methods = len({line.method for line in lines})
     images = max(sum(unit.images for unit in line.runs[0].units.values()) for line in lines)
     machine = selection.tidy(str(run.provenance.hardware.get("processor", "an unnamed machine")), 50)
     few = f", with {', '.join(map(str, one.shots))} normal references" if len(one.shots) > 1 else ""
+    whose = "all **imported**" if one.imported else "all **measured by this program**"
+    beside = f"; {len(every) - len(lines)} more results were imported" if len(every) > len(lines) else ""
     return (
         f"**{methods} methods**{few}, "
-        f"on **{images:,} images** of {len(one.categories)} kinds of parts, all **measured by this program** "
-        f":gray[({selection.tidy(run.provenance.code_version, 40)}, {machine})]."
+        f"on **{images:,} images** of {len(one.categories)} kinds of parts, {whose} "
+        f":gray[({selection.tidy(run.provenance.code_version, 40)}, {machine})]{beside}."
     )
 
 
@@ -43,7 +46,8 @@ def best_card(
     one: Comparison, board: pd.DataFrame, categories: tuple[str, ...], metric: str, question: str
 ) -> Best | None:
     """The best method in one metric, what is not significantly different from it, and the way to the ranking."""
-    gaps = data.differences(one, list(data.entries(one)), metric, categories)
+    keys = [entry.key for entry in in_the_running(one.entries())]
+    gaps = data.differences(one, keys, metric, categories)
     best = best_entry(one, board, metric, differences=gaps)
     spec = METRICS[metric]
     with st.container(border=True, height="stretch"):
@@ -145,7 +149,7 @@ def trust_card(one: Comparison, best: Best) -> None:
     demonstration = one.backbone.get("demonstration")
     with st.container(border=True, height="stretch"):
         st.caption("Can I trust the number?")
-        badges = [frame.SEEN[facts.seen], ":blue-badge[:material/straighten: measured here]"]
+        badges = [frame.SEEN[facts.seen], frame.EVIDENCE[best.entry.evidence]]
         badges += [":orange-badge[:material/science: demonstration backbone]"] if demonstration else []
         st.markdown(" ".join(badges))
         draws = f", mean of {facts.draws} draw{'s' if facts.draws > 1 else ''} of references" if facts.draws else ""
@@ -163,7 +167,7 @@ def trust_card(one: Comparison, best: Best) -> None:
 
 
 def summary(one: Comparison, metrics: Sequence[str]) -> pd.DataFrame:
-    """One row per entry of a comparison, for the table of all that was measured."""
+    """One row per entry of a comparison, for the table of all results."""
     table = overview_table(one, data.board(one), data.costs(one), metrics)
     return table.assign(backbone=frame.backbone_title(one.backbone))
 

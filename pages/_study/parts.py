@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison
 from vlmad_core.analysis.slices import KINDS
@@ -74,6 +74,11 @@ def show_answer(answer: StudyAnswer) -> None:
 
 def _numbers(answer: StudyAnswer) -> None:
     table = findings_table(answer.findings).drop(columns="x")
+    take_along.table(
+        table, f"study-{answer.question.name}", "Numbers of this question",
+        {"part": "Part", "variant": "Variant", "metric": "Metric", "value": "Value", "gain": "Against the base",
+         "spread": "sd over draws", "categories": "Categories"},
+    )  # fmt: skip
     table = table.assign(**{name: 100 * table[name] for name in PERCENT})
     st.dataframe(
         table, hide_index=True, placeholder="–", alt="The values behind the figures",
@@ -85,12 +90,7 @@ def _numbers(answer: StudyAnswer) -> None:
             "categories": "Categories", "note": "To know", "runs": "Runs",
         },
     )  # fmt: skip
-    with st.container(horizontal=True):
-        st.download_button(
-            "Download as csv", table.to_csv(index=False), f"study-{answer.question.name}.csv", "text/csv",
-            icon=":material/download:", on_click="ignore", key=f"csv-{answer.question.name}",
-        )  # fmt: skip
-        st.page_link("pages/runs.py", label="Where each run comes from", icon=":material/receipt_long:")
+    st.page_link("pages/runs.py", label="Where each run comes from", icon=":material/receipt_long:")
 
 
 def _papers(answer: StudyAnswer) -> None:

@@ -78,7 +78,8 @@ def show_claims(one: PublishedSet, entry: Entry, metric: str, category: str, wan
     where = "mean over categories" if category == MEAN else category_label(category)
     with st.container(border=True):
         st.markdown(
-            f"**{selection.tidy(entry.name)}, {selection.tidy(where)}**: {reported_label(metric)} {frame.REPORTED}"
+            f"**{selection.tidy(entry.name)}, {selection.tidy(where)}**: {reported_label(metric)} "
+            f"{frame.EVIDENCE['reported']}"
         )
         if table.empty:
             st.caption("No source that is read here gives this number.")

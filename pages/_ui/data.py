@@ -14,7 +14,7 @@ import streamlit as st
 from vlmad_core import paths
 from vlmad_core.analysis.best import Differences
 from vlmad_core.analysis.best import differences_between as held_against_one_another
-from vlmad_core.analysis.comparable import comparisons
+from vlmad_core.analysis.comparable import Comparability, comparisons, imported_beside
 from vlmad_core.analysis.entries import Comparison, Entry, EntryKey
 from vlmad_core.analysis.entries import cells as measured_cells
 from vlmad_core.analysis.leaderboard import leaderboard
@@ -110,6 +110,11 @@ def kinds(comparison: Comparison) -> dict[str, str]:
 def entries(comparison: Comparison) -> dict[EntryKey, Entry]:
     """The entries of a comparison by key."""
     return {entry.key: entry for entry in comparison.entries()}
+
+
+def imported(comparison: Comparison) -> dict[EntryKey, Comparability]:
+    """The imported entries of a comparison, and whether each may be ranked with the measured ones."""
+    return dict(imported_beside(comparison))
 
 
 def alike(comparison: Comparison) -> tuple[Comparison, ...]:

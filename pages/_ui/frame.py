@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages._ui import data, selection
+from pages._ui import data, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.published import PublishedSet
@@ -36,7 +36,6 @@ SEEN = {
 
 ONLY_REPORTED = "aupro_reported"
 """A metric that no run has."""
-REPORTED = ":violet-badge[:material/menu_book: reported]"
 OWN_CHOOSER = ("live_demo", "prompt_lab")
 """Pages that have their own chooser of the data set, with more in it."""
 NEEDS_RUNS = {
@@ -54,6 +53,12 @@ SHOWS_PUBLISHED = (
     ("shots", "Shots", "exposure_plus_1"),
     ("reproduction", "Reproduction", "compare_arrows"),
 )
+EVIDENCE = {
+    "measured": ":blue-badge[:material/straighten: measured here]",
+    "imported": ":yellow-badge[:material/move_to_inbox: imported]",
+    "reported": ":violet-badge[:material/menu_book: reported]",
+}
+"""Where an entry's numbers come from, as a badge."""
 
 VERDICT_BADGES = {"anomalous": "red", "normal": "green", "no verdict": "gray", "failed": "orange"}
 """Colours of the live demo's verdicts."""
@@ -67,7 +72,7 @@ PLOT: dict[str, Any] = {
 
 
 def head(page: Any) -> None:
-    """Draw the head of a page: title, data set, backbone; and keep a place for notices."""
+    """Draw the head of a page: title, data set, backbone; and keep places for notices and for what is taken along."""
     found = data.all_comparisons()
     own = page.url_path in OWN_CHOOSER
     one, benchmark = _choice(found, measured=own), None if own else published()
@@ -76,9 +81,11 @@ def head(page: Any) -> None:
     top, st.session_state["notices"] = st.container(), st.container()
     with top, st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.title(page.title, anchor=False, width="content")
-        if datasets(found) and not own:
-            with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+        with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+            if datasets(found) and not own:
                 _choosers(found, one)
+            about = benchmark.id.replace("@", "-") if benchmark else one.dataset if one else ""
+            take_along.begin(st.container(width="content"), f"{page.url_path}-{about}".strip("-"))
     if benchmark is not None:
         top.markdown(_reported_on(benchmark))
     if problem := data.published()[1]:
@@ -302,7 +309,7 @@ def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None) -> None:
     if len(candidates) > 1:
         selection.choose(
             "conditions",
-            "Measured with",
+            "Imported from" if chosen and chosen.imported else "Measured with",
             list(candidates),
             next(iter(candidates)),
             format_func=lambda key: _short(candidates[key]),
@@ -317,7 +324,7 @@ def _short(one: Comparison) -> str:
     size = one.runs[0].protocol.data.get("size", "full")
     details = [_input_size(one.backbone)]
     details += [] if size == "full" else [f"{size} size"]
-    details += ["as published"] if one.mode == "as_published" else []
+    details += ["as published"] if one.mode == "as_published" and not one.imported else []
     return f"{backbone_title(one.backbone)}, {', '.join(details)}"
 
 
@@ -336,7 +343,7 @@ def _reported_on(one: PublishedSet) -> str:
     claims = one.claims
     sources = len({claim.source for claim in claims})
     return (
-        f"{REPORTED} :gray[:material/photo_library:] **{selection.tidy(one.title)}** "
+        f"{EVIDENCE['reported']} :gray[:material/photo_library:] **{selection.tidy(one.title)}** "
         f":gray[{len(claims):,} values from {sources} sources, read in papers and repositories, not measured here]"
     )
 
@@ -366,11 +373,11 @@ def _measured_with(one: Comparison) -> str:
     size = str(one.runs[0].protocol.data.get("size", "full"))
     kind += "" if size == "full" else f" · {selection.tidy(size)} size, not all images"
     mode = "as published" if one.mode == "as_published" else "equal conditions"
+    mode = EVIDENCE["imported"] if one.imported else f":gray[:material/balance: {mode}]"
     badge = " :orange-badge[:material/science: demonstration]" if backbone.get("demonstration") else ""
     count = len(one.categories)
     return (
         f":gray[:material/memory:] **{backbone_title(backbone)}**{badge} :gray[{details}] &ensp; "
         f":gray[:material/photo_library:] **{selection.tidy(one.dataset)}** "
-        f":gray[{count} {'category' if count == 1 else 'categories'}{kind}] &ensp; "
-        f":gray[:material/balance: {mode}]"
+        f":gray[{count} {'category' if count == 1 else 'categories'}{kind}] &ensp; {mode}"
     )

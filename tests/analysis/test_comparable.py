@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vlmad_core.analysis.claims import Claims
-from vlmad_core.analysis.comparable import Comparability, comparable, comparisons, conditions_of
+from vlmad_core.analysis.comparable import Comparability, comparable, comparisons, conditions_of, imported_beside
 from vlmad_core.analysis.entries import Entry, entries_of
 from vlmad_core.analysis.leaderboard import leaderboard
 from vlmad_core.store.reader import Store, open_store
@@ -77,3 +79,57 @@ def test_reported_numbers_are_never_ranked_with_measured_ones(store: Store) -> N
     assert comparable(measured)
     assert comparable([reported])
     assert "Reported numbers" in comparable([*measured, reported]).reasons[0]
+
+
+def as_imported(run: RunRecord, **changes: dict[str, object]) -> RunRecord:
+    """A run as if another program had made its scores, with other parts of its protocol."""
+    own = run.protocol
+    parts = {name: {**getattr(own, name), **more} for name, more in changes.items()}
+    method = {**own.method, "name": "theirs", "imported": {"origin": "a lab"}}
+    protocol = replace(own, mode="as_published", method=method, backbone={"id": "unknown"}, **parts)
+    return replace(run, id=f"{run.id}-theirs", key=replace(run.key, method="theirs"), protocol=protocol)
+
+
+def test_an_imported_run_is_a_guest_of_every_comparison_of_its_data_set(store: Store) -> None:
+    runs = [run for run in store.runs if run.key.dataset == "widgets"]
+    guest = as_imported(runs[0])
+    found = comparisons(Store(store.roots, (guest, *runs)), "widgets")
+    assert [one.imported for one in found] == [False, False]
+    for one in found:
+        assert one.runs[-1] is guest
+        assert one.entries(guest.key.shots)[-1].evidence == "imported"
+        assert one.entries(guest.key.shots)[-1].title.endswith("(imported)")
+        assert [bool(fair) for fair in imported_beside(one).values()] == [True]
+    (alone,) = comparisons(Store(store.roots, (guest,)))
+    assert alone.imported
+    assert imported_beside(alone) == {}
+    own = replace(
+        guest, protocol=replace(runs[0].protocol, method=guest.protocol.method)
+    )  # its conditions were declared
+    places = [one for one in comparisons(Store(store.roots, (own, *runs)), "widgets") if own in one.runs]
+    assert [one.conditions for one in places] == [runs[0].protocol.conditions]
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "reason"),
+    [
+        ("data", {"listing": "f" * 16}, "the images or how they are split"),
+        ("data", {"size": "smoke"}, r"how many of the test images were judged \((full and smoke|smoke and full)\)"),
+        ("evaluation", {"map_size": 512}, r"the size of the maps \((256 and 512|512 and 256) pixels\)"),
+        ("reading", {"mask": "another rule"}, "how masks are read"),
+    ],
+)
+def test_why_an_imported_run_is_not_ranked(store: Store, part: str, change: dict[str, object], reason: str) -> None:
+    run = next(run for run in store.runs if run.key.dataset == "widgets")
+    pair = [*entries_of([run]), *entries_of([as_imported(run, **{part: change})])]
+    for order in (pair, pair[::-1]):
+        fair = comparable(order)
+        assert not fair
+        assert re.search(reason, fair.reasons[0])
+
+
+def test_a_run_of_this_program_from_another_machine_is_measured(store: Store) -> None:
+    run = store.runs[0]
+    provenance = replace(run.provenance, data={**run.provenance.data, "imported": {"origin": "the machine next door"}})
+    (entry,) = entries_of([replace(run, provenance=provenance)])
+    assert entry.evidence == "measured"

@@ -9,10 +9,10 @@ import pytest
 
 from vlmad_core.analysis.comparable import as_texts, comparisons, protocol_differences, runs_table
 from vlmad_core.analysis.entries import cells, wide_cells
-from vlmad_core.analysis.exports import csv_text, latex_table
 from vlmad_core.analysis.leaderboard import leaderboard, rank_again
 from vlmad_core.analysis.slices import area_label, recalls_known, region_recall
 from vlmad_core.analysis.speed import cost_table, pareto, stage_table
+from vlmad_core.analysis.tables import csv_text, latex_text, leaderboard_csv, leaderboard_latex
 from vlmad_core.store.reader import Store, open_store
 
 
@@ -24,7 +24,7 @@ def store(made_up_store, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_csv_has_a_row_per_line_and_metric_and_fractions(store: Store) -> None:
     board = leaderboard(store)
-    back = pd.read_csv(io.StringIO(csv_text(board)))
+    back = pd.read_csv(io.StringIO(leaderboard_csv(board)))
     assert len(back) == len(board)
     assert back["value"].max() <= 1
     assert {"low", "high", "reason", "conditions"} <= set(back.columns)
@@ -32,11 +32,11 @@ def test_csv_has_a_row_per_line_and_metric_and_fractions(store: Store) -> None:
 
 def test_latex_names_a_preset_once(store: Store) -> None:
     board = leaderboard(store).assign(preset="imported", title="PatchCore (imported)")
-    assert "PatchCore (imported) &" in latex_table(board)
+    assert "PatchCore (imported) &" in leaderboard_latex(board)
 
 
 def test_latex_marks_the_best_and_leaves_blanks_blank(store: Store) -> None:
-    text = latex_table(leaderboard(store))
+    text = leaderboard_latex(leaderboard(store))
     lines = text.splitlines()
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
     row = next(line for line in lines if line.startswith("CLIP-AC"))
@@ -45,6 +45,38 @@ def test_latex_marks_the_best_and_leaves_blanks_blank(store: Store) -> None:
     assert not any("AUPRO@30%" in line for line in lines)  # the percent sign would begin a comment
     columns = {line.count("&") for line in lines if line.endswith(r"\\")}
     assert len(columns) == 1
+
+
+def test_latex_with_intervals_says_where_the_numbers_come_from(store: Store) -> None:
+    board = leaderboard(store, ["image_auroc"])
+    row = board.iloc[0]
+    text = leaderboard_latex(board, intervals=True)
+    assert f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in text
+    assert text.count("& measured &") == board.dropna(subset="value")["title"].nunique()
+    assert "95 % interval" in text.splitlines()[0]
+    assert "measured" not in leaderboard_latex(board)
+
+
+def test_any_table_becomes_latex_with_intervals_in_brackets() -> None:
+    frame = pd.DataFrame(
+        {
+            "name": [r"a_b & 50 % \input{x}", "c"], "evidence": ["imported", "measured"], "value": [0.5, math.nan],
+            "low": [0.42, math.nan], "high": [0.61, math.nan], "latency": [12.345, 7.0], "ece": [0.0123, math.nan],
+            "shots": pd.array([0, None], dtype="Int64"),
+        }
+    )  # fmt: skip
+    heads = {"name": "Method", "evidence": "Number is", "value": "AUROC", "low": "low", "high": "high"}
+    heads |= {"latency": "ms", "ece": "ECE", "shots": "k", "unknown": "?"}
+    lines = latex_text(frame, heads, "two\nlines").split("\n")
+    assert lines[0] == "% two lines"
+    assert lines[4] == r"Method & Number is & AUROC (\%) & ms & ECE & k \\"
+    assert lines[6] == r"a\_b \& 50 \% \textbackslash{}input\{x\} & imported & 50.0 [42.0, 61.0] & 12.3 & 0.012 & 0 \\"
+    assert lines[7] == r"c & measured & -- & 7.0 & -- & -- \\"
+
+
+def test_csv_starts_no_formula_in_a_spreadsheet() -> None:
+    frame = pd.DataFrame({"=x": ["=1+1", "@now", "plain", None], "value": [-0.5, 1.0, math.nan, 0.0]})
+    assert csv_text(frame) == "'=x,value\n'=1+1,-0.5\n'@now,1.0\nplain,\n,0.0\n"
 
 
 def test_ranks_begin_at_one_in_a_part_of_the_leaderboard() -> None:
@@ -56,6 +88,7 @@ def test_ranks_begin_at_one_in_a_part_of_the_leaderboard() -> None:
             "eval_size": pd.array([None] * 3, dtype="Int64"),
             "value": [0.9, math.nan, 0.7],
             "rank": pd.array([4, None, 9], dtype="Int64"),
+            "evidence": "measured",
         }
     )
     assert rank_again(board)["rank"].tolist()[::2] == [1, 2]

@@ -7,8 +7,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
+from PIL import Image
 
 CHROMIUM = Path("/usr/bin/chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
@@ -101,8 +104,9 @@ def test_a_failure_is_explained_noted_and_taken_along(serve, made_up_store, tmp_
     tab.get_by_role("button", name=re.compile("Save")).click()
     playwright.expect(tab.get_by_role("button", name=re.compile("Noted"))).to_be_visible()
     settle(tab)
+    tab.get_by_role("button", name="Take it along").click()
     with tab.expect_download() as waiting:
-        tab.get_by_role("button", name=re.compile("With images as zip")).click()
+        tab.get_by_test_id("stPopoverBody").get_by_role("button", name="zip", exact=True).click()
     with zipfile.ZipFile(waiting.value.path()) as archive:
         names = archive.namelist()
         assert "no pin" in archive.read("failures.csv").decode()
@@ -189,3 +193,42 @@ def test_from_a_published_cell_to_the_failures_measured_on_it(serve, made_up_sto
     tab.wait_for_url(re.compile("/failures"))
     playwright.expect(tab.get_by_text("WinCLIP on screw at")).to_be_visible()
     assert "dataset=mvtec_ad&" in f"{tab.url}&"
+
+
+def test_tables_and_figures_are_taken_along_from_the_top(serve, measured: Path, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{serve(measured)}/leaderboard?dataset=widgets&shots=0")
+    tab.locator("[data-testid=stVegaLiteChart] svg.marks").first.wait_for()
+    button = tab.get_by_role("button", name="Take it along")
+    assert button.bounding_box()["y"] < 300
+    button.click()
+    popover = tab.get_by_test_id("stPopoverBody")
+    title = "Image AUROC of each method, best first; bars: 95% interval"
+
+    def taken(name: str) -> Path:
+        with tab.expect_download() as waiting:
+            popover.get_by_role("button", name=name, exact=True).first.click()
+        return Path(waiting.value.path())
+
+    drawing = ElementTree.parse(taken(f"{title} as svg")).getroot()
+    assert drawing.find("{http://www.w3.org/2000/svg}title").text == title
+    assert "WinCLIP" in "".join(drawing.itertext())
+    with Image.open(taken(f"{title} as png")) as picture:
+        assert picture.size[0] > 1000
+        assert len(picture.convert("RGB").getcolors(maxcolors=1 << 24)) > 10
+    table = pd.read_csv(taken("csv"))
+    assert set(table["evidence"]) == {"measured"}
+    assert {"low", "high"} <= set(table.columns)
+    assert r"\begin{tabular}" in taken("LaTeX").read_text()
+
+
+def test_plotly_figures_are_taken_along_whole(serve, measured: Path, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{serve(measured)}/accuracy?dataset=widgets&category=bolt&shots=0")
+    tab.locator("[data-testid=stPlotlyChart] svg.main-svg").first.wait_for()
+    tab.get_by_role("button", name="Take it along").click()
+    with tab.expect_download() as waiting:
+        tab.get_by_test_id("stPopoverBody").get_by_role("button", name=re.compile("^ROC of .* as svg$")).click()
+    text = Path(waiting.value.path()).read_text()
+    ElementTree.fromstring(text)
+    assert "url(http" not in text  # clips that hang on the page's address would be lost
+    assert "False-positive rate" in text
+    assert "WinCLIP" in text

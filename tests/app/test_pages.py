@@ -43,6 +43,28 @@ def test_each_page_shows_backbone_and_data_set(open_app, measured: Path, page: s
     assert "gadgets" in shown
 
 
+TAKEN = ("leaderboard", "categories", "accuracy", "segmentation", "efficiency", "shots", "failures", "study", "runs")
+"""Pages whose tables are taken along, with results of any kind."""
+
+
+@pytest.mark.parametrize("page", [*TAKEN, "overview", "reproduction"])
+def test_tables_are_taken_along_at_the_top(open_app, measured: Path, page: str) -> None:
+    app = open_app(measured, page, {"dataset": "widgets", "category": "bolt"} if page == "failures" else None)
+    assert not app.exception
+    (head,) = (one for one in app.get("popover") if one.proto.popover.label == "Take it along")
+    buttons = {one.proto.label for one in app.get("download_button")}
+    assert {"csv", "zip" if page == "failures" else "LaTeX"} <= buttons
+    inside = [child for child in _all(head) if child.type == "download_button"]
+    assert len(inside) == len(app.get("download_button"))  # none is left at the end of a page
+
+
+def _all(block):
+    """What a block holds, at any depth."""
+    for child in getattr(block, "children", {}).values():
+        yield child
+        yield from _all(child)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_each_page_says_how_to_get_results_when_there_are_none(open_app, empty: Path, page: str) -> None:
     app = open_app(empty, page)

@@ -9,7 +9,9 @@ from streamlit.testing.v1 import AppTest
 SCRIPT = """
 import runpy
 import streamlit as st
+from pages._ui import take_along
 st.session_state["notices"] = st.container()
+take_along.begin(st.container(), "reproduction")
 runpy.run_path({page!r})
 """
 PAGE = Path(__file__).parents[2] / "pages" / "reproduction.py"

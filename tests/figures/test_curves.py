@@ -9,7 +9,7 @@ from vlmad_core.figures.curves import (
     NamedCurve,
     NamedReliability,
     curve_figure,
-    curves_csv,
+    curve_points,
     recall_bars,
     reliability_figure,
     score_histogram,
@@ -82,10 +82,10 @@ def test_stages_are_stacked() -> None:
 
 def test_points_can_be_taken_along() -> None:
     points = pd.DataFrame({"x": [0.0, 1.0], "y": [0.5, 1.0], "threshold": [0.9, 0.1], "curve": "image_roc"})
-    lines = curves_csv([NamedCurve("winclip", "WinCLIP, 4 ref.", points)]).splitlines()
-    assert lines[0] == "method,title,x,y,threshold"
-    assert lines[1] == 'winclip,"WinCLIP, 4 ref.",0.0,0.5,0.9'
-    assert curves_csv([]).strip() == lines[0]
+    table = curve_points([NamedCurve("winclip", "WinCLIP, 4 ref.", points)])
+    assert list(table.columns) == ["method", "title", "x", "y", "threshold"]
+    assert table.iloc[0].tolist() == ["winclip", "WinCLIP, 4 ref.", 0.0, 0.5, 0.9]
+    assert list(curve_points([]).columns) == list(table.columns)
 
 
 def test_each_method_is_drawn_in_its_colour_with_the_numbers_behind_it() -> None:

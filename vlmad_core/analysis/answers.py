@@ -11,7 +11,7 @@ import pandas as pd
 from vlmad_core.analysis.best import Best, best, differences_between, in_order
 from vlmad_core.analysis.comparable import hardware_text
 from vlmad_core.analysis.contamination import run_contamination, training_data
-from vlmad_core.analysis.entries import KEY, Comparison, Entry, cells, is_imported
+from vlmad_core.analysis.entries import KEY, Comparison, Entry, cells
 from vlmad_core.analysis.instructive import threshold_to_open
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.statistics import DESIGNS, PairedDifference
@@ -99,8 +99,10 @@ def caveats(one: Comparison, board: pd.DataFrame) -> tuple[str, ...]:
     sizes = {str(run.protocol.data.get("size")) for run in one.runs} - {"full", "None"}
     if sizes:
         found.append(f"Only a sample of the test images was used ({', '.join(sorted(sizes))}).")
-    imported = {run.title: run.provenance.data["imported"] for run in one.runs if is_imported(run)}
+    imported = {run.title: run.provenance.data.get("imported") for run in one.runs}
     for title, note in imported.items():
+        if not note:
+            continue
         found.append(f"The results of {title} were imported ({note.get('origin')}), not computed here.")
         if note.get("conditions_declared_as"):
             found.append(f"That {title} was run under the same conditions was declared by whoever imported it.")

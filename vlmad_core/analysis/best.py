@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vlmad_core.analysis.draws import drawn_means, why_not_drawn
-from vlmad_core.analysis.entries import Comparison, Entry, EntryKey, key_of
+from vlmad_core.analysis.entries import Comparison, Entry, EntryKey, in_the_running, key_of
 from vlmad_core.analysis.statistics import (
     OVER_CATEGORIES,
     OVER_IMAGES,
@@ -111,7 +111,8 @@ def best(
 ) -> Best | None:
     """The best entry in a metric; None where no entry has a value.
 
-    An entry that has seen the data in training is named only if all have. Of equal values the fewer references win.
+    An imported entry is named only where nothing was measured, one that has seen the data in training only if all have.
+    Of equal values the fewer references win.
 
     Args:
         one: The comparison.
@@ -164,6 +165,8 @@ def best_first(values: Iterable[tuple[Entry, float]]) -> list[Entry]:
         values: Entries of one comparison with their values in one metric; those without (NaN) are left out.
     """
     known = [(entry, value) for entry, value in values if not math.isnan(value)]
+    running = in_the_running(entry for entry, _ in known)
+    known = [(entry, value) for entry, value in known if entry in running]
     fair = _fair([entry.seen for entry, _ in known])
     kept = [pair for pair, named in zip(known, fair, strict=True) if named]
     return [entry for entry, _ in sorted(kept, key=lambda pair: (-pair[1], pair[0].shots, pair[0].name))]
@@ -176,6 +179,8 @@ def best_values(board: pd.DataFrame) -> dict[str, float]:
         board: A leaderboard of one data set under equal conditions.
     """
     known = board[board["value"].notna()]
+    if not (own := known[known["evidence"] != "imported"]).empty:
+        known = own
     return {
         str(metric): float(rows.loc[_fair(list(rows["seen"])), "value"].max())
         for metric, rows in known.groupby("metric", sort=False)

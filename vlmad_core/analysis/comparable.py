@@ -1,8 +1,12 @@
 """Which entries may be ranked together, and what differs between those that may not.
 
-Entries may be, if everything but the method is equal. One kind of run is a guest everywhere: a reference that knows
-images only brings a network of its own, so it can't share the backbone of the methods it is a reference for. It is
-shown beside every comparison on the same images, read and measured in the same way.
+Entries may be, if everything but the method is equal. Two kinds of run are guests:
+
+- A reference that knows images only brings a network of its own, so it can't share the backbone of the methods it is a
+  reference for. It is shown beside every comparison on the same images, read and measured in the same way.
+- An imported run brings a program of its own. It is shown beside every comparison of its data set, and may be ranked
+  with those that were judged as it was: on the same images, split and masks, on maps of the same size, by the same
+  metrics. One whose conditions were declared is shown with those.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from vlmad_core.analysis.entries import Comparison, Entry
+from vlmad_core.analysis.entries import Comparison, Entry, EntryKey, in_the_running, is_imported
 from vlmad_core.store.reader import Store
 from vlmad_core.store.schema import DESCRIPTIVE, Protocol, RunRecord, short_hash
 
@@ -47,10 +51,22 @@ def comparable(entries: Sequence[Entry]) -> Comparability:
     if len({run.key.dataset for run in runs}) > 1:
         sets = sorted({run.key.dataset for run in runs})
         reasons.append(f"They are of different data sets: {', '.join(sets)}.")
-    elif runs and not all(_alike(runs[0], run) for run in runs[1:]):
-        names = dict.fromkeys(name for run in runs[1:] for name in _different(runs[0], run))
-        reasons.append(f"They differ in more than the method: {', '.join(names)}.")
+    elif runs:
+        first = min(runs, key=_reach)
+        names = dict.fromkeys(name for run in runs if run is not first for name in _different(first, run))
+        if names:
+            reasons.append(f"They differ in more than the method: {', '.join(names)}.")
     return Comparability(tuple(reasons))
+
+
+def imported_beside(one: Comparison) -> Mapping[EntryKey, Comparability]:
+    """For each imported entry of a comparison, whether it may be ranked with those that were measured.
+
+    Empty where nothing was imported, or nothing else is there.
+    """
+    entries = one.entries()
+    own = in_the_running(entries)
+    return {entry.key: comparable([own[0], entry]) for entry in entries if entry not in own}
 
 
 def comparisons(store: Store, dataset: str | None = None) -> tuple[Comparison, ...]:
@@ -66,7 +82,7 @@ def comparisons(store: Store, dataset: str | None = None) -> tuple[Comparison, .
     groups: dict[tuple[str, str], list[RunRecord]] = {}
     chosen = [run for run in store.runs if run.units and dataset in (None, run.key.dataset)]
     places = conditions_of(chosen)
-    for run in sorted(chosen, key=is_guest):  # guests last: the first run speaks for its comparison
+    for run in sorted(chosen, key=_reach):  # guests last: the first run speaks for its comparison
         for conditions in places[run.id]:
             groups.setdefault((run.key.dataset, conditions), []).append(run)
     found = [Comparison(name, conditions, tuple(runs)) for (name, conditions), runs in groups.items()]
@@ -81,18 +97,24 @@ def comparisons(store: Store, dataset: str | None = None) -> tuple[Comparison, .
 def conditions_of(runs: Iterable[RunRecord]) -> Mapping[str, tuple[str, ...]]:
     """For each run the conditions of the comparisons it belongs to, by run id.
 
-    A guest belongs to those of its data set that agree in all but the backbone; to its own if there are none.
+    A vision-only guest belongs to those of its data set that agree in all but the backbone, an imported one to all of
+    its data set, or to those that were declared; to its own if there are none.
     """
     runs = tuple(runs)
     hosts: dict[tuple[str, str], dict[str, None]] = {}
-    for run in runs:
-        if not is_guest(run):
-            key = (run.key.dataset, surroundings(run.protocol))
-            hosts.setdefault(key, {})[run.protocol.conditions] = None
+    measured: dict[str, dict[str, None]] = {}
     found = {}
-    for run in runs:
-        own = (run.protocol.conditions,)
-        found[run.id] = tuple(hosts.get((run.key.dataset, surroundings(run.protocol)), own)) if is_guest(run) else own
+    for run in sorted(runs, key=_reach):
+        own, around = {run.protocol.conditions: None}, (run.key.dataset, surroundings(run.protocol))
+        everywhere = measured.get(run.key.dataset, own)
+        if is_imported(run):
+            places = own if run.protocol.conditions in everywhere else everywhere
+        else:
+            places = hosts.get(around, own) if is_guest(run) else own
+            measured.setdefault(run.key.dataset, {}).update(places)
+        if _reach(run) == 0:
+            hosts.setdefault(around, {}).update(own)
+        found[run.id] = tuple(places)
     return found
 
 
@@ -199,13 +221,43 @@ def hardware_text(run: RunRecord) -> str:
     return ", ".join(parts) or "unknown"
 
 
-def _alike(first: RunRecord, second: RunRecord) -> bool:
-    if is_guest(first) or is_guest(second):
-        return surroundings(first.protocol) == surroundings(second.protocol)
-    return first.protocol.conditions == second.protocol.conditions
+def _reach(run: RunRecord) -> int:
+    """0 for a run that belongs to one comparison, 1 for a vision-only guest, 2 for an imported run."""
+    return 2 if is_imported(run) else int(is_guest(run))
+
+
+def _judged_apart(first: RunRecord, second: RunRecord) -> list[str]:
+    """In what two runs were judged differently, whatever made their scores; in words."""
+    one, two = first.protocol, second.protocol
+    found = []
+    if one.data.get("size") != two.data.get("size"):
+        sizes = (str(run.protocol.data.get("size")) for run in (first, second))
+        found.append(f"how many of the test images were judged ({' and '.join(sizes)})")
+    elif any(one.data.get(name) != two.data.get(name) for name in ("listing", "per_label")):
+        found.append("the images or how they are split")
+    if one.evaluation.get("map_size") != two.evaluation.get("map_size"):
+        sides = (str(run.protocol.evaluation.get("map_size")) for run in (first, second))
+        found.append(f"the size of the maps ({' and '.join(sides)} pixels)")
+    defined = [run.protocol.evaluation.get("metrics") or {} for run in (first, second)]
+    if any(defined[0][name] != defined[1][name] for name in defined[0].keys() & defined[1].keys()):
+        found.append("how metrics are defined")
+    if one.reading.get("mask") != two.reading.get("mask"):
+        found.append("how masks are read")
+    return found
 
 
 def _different(first: RunRecord, second: RunRecord) -> list[str]:
+    """In what two runs differ that may not; empty if they may be ranked together."""
+    if first.protocol.conditions == second.protocol.conditions:
+        return []
+    if is_imported(first) or is_imported(second):
+        return _judged_apart(first, second)
+    if (is_guest(first) or is_guest(second)) and surroundings(first.protocol) == surroundings(second.protocol):
+        return []
+    return _settings_apart(first, second)
+
+
+def _settings_apart(first: RunRecord, second: RunRecord) -> list[str]:
     """The settings in which two runs differ, but for the method's and those that move no value."""
     settings = map(str, protocol_differences(first.protocol, second.protocol)["setting"])
     silent = {f"backbone.{name}" for name in DESCRIPTIVE}

@@ -130,12 +130,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs that may be ranked together: one data set, and equal in all but the method; and vision-only guests.
+    """Runs that are shown together: one data set, and equal in all but the method; and guests.
 
     Attributes:
         dataset: Name of the data set.
         conditions: Eight hex digits that stand for everything that is equal.
-        runs: The runs.
+        runs: The runs; vision-only guests and imported ones (``vlmad_core.analysis.comparable``) come last.
     """
 
     dataset: str
@@ -153,9 +153,15 @@ class Comparison:
         return self.runs[0].mode
 
     @property
+    def imported(self) -> bool:
+        """Whether all of it was imported: then it is a comparison of its own."""
+        return is_imported(self.runs[0])
+
+    @property
     def categories(self) -> tuple[str, ...]:
-        """Categories that any of the runs has finished, sorted."""
-        return tuple(sorted({category for run in self.runs for category in run.units}))
+        """Categories that any of the runs has finished, sorted; what imported runs have beyond these is left out."""
+        own = [run for run in self.runs if self.imported or not is_imported(run)]
+        return tuple(sorted({category for run in own for category in run.units}))
 
     @property
     def shots(self) -> tuple[int, ...]:
@@ -173,7 +179,7 @@ class Comparison:
 
 
 def entries_of(runs: Iterable[RunRecord]) -> tuple[Entry, ...]:
-    """Runs of one comparison as entries, by shots and then by name.
+    """Runs of one comparison as entries, by shots and then by name; imported ones last.
 
     The same weights may have been measured under two names, or with intervals of two forms; of these the run with the
     most finished units is taken, and of equally many the one that keeps replicates.
@@ -198,9 +204,17 @@ def entries_of(runs: Iterable[RunRecord]) -> tuple[Entry, ...]:
                 title = f"{title} ({preset})"
             title = f"{title}, {_told_apart(first, variant)}" if variant else title
             evidence: Evidence = "imported" if is_imported(first) else "measured"
+            if evidence == "imported" and "(imported)" not in title:
+                title = f"{title} (imported)"
             backbone = str(first.protocol.backbone.get("title") or first.key.backbone)
             found.append(Entry(method, preset, k, title, own, variant, evidence, first.protocol.hash, backbone))
-    return tuple(sorted(found, key=lambda entry: (entry.shots, entry.method, entry.preset, entry.variant)))
+    return tuple(sorted(found, key=lambda e: (e.shots, e.evidence == "imported", e.method, e.preset, e.variant)))
+
+
+def in_the_running(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Those that count where one is ranked, advised or called best: imported ones only where there are no others."""
+    entries = tuple(entries)
+    return tuple(entry for entry in entries if entry.evidence != "imported") or entries
 
 
 def entry_name(title: str, preset: str, shots: int) -> str:
@@ -219,8 +233,8 @@ def key_of(row: Mapping[Any, Any]) -> EntryKey:
 
 
 def is_imported(run: RunRecord) -> bool:
-    """Whether another program made a run's scores."""
-    return isinstance(run.provenance.data.get("imported"), Mapping)
+    """Whether another program made a run's scores; runs of this program from another machine are measured ones."""
+    return isinstance(run.protocol.method.get("imported"), Mapping)
 
 
 @cache

@@ -8,15 +8,14 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from vlmad_core.analysis.best import best_values
 from vlmad_core.analysis.leaderboard import leaderboard
-from vlmad_core.analysis.statistics import INTERVAL_NAMES, OVER_CATEGORIES
+from vlmad_core.analysis.tables import leaderboard_csv, leaderboard_latex, markdown_table
 from vlmad_core.errors import StoreError
 from vlmad_core.io import commit_folder, json_bytes, temporary_folder, write_atomically
 from vlmad_core.metrics.spec import METRICS
@@ -39,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     board.add_argument("--format", choices=("csv", "latex", "markdown"), default="csv")
     board.add_argument("--dataset", help="only this data set")
     board.add_argument("--metric", nargs="+", choices=tuple(METRICS), metavar="M", help="only these")
-    board.add_argument("--intervals", action="store_true", help="in markdown, the interval beside each value")
+    board.add_argument("--intervals", action="store_true", help="in markdown and LaTeX, the interval beside each value")
     board.add_argument("--out", type=Path, metavar="FILE", help="default: print it")
     maps = kinds.add_parser("maps", help="a run's maps as float32 tiff, in the layout of MVTec's evaluation script")
     maps.add_argument("run", help="id of a run, or the part of it that tells it from the others")
@@ -97,7 +96,7 @@ def leaderboard_text(
         form: ``csv`` (one row per line and metric, fractions), ``latex`` or ``markdown`` (percent).
         dataset: Only this data set; None for all.
         metrics: Only these; None for all.
-        intervals: Whether markdown shows the interval of each value; csv always does.
+        intervals: Whether markdown and LaTeX show the interval of each value; csv always does.
 
     Raises:
         StoreError: If there is nothing to show.
@@ -107,7 +106,7 @@ def leaderboard_text(
         what = f"of {dataset} " if dataset else ""
         raise StoreError(f"{store.roots[0]} holds no results {what}to export.", "List them: results list.")
     if form == "csv":
-        return csv_text(board)
+        return leaderboard_csv(board)
     parts = []
     for (name, conditions), part in board.groupby(["dataset", "conditions"], sort=True):
         records = [store.run(ids[0]) for ids in part["run_ids"]]
@@ -115,70 +114,10 @@ def leaderboard_text(
         backbone = record.protocol.backbone.get("title") or record.key.backbone
         heading = f"{name}, {backbone}, {record.mode}, conditions {conditions}"
         if form == "latex":
-            parts.append(f"% {heading}\n{latex_table(part)}")
+            parts.append(f"% {heading}\n{leaderboard_latex(part, intervals=intervals)}")
         else:
             parts.append(markdown_table(part, heading, intervals=intervals))
     return "\n".join(parts)
-
-
-def markdown_table(board: pd.DataFrame, heading: str, *, intervals: bool = False) -> str:
-    """A leaderboard as a markdown table, in percent; the best of each column (``best_values``) is bold.
-
-    Args:
-        board: As ``leaderboard`` gives it, for one data set under equal conditions.
-        heading: A line above it.
-        intervals: Whether each value is followed by its interval.
-    """
-    names = [name for name in METRICS if name in set(board["metric"])]
-    best = best_values(board)
-    made = f" [95 % interval, {INTERVAL_NAMES[OVER_CATEGORIES]}]" if intervals else ""
-    lines = [
-        f"**{_cell(heading)}** (percent, mean over categories{made})",
-        "",
-        "| " + " | ".join(["Method", "Shots", "Seeds", *(METRICS[name].label for name in names)]) + " |",
-        "|" + " --- |" + " ---: |" * (len(names) + 2),
-    ]
-    for (title, shots), line in board.groupby(["title", "shots"], sort=False, dropna=False):
-        rows = {row["metric"]: row for row in line.to_dict("records")}
-        cells = [_number(rows.get(metric), best.get(metric), intervals) for metric in names]
-        lines.append("| " + " | ".join([_cell(title), str(shots), str(line["n_seeds"].iloc[0]), *cells]) + " |")
-    return "\n".join([*lines, ""])
-
-
-def csv_text(board: pd.DataFrame) -> str:
-    """A leaderboard as csv: one row per line and metric, values as fractions, blanks empty with their reason."""
-    columns = [
-        "dataset", "method", "preset", "title", "shots", "backbone", "mode", "conditions", "metric", "eval_size",
-        "value", "low", "high", "sd", "n_seeds", "n_categories", "n", "rank", "reason",
-    ]  # fmt: skip
-    return board[[name for name in columns if name in board.columns]].to_csv(index=False)
-
-
-def latex_table(board: pd.DataFrame) -> str:
-    """A leaderboard as a LaTeX tabular (booktabs), in percent; the best of each column (``best_values``) is bold.
-
-    Args:
-        board: As ``leaderboard`` gives it, for one data set under equal conditions.
-    """
-    names = [name for name in METRICS if name in set(board["metric"])]
-    wide = board.pivot_table(
-        index=["title", "shots"], columns="metric", values="value", aggfunc="first", dropna=False, sort=False
-    )
-    wide = wide.dropna(how="all")
-    lines = [
-        r"% percent, mean over categories; produced by VLM-AD",
-        r"\begin{tabular}{l" + "r" * len(names) + "}",
-        r"\toprule",
-        " & ".join(["Method", *(_latex(METRICS[name].label) for name in names)]) + r" \\",
-        r"\midrule",
-    ]
-    best = best_values(board)
-    for key, row in wide.iterrows():
-        title, shots = key if isinstance(key, tuple) else (key, 0)
-        name = f"{title}, {shots}-shot" if shots else str(title)
-        values = [_latex_value(row.get(metric), best.get(metric)) for metric in names]
-        lines.append(" & ".join([_latex(name), *values]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def export_maps(store: Store, record: RunRecord, folder: Path, size: int | Mapping[str, tuple[int, int]] = 256) -> int:
@@ -293,28 +232,3 @@ def _image_sizes(source: str | None) -> Mapping[str, tuple[int, int]]:
             image = read_image(sample.image_path)
             sizes[sample.id] = (image.height, image.width)
     return sizes
-
-
-def _latex(text: str) -> str:
-    for character in ("&", "%", "_", "#"):
-        text = text.replace(character, "\\" + character)
-    return text
-
-
-def _latex_value(value: float | None, best: float | None) -> str:
-    if value is None or pd.isna(value):
-        return "--"
-    number = f"{100 * value:.1f}"
-    return rf"\textbf{{{number}}}" if value == best else number
-
-
-def _number(row: Mapping[Any, Any] | None, best: float | None, intervals: bool) -> str:
-    if row is None or pd.isna(row["value"]):
-        return "–"
-    number = f"{100 * row['value']:.1f}"
-    interval = f" [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" if intervals and pd.notna(row["low"]) else ""
-    return f"**{number}**{interval}" if row["value"] == best else f"{number}{interval}"
-
-
-def _cell(text: object) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 import zipfile
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from vlmad_core.analysis.slices import area_label
+from vlmad_core.analysis.tables import csv_text
 from vlmad_core.store.annotations import Annotation
 from vlmad_core.store.reader import Missing
 
@@ -119,15 +119,12 @@ def csv_of(listed: pd.DataFrame, notes: Mapping[str, Annotation], about: Mapping
     Returns:
         One row per image; a text that a spreadsheet would take for a formula gets a quote in front.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*about, *COLUMNS, "tags", "note"])
+    rows = []
     for row in listed.to_dict("records"):
         note = notes.get(str(row["image_id"]))
-        values = [*about.values(), *(row[name] for name in COLUMNS)]
-        values += [", ".join(note.tags), note.note] if note else ["", ""]
-        writer.writerow([_cell(value) for value in values])
-    return buffer.getvalue()
+        written = {"tags": ", ".join(note.tags), "note": note.note} if note else {"tags": "", "note": ""}
+        rows.append({**about, **{name: row[name] for name in COLUMNS}, **written})
+    return csv_text(pd.DataFrame(rows, columns=[*about, *COLUMNS, "tags", "note"]))
 
 
 def may_copy(data: Mapping[str, object]) -> str | None:
@@ -229,12 +226,6 @@ def corners(box: Box, shape: Sequence[int]) -> tuple[int, int, int, int]:
         min(width, max(left + 1, round(box[2] * width))),
         min(height, max(top + 1, round(box[3] * height))),
     )
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return "" if value is None or value is pd.NA or (isinstance(value, float) and value != value) else value
 
 
 def _nearest(row: dict[Any, Any]) -> NearestPatch | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,7 +79,7 @@ def mean_over_seeds(means: pd.DataFrame) -> pd.DataFrame:
         One row per line without its seed: value, sd (blank for one seed), low, high, n_seeds, n_categories,
         n, reason, run_ids (tuple).
     """
-    extra = [name for name in ("protocol", "conditions", "title", "name", "seen") if name in means.columns]
+    extra = [name for name in ("protocol", "conditions", "title", "name", "evidence", "seen") if name in means.columns]
     keys = [name for name in LINE if name not in ("run_id", "seed")] + extra
     rows = []
     for line, group in means.groupby(keys, dropna=False, sort=True):
@@ -126,8 +126,9 @@ def leaderboard(
         seed: Only this draw of references, and the runs that draw none; None: the mean over all draws.
 
     Returns:
-        What ``mean_over_seeds`` gives, with protocol, conditions and title, name and ``seen`` of the entry, and
-        ``rank``: 1 is highest among the entries of one data set under equal conditions; blank values have no rank.
+        What ``mean_over_seeds`` gives, with protocol, conditions and title, name, evidence and ``seen`` of the entry,
+        and ``rank``: 1 is highest among the entries of one data set under equal conditions; blanks have no rank, nor
+        have imported entries beside measured ones (``rank_again`` can give them one).
     """
     frame = store.metrics()
     if dataset is not None:
@@ -143,7 +144,7 @@ def leaderboard(
         entries = {run.id: entry for entry in one.entries() for run in entry.runs}
         own = frame[frame["run_id"].isin(list(entries))]
         if len(own):
-            wanted = sorted(set(own["category"])) if categories is None else categories
+            wanted = sorted(set(own["category"]) & set(one.categories)) if categories is None else categories
             parts.append(_of_entries(mean_over_categories(own, wanted, blank=blank), entries, one.conditions))
     means = pd.concat(parts, ignore_index=True) if parts else _of_entries(mean_over_categories(frame), {}, "")
     board = mean_over_seeds(means)
@@ -151,14 +152,31 @@ def leaderboard(
     return rank_again(board).sort_values(["dataset", "conditions", "level", "metric", "rank"], ignore_index=True)
 
 
-def rank_again(board: pd.DataFrame) -> pd.DataFrame:
+def rank_again(board: pd.DataFrame, also: Collection[EntryKey] = ()) -> pd.DataFrame:
     """A part of a leaderboard with ranks among its own entries.
 
     Args:
         board: Some rows of what ``leaderboard`` gives.
+        also: Imported entries that are ranked too.
     """
-    groups = board.groupby(["dataset", "conditions", "metric", "eval_size"], dropna=False)["value"]
-    return board.assign(rank=groups.rank(ascending=False, method="min").astype("Int64"))
+    groups = board.assign(value=board["value"].where(ranked_rows(board, also))).groupby(
+        ["dataset", "conditions", "metric", "eval_size"], dropna=False
+    )
+    return board.assign(rank=groups["value"].rank(ascending=False, method="min").astype("Int64"))
+
+
+def ranked_rows(board: pd.DataFrame, also: Collection[EntryKey] = ()) -> pd.Series:
+    """Which rows of a leaderboard have a place in the ranking: imported ones only where nothing else is, or ``also``.
+
+    Args:
+        board: Some rows of what ``leaderboard`` gives.
+        also: Imported entries that are ranked too.
+    """
+    own = board["evidence"] != "imported"
+    alone = ~own.groupby([board["dataset"], board["conditions"]]).transform("any").astype(bool)
+    asked = np.array([key_of(row) in also for row in board[KEY].to_dict("records")], bool) if also else False
+    kept: pd.Series = own | alone | asked
+    return kept
 
 
 def standings(
@@ -270,6 +288,7 @@ def _of_entries(means: pd.DataFrame, entries: Mapping[str, Entry], conditions: s
         protocol=[entry.protocol for entry in own] if own else "",
         title=[entry.title for entry in own] if own else "",
         name=[entry.name for entry in own] if own else "",
+        evidence=[entry.evidence for entry in own] if own else "",
         seen=[entry.seen for entry in own] if own else "",
     )
 

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from vlmad_core.analysis.claims import ALWAYS_SHOWN, EVERYTHING, Claim, Claims, Wanted, in_order, kind_of
-from vlmad_core.analysis.entries import Comparison, Entry
+from vlmad_core.analysis.entries import Comparison, Entry, is_imported
 from vlmad_core.analysis.reported import GROUP_PREFIX, METRIC_NAMES, Source, published, reported_leaderboard
 from vlmad_core.datasets.catalogue import official_sets
 from vlmad_core.metrics.spec import MEAN, METRICS, Level
@@ -164,15 +164,16 @@ def evidence_held(sets: Iterable[PublishedSet], found: Iterable[Comparison]) -> 
         for entry in one.entries
         for (_, category), claims in claims_of(entry).values.items()
     ]
+    own = [run for one in comparisons for run in one.runs if not is_imported(run)]
     return Held(
         values=sum(count for _, count in places),
         per_category=sum(count for category, count in places if category != MEAN),
         sources=len({claim.source for one in benchmarks for claim in one.claims}),
         methods=len({entry.method for one in benchmarks for entry in one.entries}),
         benchmarks=len(benchmarks),
-        runs=len({run.id for one in comparisons for run in one.runs}),
-        measured_methods=len({run.key.method for one in comparisons for run in one.runs}),
-        measured_sets=len({one.dataset for one in comparisons}),
+        runs=len({run.id for run in own}),
+        measured_methods=len({run.key.method for run in own}),
+        measured_sets=len({run.key.dataset for run in own}),
     )
 
 

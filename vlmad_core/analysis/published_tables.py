@@ -290,7 +290,7 @@ def ranking_rows(board: pd.DataFrame, metric: str, most: int) -> pd.DataFrame:
     rows = board[board["rank"].notna()].head(most)
     marks = {name: KIND_MARKS[kind] for kind, name in KIND_NAMES.items()}
     names = [
-        f"{name}{marks[kind]}" if evidence == "reported" else f"{name} ({evidence})"
+        {"reported": f"{name}{marks.get(kind, '')}", "measured": f"{name} (measured)"}.get(evidence, name)
         for name, kind, evidence in zip(rows["name"], rows["kind"], rows["evidence"], strict=True)
     ]
     shown = rows[["method", "low", "high", "rank"]].assign(name=names, value=rows[metric] / 100, group="", reason=None)

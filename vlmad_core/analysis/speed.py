@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vlmad_core.analysis.entries import Entry
+from vlmad_core.analysis.entries import Entry, in_the_running
 from vlmad_core.store.commands import CommandRecord
 from vlmad_core.store.schema import RunRecord, UnitRecord
 
@@ -20,7 +20,7 @@ def cost_table(entries: Sequence[Entry]) -> pd.DataFrame:
     else its share of a batch that other methods used too (``shared`` says which).
 
     Args:
-        entries: The competitors.
+        entries: The competitors; imported ones, which nobody timed here, are left out where there are others.
 
     Returns:
         line, method, preset, title, name, shots, protocol, latency_ms, p95_ms, shared, images_per_second (batched,
@@ -29,7 +29,7 @@ def cost_table(entries: Sequence[Entry]) -> pd.DataFrame:
         latency of the method alone); blank (NaN) where nothing was measured.
     """
     rows = []
-    for entry in entries:
+    for entry in in_the_running(entries):
         units = [unit for run in entry.runs for unit in run.units.values()]
         if units:
             rows.append(_costs(entry, units))

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument(
             "--conditions-of",
             metavar="RUN",
-            help="declare that backbone and input were those of this stored run, so that both are ranked together",
+            help="declare that backbone and input were those of this stored run, and show it with those runs only",
         )
         if name == "maps":
             kind.add_argument("--scores", type=Path, metavar="FILE", help="image scores, if not taken from the maps")

@@ -79,8 +79,8 @@ def curve_figure(
     return calm(figure, 340 + LEGEND_LINE * len(curves))
 
 
-def curves_csv(curves: Sequence[NamedCurve]) -> str:
-    """The points of curves as csv: method, title, x, y, threshold.
+def curve_points(curves: Sequence[NamedCurve]) -> pd.DataFrame:
+    """The points of curves in one table: method, title, x, y, threshold.
 
     Args:
         curves: One per method.
@@ -88,7 +88,7 @@ def curves_csv(curves: Sequence[NamedCurve]) -> str:
     frames = [curve.points.assign(method=curve.method, title=curve.title) for curve in curves]
     columns = ["method", "title", "x", "y", "threshold"]
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-    return table[columns].to_csv(index=False)
+    return table[columns]
 
 
 def score_histogram(images: pd.DataFrame, threshold: float | None = None, bins: int = 30) -> go.Figure:

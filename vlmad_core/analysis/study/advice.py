@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from vlmad_core.analysis.best import best_first, differences_between
-from vlmad_core.analysis.entries import Comparison, Entry, EntryKey, cells
+from vlmad_core.analysis.entries import Comparison, Entry, EntryKey, cells, in_the_running
 from vlmad_core.analysis.slices import KINDS, category_kinds, of_kind
 from vlmad_core.analysis.speed import cost_table, pareto
 from vlmad_core.analysis.statistics import OVER_CATEGORIES
@@ -74,7 +74,7 @@ def advise(store: Store, one: Comparison, wanted: Constraints) -> tuple[Candidat
         one: The runs that may be compared; ablations are not among them.
         wanted: The constraints.
     """
-    entries = [entry for entry in one.entries() if not entry.variant]
+    entries = [entry for entry in in_the_running(one.entries()) if not entry.variant]
     categories = of_kind(one.categories, category_kinds(one.runs), wanted.kind) if wanted.kind else one.categories
     places = cost_table(entries)
     machines = places["hardware_id"].nunique()
