@@ -42,6 +42,8 @@ st.caption(
     f"{spec.label} in percent{', minus ' + selection.tidy(by_id[reference].title) if relative else ''}. "
     "Choose a cell to open the failures behind its number."
 )
+if beside := [selection.tidy(line.title) for line in lines if line.evidence == "imported"]:
+    st.caption(f"{frame.EVIDENCE['imported']} {', '.join(beside)}: made by another program, judged here.")
 clicked: tuple[str, str] | None = None
 if as_table:
     wide = wide_cells(shown)

@@ -70,8 +70,7 @@ def opening(entries: Sequence[Entry], cells: pd.DataFrame, metric: str, categori
 
 def unseen(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     """The entries shown before anybody asks for more: those that have not seen the data, or all if all have."""
-    fair = {entry.key for entry in best_first((entry, 0.0) for entry in entries)}
-    return tuple(entry for entry in entries if entry.key in fair)
+    return tuple(entry for entry in entries if entry.seen != "yes") or tuple(entries)
 
 
 def threshold_to_open(stored: Mapping[str, object]) -> str | None:
