@@ -50,8 +50,7 @@ def _advice(
 
 def in_short(answer: StudyAnswer) -> None:
     """A question with its answer: one line for other images of these parts, one for other parts."""
-    lines = "\n".join(f"- {sentence}" for sentence in answer.short)
-    st.markdown(f"**{answer.question.title}.** {answer.question.ask}\n{lines}")
+    st.markdown("  \n".join([f"**{answer.question.title}.** {answer.question.ask}", *answer.short]))
 
 
 def folded(one: Comparison, found: Sequence[StudyAnswer]) -> None:

@@ -33,8 +33,8 @@ def test_the_page_says_what_the_results_say(open_app: OpenApp) -> None:
     said = [str(element.value) for element in app.main.markdown]
     begin = next(place for place, text in enumerate(said) if text.startswith("Six questions"))
     six = said[begin + 1 : begin + 7]
-    assert [text.split("**")[1] for text in six] == [answer.question.title for answer in six_answers]
-    assert all("- On these parts: " in text and "- On other parts: " in text for text in six)
+    assert [text.split("**")[1] for text in six] == [f"{answer.question.title}." for answer in six_answers]
+    assert all("\nOn these parts: " in text and "\nOn other parts: " in text for text in six)
     assert not app.expander or not any("no answer yet" in expander.label for expander in app.expander)
 
 

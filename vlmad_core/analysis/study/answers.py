@@ -19,7 +19,16 @@ from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.reported import load_reported, reported_leaderboard
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.study.comparing import Measured
-from vlmad_core.analysis.study.findings import Finding, contrast, costs, ladder, spread, unanswered
+from vlmad_core.analysis.study.findings import (
+    Finding,
+    contrast,
+    costs,
+    fastest,
+    ladder,
+    nearly_best,
+    spread,
+    unanswered,
+)
 from vlmad_core.analysis.study.plan import (
     Contrast,
     CostQuestion,
@@ -136,13 +145,13 @@ class _Source:
         """Whether an entry has a value of a metric."""
         return any((run.id, metric) in self.cells for run in entry.runs)
 
-    def measured(self, metric: str, variants: Sequence[Variant], *, base: bool = True) -> list[Measured]:
+    def measured(self, metric: str, variants: Sequence[Variant], *, resampled: bool = True) -> list[Measured]:
         """What was measured of those variants that have the metric, resampled together.
 
         Args:
             metric: Name of the metric.
             variants: The variants.
-            base: Whether all others are held against the first: nothing is resampled where that can't be.
+            resampled: Whether they are to be held against the first over images, too.
         """
         known = [(variant, self.entry(variant)) for variant in variants]
         found = [
@@ -150,7 +159,7 @@ class _Source:
             for variant, entry in known
             if entry is not None and self.has(entry, metric)
         ]
-        return self._resampled(found, metric, base)
+        return self._resampled(found, metric) if resampled and len(found) > 1 else [one for _, one in found]
 
     def _values(self, variant: Variant, entry: Entry, metric: str) -> Measured:
         draws: dict[str, list[float]] = defaultdict(list)
@@ -163,10 +172,8 @@ class _Source:
         runs = tuple(run.id for run in entry.runs)
         return Measured(variant.name, variant.label, values, dict(draws), runs, sum(images.values()))
 
-    def _resampled(self, found: Sequence[tuple[Entry, Measured]], metric: str, base: bool) -> list[Measured]:
-        """The same with their replicates, on the categories of the first."""
-        if len(found) < 2:
-            return [one for _, one in found]
+    def _resampled(self, found: Sequence[tuple[Entry, Measured]], metric: str) -> list[Measured]:
+        """The same with their replicates, on the categories of the first; nothing is computed where it has none."""
         first = found[0][1]
         categories = [name for name, values in first.draws.items() if len(values) == len(first.run_ids)]
         whole = {
@@ -178,7 +185,7 @@ class _Source:
         without |= why_not_drawn(self.store, whole, metric, categories, EVAL_SIZE)
         able = {place: entry for place, entry in whole.items() if place not in without}
         drawn: dict[int, Replicates] = {}
-        if len(able) > 1 and (0 in able or not base):
+        if 0 in able and len(able) > 1:
             drawn, more = drawn_means(self.store, able, metric, categories, EVAL_SIZE)
             without |= more
         return [
@@ -243,8 +250,14 @@ def _costs(part: CostQuestion, source: _Source) -> Finding:
         missing = "latencies come from several machines, which can't be compared"
         return unanswered(part.name, part.ask, part.metric, missing, kind="cost")
     latency = {variant.name: ms for variant, ms in chosen.values() if not math.isnan(ms)}
-    found = source.measured(part.metric, [source.plan.variants[name] for name in latency], base=False)
-    return costs(part.name, part.ask, part.metric, [(latency[one.name], one) for one in found])
+    variants = source.plan.variants
+    found = source.measured(part.metric, [variants[name] for name in latency], resampled=False)
+    places = [(latency[one.name], one) for one in found]
+    if len(places) > 1:
+        (_, cheap), (_, fast) = nearly_best(places), fastest(places)
+        pair = {one.name: one for one in source.measured(part.metric, [variants[fast.name], variants[cheap.name]])}
+        places = [(ms, pair.get(one.name, one)) for ms, one in places]
+    return costs(part.name, part.ask, part.metric, places)
 
 
 def commands_for(one: Comparison, found: Sequence[StudyAnswer], plan: StudyPlan | None = None) -> tuple[str, ...]:

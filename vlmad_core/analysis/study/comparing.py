@@ -136,8 +136,8 @@ def verdicts(metric: str, base: Measured, others: Sequence[Measured], gains: Gai
         if gain.clear:
             text = _clear(best, base, usable, by_name, figures)
         else:
-            which = f", {higher.label} is highest but not clearly ahead of {lower.label}"
-            text = f"no clear difference{'' if again else which} ({figures}){needed(gain)}"
+            which = f"{higher.label} is highest, but not clearly ahead of {lower.label}"
+            text = f"{'no clear difference' if again else which} ({figures}){needed(gain)}"
         left_out = [name for name in by_name if name not in usable]
         if left_out:
             what = "" if len(left_out) == 1 else f"{len(left_out)} others, "
@@ -214,9 +214,7 @@ def needed(gain: PairedDifference) -> str:
     if gain.clear or abs(gain.value or 0.0) < ABOUT_ZERO or not gain.effect:
         return ""
     count = categories_needed(gain.effect, gain.pairs)
-    return (
-        f"; {f'more than {MOST_CATEGORIES}' if count is None else f'about {count}'} categories would be needed to tell"
-    )
+    return f"; {f'more than {MOST_CATEGORIES}' if count is None else f'about {count}'} categories needed to tell"
 
 
 def listed(labels: Sequence[str]) -> str:

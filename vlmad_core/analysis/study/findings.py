@@ -42,6 +42,12 @@ from vlmad_core.analysis.study.comparing import (
 )
 from vlmad_core.metrics.spec import METRICS
 
+NEARLY = 0.01
+"""How far below the best still counts as nearly as good, a fraction."""
+
+Places = Sequence[tuple[float, Measured]]
+"""Milliseconds per image, with what was measured."""
+
 
 @dataclass(frozen=True)
 class VariantFigures:
@@ -261,49 +267,57 @@ def spread(
     return Finding(name, ask, metric, on_these, on_others, True, tuple(figures), full.images, "spread", lead)
 
 
-def costs(name: str, ask: str, metric: str, points_: Sequence[tuple[float, Measured]], within: float = 0.01) -> Finding:
+def costs(name: str, ask: str, metric: str, places: Places) -> Finding:
     """Accuracy against latency.
 
     Args:
         name: The part.
         ask: Its question.
         metric: Name of the metric.
-        points_: (milliseconds per image, what was measured), all on one machine.
-        within: How far below the best still counts as nearly as good, a fraction.
+        places: Milliseconds per image and what was measured, all on one machine.
     """
-    known = [(ms, one) for ms, one in points_ if not math.isnan(ms) and one.values]
     figures = tuple(
         VariantFigures(one.name, one.label, mean_interval(list(one.values.values())), run_ids=one.run_ids, x=ms)
-        for ms, one in known
+        for ms, one in places
     )
-    if len(known) < 2:
+    if len(places) < 2:
         return unanswered(name, ask, metric, "fewer than two latencies were measured", figures, "cost")
-    label = METRICS[metric].label
-    best_ms, best = max(known, key=lambda pair: pair[1].mean)
-    near = [(ms, one) for ms, one in known if one.mean >= best.mean - within]
-    cheap_ms, cheap = min(near, key=lambda pair: pair[0])
-    fast_ms, fast = min(known, key=lambda pair: pair[0])
+    label, within = METRICS[metric].label, f"within {100 * NEARLY:.0f} point"
+    best_ms, best = max(places, key=lambda pair: pair[1].mean)
+    cheap_ms, cheap = nearly_best(places)
+    fast_ms, fast = fastest(places)
     if cheap.name == best.name:
         lead = f"{first_upper(best.label)} is best ({percent(best.mean)} {label}) at {best_ms:.0f} ms per image, and "
-        lead += f"nothing cheaper comes within {100 * within:.0f} point."
+        lead += f"nothing cheaper comes {within}."
     else:
         lead = f"{first_upper(cheap.label)} reaches {percent(cheap.mean)} {label} in {cheap_ms:.0f} ms per image, "
-        lead += f"within {100 * within:.0f} point of the best, {best.label} ({best_ms:.0f} ms)."
+        lead += f"{within} of the best, {best.label} ({best_ms:.0f} ms)."
     if fast.name == cheap.name:
         return Finding(name, ask, metric, "It is the fastest, too.", "", True, figures, best.images, "cost", lead)
     gains = against(fast, [cheap])
-    on_these, on_others = (_given_up(design, fast, fast_ms, cheap, gains) for design in DESIGNS)
+    on_these, on_others = (_given_up(design, fast, fast_ms, gains) for design in DESIGNS)
     return Finding(name, ask, metric, on_these, on_others, True, figures, best.images, "cost", lead)
 
 
-def _given_up(design: Design, fast: Measured, milliseconds: float, cheap: Measured, gains: Gains) -> str:
-    """What the fastest loses against the cheapest of the nearly best."""
+def nearly_best(places: Places) -> tuple[float, Measured]:
+    """The quickest of those that are nearly as good as the best."""
+    best = max(one.mean for _, one in places)
+    return min([pair for pair in places if pair[1].mean >= best - NEARLY], key=lambda pair: pair[0])
+
+
+def fastest(places: Places) -> tuple[float, Measured]:
+    """The quickest of all."""
+    return min(places, key=lambda pair: pair[0])
+
+
+def _given_up(design: Design, fast: Measured, milliseconds: float, gains: Gains) -> str:
+    """What the quickest of the nearly best, which was named before, has over the fastest of all."""
     (gain,) = gains[design]
     if gain.p is None:
         return f"{ON[design]}: {why_not(gains[design])}."
     side = "clearly ahead of" if gain.ahead else "clearly behind" if gain.behind else "not clearly different from"
-    fastest = f"the fastest, {fast.label} ({milliseconds:.0f} ms)"
-    return f"{ON[design]}: {cheap.label} is {side} {fastest} ({points(gain)}){needed(gain)}."
+    which = f"the fastest, {fast.label} at {milliseconds:.0f} ms"
+    return f"{ON[design]}: it is {side} {which} ({points(gain)}){needed(gain)}."
 
 
 def _drawn(size: int, draws: Sequence[Measured]) -> VariantFigures:
