@@ -88,6 +88,21 @@ def test_what_was_not_run_is_not_answered(results: Any, made_up: Any) -> None:
         assert one.headline.startswith("Not answered"), one.question.name
 
 
+def test_methods_that_keep_replicates_are_compared_over_images_where_ablations_are_not(
+    results: Any, made_up: Any
+) -> None:
+    store, one = results(everything(made_up, winclip=0.8, april_gan=0.8))
+    store.pixels_of = "-canonical-"
+    features, alignment, *_, transfer = answers(store, one)
+    assert features.findings[0].on_these.startswith("On these parts: WinCLIP (both windows and the whole image) beats")
+    assert features.findings[0].on_these.endswith(
+        "; not compared: 5 others, windows 2 x 2: it keeps neither replicates nor maps."
+    )
+    for answer in (alignment, transfer):
+        assert "over 360 images" in answer.findings[0].on_these
+        assert "not compared" not in answer.findings[0].on_these
+
+
 def test_commands_for_what_is_missing_are_understood(results: Any, made_up: Any) -> None:
     store, one = results([made_up("clip_ac", 0.7)])
     found = answers(store, one)
