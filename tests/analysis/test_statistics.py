@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -312,8 +313,8 @@ def test_what_is_not_clear_needs_more_categories_than_there_are() -> None:
     for _ in range(10):
         some = [dict(zip("abcdef", rng.normal(k / 10, 0.1, 6), strict=True)) for k in range(4)]
         for gap in compare_over_categories(some):
-            assert gap.effect is not None
-            needed = categories_needed(gap.effect, gap.pairs)
+            assert gap.p is not None
+            needed = categories_needed(stats.t.isf(gap.p / 2, gap.n - 1) / math.sqrt(gap.n), gap.pairs)
             assert gap.clear or needed is None or needed > gap.n
     assert categories_needed(0.1) is None
     assert categories_needed(0.5, pairs=3) == 45

@@ -40,7 +40,6 @@ TEST_NAMES: Mapping[Design, str] = {OVER_IMAGES: "paired bootstrap", OVER_CATEGO
 
 FEWEST_CATEGORIES = 3
 """Categories that two competitors must have in common to be compared over categories."""
-
 MOST_CATEGORIES = 200
 """A need for more categories than this is not put into a number."""
 
@@ -81,7 +80,6 @@ class PairedDifference:
         design: What was resampled or counted.
         pairs: Number of comparisons made together.
         reason: What is missing, or None.
-        effect: Over categories, the value in standard deviations of the differences; None where they don't vary.
     """
 
     first: int
@@ -95,7 +93,6 @@ class PairedDifference:
     reason: str | None = None
     p_corrected: float | None = None
     pairs: int = 1
-    effect: float | None = None
 
     @property
     def clear(self) -> bool:
@@ -114,12 +111,8 @@ class PairedDifference:
 
     def reversed(self) -> PairedDifference:
         """The second minus the first."""
-        ends = (None if self.high is None else -self.high, None if self.low is None else -self.low)
-        value = None if self.value is None else -self.value
-        effect = None if self.effect is None else -self.effect
-        return replace(
-            self, first=self.second, second=self.first, value=value, low=ends[0], high=ends[1], effect=effect
-        )
+        value, low, high = (None if one is None else -one for one in (self.value, self.high, self.low))
+        return replace(self, first=self.second, second=self.first, value=value, low=low, high=high)
 
 
 @dataclass(frozen=True)
@@ -273,21 +266,17 @@ def corrected(found: Sequence[PairedDifference]) -> tuple[PairedDifference, ...]
 def categories_needed(effect: float, pairs: int = 1, power: float = 0.8) -> int | None:
     """How many categories a paired t-test would need to find a difference clear, were it as large as it seems.
 
-    The power of a two-sided t-test follows from the noncentral t distribution (Cohen, Statistical Power Analysis for
-    the Behavioral Sciences, 1988, chapter 2). Of several comparisons made together each is tested at its share of five
-    percent, the first step of Holm's correction: what is not clear on some categories then always needs more of them.
+    Power is that of the noncentral t distribution (Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988,
+    chapter 2). Of several comparisons made together each is tested at its share of five percent, the first step of
+    Holm's correction: what is not clear on some categories then always needs more of them.
 
     Args:
-        effect: The mean of the differences in their standard deviations (Cohen's d of paired samples).
+        effect: Mean of the differences in their standard deviations (Cohen's d of pairs): t / sqrt(n).
         pairs: Number of comparisons made together.
         power: Chance to find the difference clear, in (0, 1).
 
     Returns:
         The smallest number, at least ``FEWEST_CATEGORIES``; None if ``MOST_CATEGORIES`` would not do.
-
-    Examples:
-        >>> categories_needed(0.5), categories_needed(0.5, pairs=3), categories_needed(0.1)
-        (34, 45, None)
     """
     counts = np.arange(FEWEST_CATEGORIES, MOST_CATEGORIES + 1)
     ends = stats.t.isf((1 - LEVEL) / 2 / max(pairs, 1), counts - 1)
@@ -389,18 +378,16 @@ def _over_categories(
     gaps = np.array([a - b for a, b in both if a is not None and b is not None], np.float64)
     n = len(gaps)
     if n < FEWEST_CATEGORIES:
+        gap = float(gaps.mean()) if n else None
         reason = f"only {n} {'category' if n == 1 else 'categories'} in common"
-        return PairedDifference(
-            first, second, float(gaps.mean()) if n else None, None, None, None, n, OVER_CATEGORIES, reason
-        )
+        return PairedDifference(first, second, gap, None, None, None, n, OVER_CATEGORIES, reason)
     mean, spread = float(gaps.mean()), float(gaps.std(ddof=1) / math.sqrt(n))
     if spread <= 1e-12:  # the same gap everywhere, but for rounding
         p = 1.0 if abs(mean) <= 1e-12 else 0.0
         return PairedDifference(first, second, mean, mean, mean, p, n, OVER_CATEGORIES)
     p = float(2 * stats.t.sf(abs(mean) / spread, n - 1))
     reach = _reach(gaps)
-    effect = mean / float(gaps.std(ddof=1))
-    return PairedDifference(first, second, mean, mean - reach, mean + reach, p, n, OVER_CATEGORIES, effect=effect)
+    return PairedDifference(first, second, mean, mean - reach, mean + reach, p, n, OVER_CATEGORIES)
 
 
 def _reach(numbers: np.ndarray) -> float:

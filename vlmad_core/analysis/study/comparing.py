@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import stats
 
 from vlmad_core.analysis.statistics import (
     DESIGNS,
@@ -211,9 +212,9 @@ def points(gain: PairedDifference) -> str:
 
 def needed(gain: PairedDifference) -> str:
     """How many categories would tell a difference that is not clear, to be put behind it; empty where none would."""
-    if gain.clear or abs(gain.value or 0.0) < ABOUT_ZERO or not gain.effect:
+    if gain.design != OVER_CATEGORIES or gain.p is None or gain.clear or abs(gain.value or 0.0) < ABOUT_ZERO:
         return ""
-    count = categories_needed(gain.effect, gain.pairs)
+    count = categories_needed(float(stats.t.isf(gain.p / 2, gain.n - 1)) / math.sqrt(gain.n), gain.pairs)
     return f"; {f'more than {MOST_CATEGORIES}' if count is None else f'about {count}'} categories needed to tell"
 
 
