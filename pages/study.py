@@ -8,30 +8,24 @@ from pages._ui import frame, selection
 frame.begin("study")
 one = frame.comparison()
 st.markdown(
-    "Six questions about vision-language anomaly detection, answered for the data set and backbone chosen above. "
-    "Every sentence is computed from stored runs; intervals are over categories."
+    "Six questions, answered from stored runs. **On these parts**: would other images of them change it? "
+    "**On other parts**: would other categories? Brackets hold 95 % intervals."
 )
-answers = parts.six_answers(one)
-missing = [finding for answer in answers for finding in answer.findings if not finding.answered]
-if missing:
-    total = sum(len(answer.findings) for answer in answers)
-    with st.expander(f"{len(missing)} of {total} parts have no answer yet", icon=":material/hourglass_empty:"):
-        st.markdown("This command runs what is missing; what is done already is kept.")
-        backbone, dataset = one.runs[0].key.backbone, selection.tidy(one.dataset)
-        st.code(parts.COMMAND.format(dataset=dataset, backbone=backbone), language="bash", wrap_lines=True)
-
-titles = {answer.question.name: answer.question for answer in answers}
-st.subheader("In short", anchor=False)
+found = parts.six_answers(one)
+answers = [answer for answer in found if answer.answered]
 for answer in answers:
-    st.markdown(f"**{answer.question.title}.** {answer.question.ask} {answer.headline}")
+    parts.in_short(answer)
 
 st.subheader("Which method for you?", anchor=False)
 parts.adviser(one)
 
-st.subheader("The evidence", anchor=False)
-chosen = selection.choose(
-    "question", "Question", list(titles), next(iter(titles)), segmented=True,
-    format_func=lambda name: titles[name].title,
-)  # fmt: skip
-st.markdown(f"#### {titles[chosen].ask}")
-parts.show_answer(next(answer for answer in answers if answer.question.name == chosen))
+if answers:
+    titles = {answer.question.name: answer.question for answer in answers}
+    st.subheader("The evidence", anchor=False)
+    chosen = selection.choose(
+        "question", "Question", list(titles), next(iter(titles)), segmented=True,
+        format_func=lambda name: titles[name].title,
+    )  # fmt: skip
+    st.markdown(f"#### {titles[chosen].ask}")
+    parts.show_answer(next(answer for answer in answers if answer.question.name == chosen))
+parts.folded(one, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,14 +12,13 @@ from pages._ui import data, frame, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison
 from vlmad_core.analysis.slices import KINDS
-from vlmad_core.analysis.study.advice import Candidate, Constraints, advise, summary
-from vlmad_core.analysis.study.answers import StudyAnswer, answers, study_comparisons, study_roots
+from vlmad_core.analysis.study.advice import Candidate, Constraints, advise, references_at_hand, summary
+from vlmad_core.analysis.study.answers import StudyAnswer, answers, commands_for, study_comparisons, study_roots
 from vlmad_core.analysis.study.findings import findings_table
 from vlmad_core.figures.variants import finding_figure
 from vlmad_core.metrics import METRICS
 from vlmad_core.store.reader import Store, store_signature
 
-COMMAND = "python -m vlmad_core study --dataset {dataset} --backbone {backbone}"
 ANY = "any"
 PERCENT = ("value", "low", "high", "gain", "spread")
 
@@ -48,13 +48,28 @@ def _advice(
     return advise(data.store(), _one, wanted)
 
 
+def in_short(answer: StudyAnswer) -> None:
+    """A question with its answer: one line for other images of these parts, one for other parts."""
+    st.markdown("  \n".join([f"**{answer.question.title}.** {answer.question.ask}", *answer.short]))
+
+
+def folded(one: Comparison, found: Sequence[StudyAnswer]) -> None:
+    """What has no answer, out of the way, with the commands that would give it one."""
+    missing = [(answer.question, finding) for answer in found for finding in answer.unanswered]
+    if not missing:
+        return
+    total = sum(len(answer.findings) for answer in found)
+    with st.expander(f"{len(missing)} of {total} parts have no answer yet", icon=":material/hourglass_empty:"):
+        st.markdown("\n".join(f"- **{question.title}.** {part.ask} {part.sentence}" for question, part in missing))
+        st.markdown("These commands run what is missing; what is done already is kept.")
+        st.code("\n".join(commands_for(one, found)), language="bash", wrap_lines=True)
+
+
 def show_answer(answer: StudyAnswer) -> None:
-    """One question: its answer in words, the figure and numbers of each part, and what papers report."""
-    st.markdown(f"**{answer.headline}**")
-    for finding in answer.findings:
+    """One question: the answer, the figure and numbers of each part, and what papers report."""
+    for finding in answer.answered:
         st.markdown(f"###### {finding.ask}")
-        if finding.sentence != answer.headline:
-            st.markdown(finding.sentence)
+        st.markdown("\n".join(f"- {sentence}" for sentence in finding.sentences))
         figure = finding_figure(findings_table([finding]), METRICS[finding.metric].label, finding.kind)
         if figure is not None:
             st.plotly_chart(
@@ -73,7 +88,7 @@ def show_answer(answer: StudyAnswer) -> None:
 
 
 def _numbers(answer: StudyAnswer) -> None:
-    table = findings_table(answer.findings).drop(columns="x")
+    table = findings_table(answer.answered).drop(columns="x")
     take_along.table(
         table, f"study-{answer.question.name}", "Numbers of this question",
         {"part": "Part", "variant": "Variant", "metric": "Metric", "value": "Value", "gain": "Against the base",
@@ -87,6 +102,8 @@ def _numbers(answer: StudyAnswer) -> None:
             **{name: st.column_config.NumberColumn(label, format="%.1f") for name, label in (
                 ("value", "Value"), ("low", "from (95%)"), ("high", "to"), ("gain", "Against the base"),
                 ("spread", "sd over draws"))},
+            **{name: st.column_config.NumberColumn(label, format="%.3f", help="Corrected for all pairs of its part")
+               for name, label in (("p_images", "p over images"), ("p_categories", "p over categories"))},
             "categories": "Categories", "note": "To know", "runs": "Runs",
         },
     )  # fmt: skip
@@ -119,7 +136,10 @@ def adviser(one: Comparison) -> None:
         metric = st.selectbox(
             "What counts", metrics, key="advice_metric", format_func=lambda n: METRICS[n].label, width=220
         )
-        shots = st.selectbox("Good parts at hand", sorted({0, *one.shots}), key="advice_shots", width=160)
+        known = sorted({0, *one.shots})
+        shots = st.selectbox(
+            "Good parts at hand", known, index=known.index(references_at_hand(one)), key="advice_shots", width=160
+        )
         latency = st.number_input(
             "Most milliseconds per image", min_value=0, value=0, step=10, key="advice_latency", width=220,
             help="0 for any. Measured on the machine of these runs.",

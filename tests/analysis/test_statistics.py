@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from vlmad_core.analysis.statistics import (
     OVER_CATEGORIES,
     OVER_IMAGES,
     PairedDifference,
+    categories_needed,
     compare_over_categories,
     compare_over_images,
     compare_ranks,
@@ -286,3 +288,34 @@ def test_equal_methods_are_rarely_told_apart_by_their_ranks() -> None:
 def test_too_few_to_rank_are_said(columns: int, few: str) -> None:
     found = compare_ranks(by_category(*np.arange(2.0 * columns).reshape(columns, 2)) if columns else [])
     assert (found.p, found.bars, found.reason) == (None, (), f"{few} are too few")
+
+
+@pytest.mark.parametrize(("effect", "count"), [(0.2, 199), (0.3, 90), (0.5, 34), (0.8, 15), (1.0, 10), (-0.5, 34)])
+def test_the_categories_needed_are_those_of_known_tables(effect: float, count: int) -> None:
+    """Pairs for 80 % power at 5 %, two-sided, as tables and G*Power give them."""
+    assert categories_needed(effect) == count
+
+
+def test_the_categories_needed_find_the_difference_four_times_in_five() -> None:
+    count = categories_needed(0.6)
+    assert count is not None
+    rng = np.random.default_rng(0)
+    trials = rng.normal(0.6, 1.0, (1500, count))
+    found = [
+        compare_over_categories([dict(enumerate(map(float, some))), dict.fromkeys(range(count), 0.0)])[0].clear
+        for some in trials
+    ]
+    assert 0.77 <= np.mean(found) <= 0.83
+
+
+def test_what_is_not_clear_needs_more_categories_than_there_are() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        some = [dict(zip("abcdef", rng.normal(k / 10, 0.1, 6), strict=True)) for k in range(4)]
+        for gap in compare_over_categories(some):
+            assert gap.p is not None
+            needed = categories_needed(stats.t.isf(gap.p / 2, gap.n - 1) / math.sqrt(gap.n), gap.pairs)
+            assert gap.clear or needed is None or needed > gap.n
+    assert categories_needed(0.1) is None
+    assert categories_needed(0.5, pairs=3) == 45
+    assert categories_needed(80.0) == 3

@@ -24,15 +24,25 @@ def test_the_page_says_what_the_results_say(open_app: OpenApp) -> None:
     store, found = study_comparisons([BUNDLED / "bundled"])
     one = next(one for one in found if one.dataset == "bundled_b")
     text = shown(app)
-    for answer in answers(store, one):
-        assert answer.headline in text
-    assert "What do reference images bring?" in text
+    six_answers = answers(store, one)
+    for answer in six_answers:
+        assert all(sentence in text for sentence in answer.short)
+    (shots,) = (answer for answer in six_answers if answer.question.name == "shots")
+    assert all(sentence in text for finding in shots.findings for sentence in finding.sentences)
+    # The six answers come before everything else, each under both designs.
+    said = [str(element.value) for element in app.main.markdown]
+    begin = next(place for place, text in enumerate(said) if text.startswith("Six questions"))
+    six = said[begin + 1 : begin + 7]
+    assert [text.split("**")[1] for text in six] == [f"{answer.question.title}." for answer in six_answers]
+    assert all("\nOn these parts: " in text and "\nOn other parts: " in text for text in six)
+    assert not app.expander or not any("no answer yet" in expander.label for expander in app.expander)
 
 
 def test_the_advice_follows_the_constraints(open_app: OpenApp) -> None:
     app = open_app(BUNDLED, "study", {"dataset": "bundled_a"})
     first = app.success[0].value
-    app.selectbox(key="advice_shots").set_value(4).run()
+    assert app.selectbox(key="advice_shots").value == 4
+    app.selectbox(key="advice_shots").set_value(0).run()
     assert not app.exception
     app.number_input(key="advice_latency").set_value(1).run()
     assert app.success[0].value == "Nothing that was measured fits these constraints."
@@ -49,8 +59,12 @@ def test_a_hostile_question_falls_back(open_app: OpenApp, question: str) -> None
 def test_results_without_a_study_say_which_command_makes_one(open_app: OpenApp, measured: Path) -> None:
     app = open_app(measured, "study")
     assert not app.exception
-    assert any("python -m vlmad_core study" in code.value for code in app.code)
-    assert "Not answered" in shown(app)
+    (folded,) = (expander for expander in app.expander if "have no answer yet" in expander.label)
+    assert not folded.proto.expanded
+    assert folded.code[0].value.splitlines()[-1].startswith("python -m vlmad_core study --dataset ")
+    assert "Not answered" in "".join(str(element.value) for element in folded.markdown)
+    outside = len(app.markdown) - len(folded.markdown)
+    assert sum("Not answered" in str(element.value) for element in app.markdown[:outside]) == 0
 
 
 def test_an_empty_store_says_so(open_app: OpenApp, tmp_path: Path) -> None:

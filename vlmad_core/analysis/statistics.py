@@ -40,6 +40,8 @@ TEST_NAMES: Mapping[Design, str] = {OVER_IMAGES: "paired bootstrap", OVER_CATEGO
 
 FEWEST_CATEGORIES = 3
 """Categories that two competitors must have in common to be compared over categories."""
+MOST_CATEGORIES = 200
+"""A need for more categories than this is not put into a number."""
 
 Pairs = Sequence[tuple[int, int]]
 """Which competitors are held against which, by their places in a list."""
@@ -109,9 +111,8 @@ class PairedDifference:
 
     def reversed(self) -> PairedDifference:
         """The second minus the first."""
-        ends = (None if self.high is None else -self.high, None if self.low is None else -self.low)
-        value = None if self.value is None else -self.value
-        return replace(self, first=self.second, second=self.first, value=value, low=ends[0], high=ends[1])
+        value, low, high = (None if one is None else -one for one in (self.value, self.high, self.low))
+        return replace(self, first=self.second, second=self.first, value=value, low=low, high=high)
 
 
 @dataclass(frozen=True)
@@ -262,6 +263,30 @@ def corrected(found: Sequence[PairedDifference]) -> tuple[PairedDifference, ...]
     return tuple(replace(one, p_corrected=p, pairs=tested) for one, p in zip(found, fixed, strict=True))
 
 
+def categories_needed(effect: float, pairs: int = 1, power: float = 0.8) -> int | None:
+    """How many categories a paired t-test would need to find a difference clear, were it as large as it seems.
+
+    Power is that of the noncentral t distribution (Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988,
+    chapter 2). Of several comparisons made together each is tested at its share of five percent, the first step of
+    Holm's correction: what is not clear on some categories then always needs more of them.
+
+    Args:
+        effect: Mean of the differences in their standard deviations (Cohen's d of pairs): t / sqrt(n).
+        pairs: Number of comparisons made together.
+        power: Chance to find the difference clear, in (0, 1).
+
+    Returns:
+        The smallest number, at least ``FEWEST_CATEGORIES``; None if ``MOST_CATEGORIES`` would not do.
+    """
+    counts = np.arange(FEWEST_CATEGORIES, MOST_CATEGORIES + 1)
+    ends = stats.t.isf((1 - LEVEL) / 2 / max(pairs, 1), counts - 1)
+    centre = abs(effect) * np.sqrt(counts)
+    found = stats.nct.sf(ends, counts - 1, centre) + stats.nct.cdf(-ends, counts - 1, centre)
+    # Far from its centre the distribution may have no value in floating point: then the difference is plain.
+    enough = np.flatnonzero(np.nan_to_num(found, nan=1.0) >= power)
+    return int(counts[enough[0]]) if enough.size else None
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Correct p-values for their number (Holm 1979, step-down; controls the family-wise error rate).
 
@@ -353,10 +378,9 @@ def _over_categories(
     gaps = np.array([a - b for a, b in both if a is not None and b is not None], np.float64)
     n = len(gaps)
     if n < FEWEST_CATEGORIES:
+        gap = float(gaps.mean()) if n else None
         reason = f"only {n} {'category' if n == 1 else 'categories'} in common"
-        return PairedDifference(
-            first, second, float(gaps.mean()) if n else None, None, None, None, n, OVER_CATEGORIES, reason
-        )
+        return PairedDifference(first, second, gap, None, None, None, n, OVER_CATEGORIES, reason)
     mean, spread = float(gaps.mean()), float(gaps.std(ddof=1) / math.sqrt(n))
     if spread <= 1e-12:  # the same gap everywhere, but for rounding
         p = 1.0 if abs(mean) <= 1e-12 else 0.0

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from vlmad_core.analysis.entries import Comparison
+from vlmad_core.metrics.resampling import Replicates
 from vlmad_core.store.schema import Protocol, Provenance, RunKey, RunRecord, UnitRecord
+from vlmad_core.store.tables import Drawn
 
 CATEGORIES = ("bolt", "felt", "gear", "tile", "wire", "wood")
 METRICS = ("image_auroc", "pixel_auroc")
@@ -44,14 +46,31 @@ class MadeUp:
 
 
 class FakeStore:
-    """The one thing that answers and advice ask of a store."""
+    """What answers and advice ask of a store; image metrics keep their replicates, pixel metrics if told."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
+        self.pixels_of = ""  # part of the ids of runs whose pixel metrics keep replicates
+        known = frame[frame["metric"] == "image_auroc"]
+        self.values = dict(zip(zip(known["run_id"], known["category"], strict=True), known["value"], strict=True))
 
     def metrics(self, run_ids: Any = None) -> pd.DataFrame:
         """Metrics of those runs."""
         return self.frame[self.frame["run_id"].isin(list(run_ids))]
+
+    def replicates(self, run_id: str, category: str) -> Drawn:
+        """A unit's metrics on 200 resampled test sets; what is drawn moves all runs alike."""
+        value = float(self.values[run_id, category])
+        shared = np.random.default_rng(CATEGORIES.index(category)).normal(0, 0.05, 200)
+        own = np.random.default_rng([len(run_id), CATEGORIES.index(category)]).normal(0, 0.004, 200)
+        kept: dict[str, int | None] = {"image_auroc": None}
+        if self.pixels_of and self.pixels_of in run_id:
+            kept["pixel_auroc"] = 256
+        return {(m, size): Replicates(m, value, value + shared + own, 60, 30, category) for m, size in kept.items()}
+
+    def keeps_maps(self, run_id: str, category: str) -> bool:
+        """None were kept."""
+        return False
 
 
 Results = Callable[[Sequence[MadeUp]], tuple[Any, Comparison]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vlmad_core.analysis.study.advice import Constraints, advise, summary
+from vlmad_core.analysis.study.advice import Constraints, advise, references_at_hand, summary
 
 
 @pytest.fixture
@@ -84,3 +84,9 @@ def test_what_is_not_clearly_behind_is_said(results: Any, made_up: Any) -> None:
     found = advise(store, one, Constraints())
     text = summary(found, Constraints())
     assert re.search(r"Not clearly better than (clip_ac|clip_cpe) \(over categories\)\.$", text), text
+
+
+@pytest.mark.parametrize(("measured", "first"), [([0, 1, 4, 8], 4), ([0, 2], 2), ([0], 0), ([8, 16], 8)])
+def test_advice_begins_with_the_references_at_hand(results: Any, made_up: Any, measured: list[int], first: int) -> None:
+    _, one = results([made_up("winclip", 0.8, shots=shots) for shots in measured])
+    assert references_at_hand(one) == first

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
 
-from vlmad_core.analysis.study.answers import StudyAnswer, answers, as_json
+from vlmad_core.analysis.study.answers import StudyAnswer, answers, as_json, commands_for
 from vlmad_core.analysis.study.findings import findings_table
 from vlmad_core.analysis.study.plan import study_plan
+from vlmad_core.cli import COMMANDS, Parser, _mount
 from vlmad_core.figures.variants import finding_figure
 
 
@@ -52,33 +54,69 @@ def test_six_questions_each_with_an_answer(results: Any, made_up: Any) -> None:
     ("question", "means", "words"),
     [
         ("features", {"winclip": 0.8}, "WinCLIP (both windows and the whole image) beats patches"),
-        ("features", {"windows_2": 0.8}, "Windows 2 x 2 beats patches"),
-        ("features", {"patches": 0.8}, "All others fall behind patches"),
-        ("alignment", {"april_gan": 0.8}, "Trained projections (APRIL-GAN) beats patches"),
-        ("alignment", {"anomaly_clip": 0.8}, "Learned prompts (AnomalyCLIP) beats patches"),
-        ("prompts", {"full_ensemble": 0.8}, "States in templates beats one pair"),
-        ("prompts", {"one_pair": 0.8}, "All others fall behind one pair"),
-        ("shots", {"winclip_8": 0.85}, "From 0 to 8 references: they bring"),
-        ("shots", {"winclip_8": 0.55}, "From 0 to 8 references: they cost"),
-        ("transfer", {"april_gan": 0.8}, "Trained projections (APRIL-GAN) beats patches"),
+        ("features", {"windows_2": 0.8}, "windows 2 x 2 beats patches"),
+        ("features", {"patches": 0.8}, "all others fall behind patches"),
+        ("alignment", {"april_gan": 0.8}, "trained projections (APRIL-GAN) beats patches"),
+        ("alignment", {"anomaly_clip": 0.8}, "learned prompts (AnomalyCLIP) beats patches"),
+        ("prompts", {"full_ensemble": 0.8}, "states in templates beats one pair"),
+        ("prompts", {"one_pair": 0.8}, "all others fall behind one pair"),
+        ("shots", {"winclip_8": 0.85}, "from 0 to 8 references, they bring accuracy"),
+        ("shots", {"winclip_8": 0.55}, "from 0 to 8 references, they cost accuracy"),
+        ("transfer", {"april_gan": 0.8}, "trained projections (APRIL-GAN) beats patches"),
     ],
 )
 def test_the_headline_follows_the_truth(
     results: Any, made_up: Any, question: str, means: dict[str, float], words: str
 ) -> None:
-    assert ask(results, everything(made_up, **means), question).headline.startswith(words)
+    (finding, *_) = ask(results, everything(made_up, **means), question).answered
+    assert finding.on_others.startswith(f"On other parts: {words}")
+    if finding.metric == "image_auroc":
+        assert finding.on_these.startswith(f"On these parts: {words}")
+    else:  # neither replicates nor maps are kept
+        assert finding.on_these.startswith("On these parts: not tested (")
 
 
 def test_a_gain_within_the_data_set_is_called_contaminated(results: Any, made_up: Any) -> None:
     transfer = ask(results, everything(made_up, april_within=0.9), "transfer")
     (finding,) = (one for one in transfer.findings if one.name == "projections")
-    assert "no fair gain" in finding.sentence
+    assert finding.short[0].startswith("No fair gain: projections trained on the same data set")
 
 
 def test_what_was_not_run_is_not_answered(results: Any, made_up: Any) -> None:
     few = [one for one in everything(made_up) if one.preset == "templates"]
     for one in answers(*results(few)):
         assert one.headline.startswith("Not answered"), one.question.name
+
+
+def test_methods_that_keep_replicates_are_compared_over_images_where_ablations_are_not(
+    results: Any, made_up: Any
+) -> None:
+    store, one = results(everything(made_up, winclip=0.8, april_gan=0.8))
+    store.pixels_of = "-canonical-"
+    features, alignment, *_, transfer = answers(store, one)
+    assert features.findings[0].on_these.startswith("On these parts: WinCLIP (both windows and the whole image) beats")
+    assert features.findings[0].on_these.endswith(
+        "; not compared: 5 others, windows 2 x 2: it keeps neither replicates nor maps."
+    )
+    for answer in (alignment, transfer):
+        assert "over 360 images" in answer.findings[0].on_these
+        assert "not compared" not in answer.findings[0].on_these
+
+
+def test_commands_for_what_is_missing_are_understood(results: Any, made_up: Any) -> None:
+    store, one = results([made_up("clip_ac", 0.7)])
+    found = answers(store, one)
+    commands = commands_for(one, found)
+    assert commands[-1] == "python -m vlmad_core study --dataset parts --backbone made_up"
+    assert {words.split()[4] for words in commands[:-1]} == {"april_gan", "anomaly_clip"}
+    for command in commands:
+        *python, name, more = *shlex.split(command)[:4], shlex.split(command)[4:]
+        assert python == ["python", "-m", "vlmad_core"]
+        parser = Parser()
+        _mount(parser, COMMANDS, [name, *more], "python -m vlmad_core")
+        assert parser.parse_args([name, *more]).backbone == "made_up"
+    everything_there = results(everything(made_up))
+    assert commands_for(everything_there[1], answers(*everything_there)) == ()
 
 
 def test_latencies_of_two_machines_are_not_compared(results: Any, made_up: Any) -> None:

@@ -66,6 +66,19 @@ class Candidate:
     tied: tuple[str, ...] = ()
 
 
+MOST_AT_HAND = 4
+"""References that advice begins with where the results have them: more are seldom at hand."""
+
+
+def references_at_hand(one: Comparison) -> int:
+    """The number of references that advice begins with: the most that was measured, up to ``MOST_AT_HAND``.
+
+    Args:
+        one: The runs that may be compared; the fewest references they have if all have more.
+    """
+    return max((shots for shots in one.shots if shots <= MOST_AT_HAND), default=one.shots[0])
+
+
 def advise(store: Store, one: Comparison, wanted: Constraints) -> tuple[Candidate, ...]:
     """All methods measured, those to take first.
 

@@ -100,16 +100,17 @@ def _run_part(args: argparse.Namespace, part: StudyPart) -> int:
 
 
 def _answer(args: argparse.Namespace, options: PlanOptions, code: int) -> int:
-    from vlmad_core.analysis.study.answers import answers, as_json, study_comparisons
+    from vlmad_core.analysis.study.answers import answers, as_json, commands_for, study_comparisons
     from vlmad_core.datasets import load_dataset
 
     store, found = study_comparisons([options.store])
     names = {load_dataset(source).name for source in options.datasets}
-    by_dataset = {}
+    by_dataset, commands = {}, {}
     for one in found:
         # Of several backbones, comparisons come with the fullest first.
         if one.dataset in names and one.dataset not in by_dataset:
             by_dataset[one.dataset] = answers(store, one)
+            commands[one.dataset] = commands_for(one, by_dataset[one.dataset])
     if not by_dataset:
         raise VlmadError(
             f"{options.store} holds nothing of {', '.join(options.datasets)}.", "Leave --answers out to run it."
@@ -120,7 +121,15 @@ def _answer(args: argparse.Namespace, options: PlanOptions, code: int) -> int:
     for dataset, some in by_dataset.items():
         print(f"\n== {dataset}")
         for answer in some:
-            print(f"\n{answer.question.title}: {answer.question.ask}")
-            for finding in answer.findings:
-                print(f"  {finding.ask} {finding.sentence}")
+            if answer.answered:
+                print(f"\n{answer.question.title}: {answer.question.ask}")
+            for finding in answer.answered:
+                print("\n    ".join([f"  {finding.ask}", *finding.sentences]))
+        missing = [(answer.question, finding) for answer in some for finding in answer.unanswered]
+        if missing:
+            print("\nWithout an answer yet:")
+        for question, finding in missing:
+            print(f"  {question.title}: {finding.ask} {finding.sentence}")
+        if commands[dataset]:
+            print("\n".join(["  These commands run what is missing:", *(f"    {one}" for one in commands[dataset])]))
     return code

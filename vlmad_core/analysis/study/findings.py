@@ -1,27 +1,52 @@
-"""What the results say to one part of a question: figures with intervals, and the sentence that follows from them.
+"""What the results say to one part of a question: figures with intervals, and the sentences that follow from them.
 
-Every sentence is made from numbers here; none is written by hand. Where the results do not carry an answer, the
-sentence says so. Intervals and comparisons are over categories (``vlmad_core.analysis.statistics``). What one part
-compares is corrected together, so that the luckiest of many is not taken for better.
+Every sentence is made from numbers here; none is written by hand. Each part is answered under both designs
+(``vlmad_core.analysis.study.comparing``); where the results do not carry an answer, the sentence says so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from vlmad_core.analysis.statistics import (
-    FEWEST_CATEGORIES,
+    DESIGNS,
+    OVER_CATEGORIES,
+    OVER_IMAGES,
+    Design,
     MeanInterval,
     PairedDifference,
-    compare_over_categories,
     mean_interval,
 )
+from vlmad_core.analysis.study.comparing import (
+    ON,
+    Gains,
+    Measured,
+    against,
+    average,
+    between_draws,
+    first_upper,
+    held,
+    leader,
+    needed,
+    percent,
+    points,
+    reason_of,
+    tested,
+    verdicts,
+    why_not,
+)
 from vlmad_core.metrics.spec import METRICS
+
+NEARLY = 0.01
+"""How far below the best still counts as nearly as good, a fraction."""
+
+Places = Sequence[tuple[float, Measured]]
+"""Milliseconds per image, with what was measured."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +57,8 @@ class VariantFigures:
         name: The variant.
         label: How it is shown.
         estimate: Its value.
-        gain: The variant minus the base; None for the base itself.
+        gain: The variant minus the base over categories; None for the base itself.
+        gain_here: The same over images.
         run_ids: The runs it comes from.
         note: What must be said of it, e.g. that it is contaminated.
         x: Its place on the horizontal axis, where there is one (references, prompts, milliseconds).
@@ -43,6 +69,7 @@ class VariantFigures:
     label: str
     estimate: MeanInterval
     gain: PairedDifference | None = None
+    gain_here: PairedDifference | None = None
     run_ids: tuple[str, ...] = ()
     note: str = ""
     x: float = math.nan
@@ -57,8 +84,11 @@ class Finding:
         name: The part.
         ask: Its question.
         metric: Name of the metric.
-        sentence: The answer; what is missing where there is none.
+        on_these: The answer for other images of these parts; what is missing where there is no answer at all.
+        on_others: The answer for other parts; empty where there is no answer at all.
         answered: Whether the results carry an answer.
+        lead: What must be read first; often empty.
+        more: What else is to be known; often empty.
         figures: One for each variant, in the plan's order.
         images: Number of test images they rest on.
         kind: ``contrast``, ``spread``, ``ladder`` or ``cost``: how it is drawn.
@@ -67,32 +97,36 @@ class Finding:
     name: str
     ask: str
     metric: str
-    sentence: str
+    on_these: str
+    on_others: str
     answered: bool
     figures: tuple[VariantFigures, ...] = ()
     images: int = 0
     kind: str = "contrast"
+    lead: str = ""
+    more: str = ""
+
+    @property
+    def short(self) -> tuple[str, ...]:
+        """The answer in a few sentences, over images first."""
+        return tuple(text for text in (self.lead, self.on_these, self.on_others) if text)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.short, *([self.more] if self.more else []))
+
+    @property
+    def sentence(self) -> str:
+        """All of them in one text."""
+        return " ".join(self.sentences)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What was measured of one variant.
-
-    Attributes:
-        name: The variant.
-        label: How it is shown.
-        values: By category, each the mean over draws of references.
-        draws: By category, one value per draw.
-        run_ids: The runs.
-        images: Test images.
-    """
-
-    name: str
-    label: str
-    values: Mapping[str, float]
-    draws: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    run_ids: tuple[str, ...] = ()
-    images: int = 0
+def unanswered(
+    name: str, ask: str, metric: str, missing: str, figures: tuple[VariantFigures, ...] = (), kind: str = "contrast"
+) -> Finding:
+    """A part without an answer, with what is missing."""
+    return Finding(name, ask, metric, f"Not answered: {missing}.", "", False, figures, kind=kind)
 
 
 def contrast(
@@ -112,59 +146,29 @@ def contrast(
     others = [one for one in found if one.name != base]
     if base not in by_name or not others:
         missing = "the one they are held against" if base not in by_name else "anything to hold against it"
-        return Finding(name, ask, metric, f"Not answered: the results lack {missing}.", False)
+        return unanswered(name, ask, metric, f"the results lack {missing}")
     reference = by_name[base]
-    gains = dict(zip([one.name for one in others], _gains(others, reference), strict=True))
+    gains = against(reference, others)
+    here, there = (dict(zip([one.name for one in others], gains[design], strict=True)) for design in DESIGNS)
     figures = tuple(
         VariantFigures(
             one.name,
             one.label,
             mean_interval(list(one.values.values())),
-            gains.get(one.name),
+            there.get(one.name),
+            here.get(one.name),
             one.run_ids,
             "contaminated: trained on what it is judged on" if one.name in contaminated else "",
         )
         for one in found
     )
-    usable = {key: gain for key, gain in gains.items() if gain.p is not None}
-    if not usable:
-        return Finding(
-            name, ask, metric, f"Not answered: fewer than {FEWEST_CATEGORIES} categories in common.", False, figures
-        )
-    best = max(usable, key=lambda key: usable[key].value or 0.0)
-    sentence = _verdict(metric, by_name[best], reference, usable[best], usable, by_name)
-    if best in contaminated:
-        sentence += " It was trained on the very images it is judged on, so this is no fair gain."
-    return Finding(name, ask, metric, sentence, True, figures, reference.images)
-
-
-def _verdict(
-    metric: str,
-    best: Measured,
-    base: Measured,
-    gain: PairedDifference,
-    gains: Mapping[str, PairedDifference],
-    by_name: Mapping[str, Measured],
-) -> str:
-    label = METRICS[metric].label
-    shared = sorted(set(best.values) & set(base.values))
-    value, reference = (float(np.mean([one.values[c] for c in shared])) for one in (best, base))
-    figures = f"{percent(value)} against {percent(reference)} {label}, {points(gain)}"
-    if gain.ahead:
-        worse = [by_name[key].label for key, other in gains.items() if other.behind]
-        tail = f" Below {base.label}: {_listed(worse)}." if worse else ""
-        return f"{_first(best.label)} beats {base.label}: {figures}.{tail}"
-    if all(other.behind for other in gains.values()):
-        what = "All others fall" if len(gains) > 1 else f"{_first(best.label)} falls"
-        nearest = f"; nearest is {best.label}" if len(gains) > 1 else ""
-        return f"{what} behind {base.label}{nearest}: {figures}."
-    if gain.behind:  # the nearest falls behind, but one farther off varies too much to say
-        unclear = _listed([by_name[key].label for key, other in gains.items() if not other.behind])
-        return f"{_first(base.label)} is highest, clearly ahead of {best.label} ({figures}), but not of {unclear}."
-    higher = gain.value is not None and gain.value > 0
-    lead = f"{_first(best.label if higher else base.label)} is highest"
-    rival = base.label if higher else best.label
-    return f"No clear difference: {lead}, but not clearly ahead of {rival} ({figures})."
+    if not tested(gains):
+        return unanswered(name, ask, metric, reason_of(gains[OVER_CATEGORIES]), figures)
+    on_these, on_others = verdicts(metric, reference, others, gains)
+    usable = [{key: gap for key, gap in some.items() if gap.p is not None} for some in (here, there)]
+    seen = [by_name[key].label for key in {leader(some): None for some in usable if some} if key in contaminated]
+    lead = f"No fair gain: {seen[0]} means trained on the very images it is judged on." if seen else ""
+    return Finding(name, ask, metric, on_these, on_others, True, figures, reference.images, lead=lead)
 
 
 def ladder(name: str, ask: str, metric: str, steps: Sequence[tuple[int, Measured]]) -> Finding:
@@ -176,46 +180,52 @@ def ladder(name: str, ask: str, metric: str, steps: Sequence[tuple[int, Measured
         metric: Name of the metric.
         steps: (references, what was measured), by number of references.
     """
-    label = METRICS[metric].label
     steps = sorted(steps, key=lambda step: step[0])
-    gains = _gains([one for _, one in steps[1:]], steps[0][1]) if steps else ()
+    gains = against(steps[0][1], [one for _, one in steps[1:]]) if len(steps) > 1 else {}
     figures = tuple(
         VariantFigures(
             one.name,
-            f"{shots} references" if shots != 1 else "1 reference",
+            one.label,
             mean_interval(list(one.values.values())),
-            gain,
+            gains[OVER_CATEGORIES][place - 1] if place else None,
+            gains[OVER_IMAGES][place - 1] if place else None,
             one.run_ids,
             x=float(shots),
-            spread=_between_draws(one),
+            spread=between_draws(one),
         )
-        for (shots, one), gain in zip(steps, (None, *gains), strict=False)
+        for place, (shots, one) in enumerate(steps)
     )
     if len(steps) < 2:
-        return Finding(name, ask, metric, "Not answered: fewer than two numbers of references.", False, figures)
+        return unanswered(name, ask, metric, "fewer than two numbers of references", figures, "ladder")
     (first, start), (last, end) = steps[0], steps[-1]
     before, middle = steps[-2]
     # Two things are said below; they are corrected together.
-    pairs = [(0, 1), (0, 2)] if len(steps) > 2 else [(0, 1)]
-    gain, *late = compare_over_categories([end.values, start.values, middle.values], pairs)
-    if gain.p is None:
-        return Finding(
-            name, ask, metric, f"Not answered: fewer than {FEWEST_CATEGORIES} categories in common.", False, figures
+    said = held([end, start, middle], [(0, 1), (0, 2)] if len(steps) > 2 else [(0, 1)])
+    if not tested(said):
+        return unanswered(name, ask, metric, reason_of(said[OVER_CATEGORIES]), figures, "ladder")
+    values = f"{percent(start.mean)} to {percent(end.mean)} {METRICS[metric].label}, "
+    sentences, late = [], []
+    for design in DESIGNS:
+        gain, *step = said[design]
+        if gain.p is None:
+            sentences.append(f"{ON[design]}: {why_not(said[design])}.")
+            continue
+        word = "bring accuracy" if gain.ahead else "cost accuracy" if gain.behind else "make no clear difference"
+        sentences.append(
+            f"{ON[design]}: from {first} to {last} references, they {word} ({values}{points(gain)}){needed(gain)}."
         )
-    word = "bring" if gain.ahead else "cost" if gain.behind else "make no clear difference"
-    change = "" if word == "make no clear difference" else f" {abs(100 * (gain.value or 0.0)):.1f} points of {label}"
-    sentence = (
-        f"From {first} to {last} references: they {word}{change} "
-        f"({percent(_mean(start))} to {percent(_mean(end))}, {points(gain)})."
-    )
-    for step in late:
-        sentence += f" The step from {before} to {last} is {'clear' if step.clear else 'not clear'} ({points(step)})."
+        values = ""
+        late += [
+            f"{'clear' if one.clear else 'not clear'} {ON[design].lower()} ({points(one)})" for one in step if one.p
+        ]
+    more = [f"The step from {before} to {last} is {' and '.join(late)}."] if late else []
     spreads = [(one.x, one.spread) for one in figures if not math.isnan(one.spread)]
     if spreads:
         few, sd = spreads[0]
         drawn = "Which reference is drawn" if few == 1 else f"Which {few:.0f} references are drawn"
-        sentence += f" {drawn} moves the mean by {100 * sd:.1f} points (sd)."
-    return Finding(name, ask, metric, sentence, True, figures, end.images, "ladder")
+        more.append(f"{drawn} moves the mean by {100 * sd:.1f} points (sd).")
+    on_these, on_others = sentences
+    return Finding(name, ask, metric, on_these, on_others, True, figures, end.images, "ladder", more=" ".join(more))
 
 
 def spread(
@@ -233,112 +243,89 @@ def spread(
     label = METRICS[metric].label
     groups = sorted((size, list(draws)) for size, draws in groups if len(draws) >= 2)
     if full is None or not groups:
-        return Finding(name, ask, metric, "Not answered: the results lack random sub-ensembles.", False)
+        return unanswered(name, ask, metric, "the results lack random sub-ensembles", kind="spread")
     figures = [_drawn(size, draws) for size, draws in groups]
-    figures.append(VariantFigures(full.name, full.label, mean_interval(list(full.values.values())), None, full.run_ids))
+    figures.append(
+        VariantFigures(full.name, full.label, mean_interval(list(full.values.values())), run_ids=full.run_ids)
+    )
     smallest, largest = figures[0], figures[-2]
     size = groups[0][0]
-    means = [_mean(one) for one in groups[0][1]]
-    sentence = (
+    means = [one.mean for one in groups[0][1]]
+    lead = (
         f"With {size} {'prompt' if size == 1 else 'prompts'} per class, the choice of words moves {label} by "
         f"{100 * smallest.spread:.1f} points (sd over {len(means)} draws, {percent(min(means))} to "
         f"{percent(max(means))}); with {groups[-1][0]} by {100 * largest.spread:.1f}."
     )
-    (gain,) = _gains([full], _average(groups[0][1]))
-    side = "clearly above" if gain.ahead else "clearly below" if gain.behind else "not clearly different from"
-    sentence += f" The full ensemble is {side} the average draw of {size} ({points(gain)})."
-    return Finding(name, ask, metric, sentence, True, tuple(figures), full.images, "spread")
+    gains = against(average(groups[0][1]), [full])
+    sentences = []
+    for design in DESIGNS:
+        (gain,) = gains[design]
+        side = "clearly above" if gain.ahead else "clearly below" if gain.behind else "not clearly different from"
+        what = f"the full ensemble is {side} the average draw of {size} ({points(gain)}){needed(gain)}"
+        sentences.append(f"{ON[design]}: {what if gain.p is not None else why_not(gains[design])}.")
+    on_these, on_others = sentences
+    return Finding(name, ask, metric, on_these, on_others, True, tuple(figures), full.images, "spread", lead)
 
 
-def costs(name: str, ask: str, metric: str, points_: Sequence[tuple[float, Measured]], within: float = 0.01) -> Finding:
+def costs(name: str, ask: str, metric: str, places: Places) -> Finding:
     """Accuracy against latency.
 
     Args:
         name: The part.
         ask: Its question.
         metric: Name of the metric.
-        points_: (milliseconds per image, what was measured), all on one machine.
-        within: How far below the best still counts as nearly as good, a fraction.
+        places: Milliseconds per image and what was measured, all on one machine.
     """
-    known = [(ms, one) for ms, one in points_ if not math.isnan(ms) and one.values]
     figures = tuple(
-        VariantFigures(one.name, one.label, mean_interval(list(one.values.values())), None, one.run_ids, x=ms)
-        for ms, one in known
+        VariantFigures(one.name, one.label, mean_interval(list(one.values.values())), run_ids=one.run_ids, x=ms)
+        for ms, one in places
     )
-    if len(known) < 2:
-        return Finding(name, ask, metric, "Not answered: fewer than two latencies were measured.", False, figures)
-    label = METRICS[metric].label
-    best_ms, best = max(known, key=lambda pair: _mean(pair[1]))
-    near = [(ms, one) for ms, one in known if _mean(one) >= _mean(best) - within]
-    cheap_ms, cheap = min(near, key=lambda pair: pair[0])
-    fast_ms, fast = min(known, key=lambda pair: pair[0])
+    if len(places) < 2:
+        return unanswered(name, ask, metric, "fewer than two latencies were measured", figures, "cost")
+    label, within = METRICS[metric].label, f"within {100 * NEARLY:.0f} point"
+    best_ms, best = max(places, key=lambda pair: pair[1].mean)
+    cheap_ms, cheap = nearly_best(places)
+    fast_ms, fast = fastest(places)
     if cheap.name == best.name:
-        sentence = f"{_first(best.label)} is best ({percent(_mean(best))} {label}) at {best_ms:.0f} ms per image, and "
-        sentence += f"nothing cheaper comes within {100 * within:.0f} point."
+        lead = f"{first_upper(best.label)} is best ({percent(best.mean)} {label}) at {best_ms:.0f} ms per image, and "
+        lead += f"nothing cheaper comes {within}."
     else:
-        sentence = f"{_first(cheap.label)} reaches {percent(_mean(cheap))} {label} in {cheap_ms:.0f} ms per image, "
-        sentence += f"within {100 * within:.0f} point of the best, {best.label} ({best_ms:.0f} ms)."
-    if fast.name != cheap.name:
-        (gain,) = _gains([cheap], fast)
-        sentence += f" The fastest, {fast.label} ({fast_ms:.0f} ms), gives up {100 * (gain.value or 0.0):.1f} points."
-    return Finding(name, ask, metric, sentence, True, figures, best.images, "cost")
+        lead = f"{first_upper(cheap.label)} reaches {percent(cheap.mean)} {label} in {cheap_ms:.0f} ms per image, "
+        lead += f"{within} of the best, {best.label} ({best_ms:.0f} ms)."
+    if fast.name == cheap.name:
+        return Finding(name, ask, metric, "It is the fastest, too.", "", True, figures, best.images, "cost", lead)
+    gains = against(fast, [cheap])
+    on_these, on_others = (_given_up(design, fast, fast_ms, gains) for design in DESIGNS)
+    return Finding(name, ask, metric, on_these, on_others, True, figures, best.images, "cost", lead)
 
 
-def percent(value: float) -> str:
-    """A fraction in percent, with one decimal."""
-    return f"{100 * value:.1f} %"
+def nearly_best(places: Places) -> tuple[float, Measured]:
+    """The quickest of those that are nearly as good as the best."""
+    best = max(one.mean for _, one in places)
+    return min([pair for pair in places if pair[1].mean >= best - NEARLY], key=lambda pair: pair[0])
 
 
-def points(gain: PairedDifference) -> str:
-    """A difference in points, with its interval and what it rests on; the corrected p-value where many were made."""
-    text = f"{100 * (gain.value or 0.0):+.1f} points"
-    if gain.low is not None and gain.high is not None:
-        text += f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    text += f" over {gain.n} categories"
-    if gain.pairs > 1 and gain.p_corrected is not None:
-        text += f", p = {gain.p_corrected:.2g} corrected for {gain.pairs} pairs"
-    return text
+def fastest(places: Places) -> tuple[float, Measured]:
+    """The quickest of all."""
+    return min(places, key=lambda pair: pair[0])
 
 
-def _gains(some: Sequence[Measured], base: Measured) -> tuple[PairedDifference, ...]:
-    """Each of some variants minus the base, corrected together."""
-    return compare_over_categories(
-        [base.values, *(one.values for one in some)], [(k, 0) for k in range(1, len(some) + 1)]
-    )
-
-
-def _mean(one: Measured) -> float:
-    return float(np.mean(list(one.values.values())))
-
-
-def _between_draws(one: Measured) -> float:
-    """Standard deviation, between draws, of the mean over categories."""
-    counts = {len(values) for values in one.draws.values()}
-    if len(counts) != 1 or min(counts) < 2:
-        return math.nan
-    return float(np.std(np.array(list(one.draws.values())).mean(axis=0), ddof=1))
-
-
-def _average(draws: Sequence[Measured]) -> Measured:
-    shared = set.intersection(*(set(one.values) for one in draws))
-    values = {name: float(np.mean([one.values[name] for one in draws])) for name in sorted(shared)}
-    return Measured("average", "the average draw", values)
+def _given_up(design: Design, fast: Measured, milliseconds: float, gains: Gains) -> str:
+    """What the quickest of the nearly best, which was named before, has over the fastest of all."""
+    (gain,) = gains[design]
+    if gain.p is None:
+        return f"{ON[design]}: {why_not(gains[design])}."
+    side = "clearly ahead of" if gain.ahead else "clearly behind" if gain.behind else "not clearly different from"
+    which = f"the fastest, {fast.label} at {milliseconds:.0f} ms"
+    return f"{ON[design]}: it is {side} {which} ({points(gain)}){needed(gain)}."
 
 
 def _drawn(size: int, draws: Sequence[Measured]) -> VariantFigures:
-    sd = float(np.std([_mean(one) for one in draws], ddof=1))
+    sd = float(np.std([one.mean for one in draws], ddof=1))
     runs = tuple(run for one in draws for run in one.run_ids)
     label = f"{size} prompts per class" if size != 1 else "1 prompt per class"
-    estimate = mean_interval(list(_average(draws).values.values()))
-    return VariantFigures(f"size_{size}", label, estimate, None, runs, x=float(size), spread=sd)
-
-
-def _first(label: str) -> str:
-    return label[:1].upper() + label[1:]
-
-
-def _listed(labels: Sequence[str]) -> str:
-    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
+    estimate = mean_interval(list(average(draws).values.values()))
+    return VariantFigures(f"size_{size}", label, estimate, run_ids=runs, x=float(size), spread=sd)
 
 
 def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
@@ -348,8 +335,9 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
         findings: The parts.
 
     Returns:
-        part, variant, metric (its label), value, low, high, gain, spread (fractions, NaN where missing), categories,
-        note, runs, x (its place on the horizontal axis).
+        part, variant, metric (its label), value, low, high, gain, spread (fractions, NaN where missing), p_images and
+        p_categories (corrected p-values of the gain under each design), categories, note, runs, x (its place on the
+        horizontal axis).
     """
     rows = [
         {
@@ -361,6 +349,8 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
             "high": one.estimate.high,
             "gain": math.nan if one.gain is None else one.gain.value,
             "spread": one.spread,
+            "p_images": None if one.gain_here is None else one.gain_here.p_corrected,
+            "p_categories": None if one.gain is None else one.gain.p_corrected,
             "categories": one.estimate.categories,
             "note": one.note,
             "runs": ", ".join(one.run_ids),
@@ -369,5 +359,6 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
         for finding in findings
         for one in finding.figures
     ]
-    columns = ["part", "variant", "metric", "value", "low", "high", "gain", "spread", "categories", "note", "runs", "x"]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("value", "low", "high", "gain", "x"), float))
+    numbers = ("value", "low", "high", "gain", "spread", "p_images", "p_categories", "x")
+    columns = ["part", "variant", "metric", *numbers[:-1], "categories", "note", "runs", "x"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(numbers, float))
