@@ -54,7 +54,8 @@ def show(
                 _step("Next", ids, opened, +1, ":material/chevron_right:", "N")
         judging.show_other_notes(one.dataset, line, opened, titles)
         run_id = run.id if run else ""
-        shown = lines if display.seen else [o for o in lines if o.same_as(line) or o in unseen(lines)]
+        fair = {other.id for other in unseen(lines)}
+        shown = [other for other in lines if display.seen or other.id in fair or other.same_as(line)]
         fill = maps.show(shown, run_id, category, opened, display)
         _scores(shown, line, row, others)
         explain = why.show(line, category, opened)

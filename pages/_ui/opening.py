@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._ui import data, selection
+from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.instructive import SHOWN, Opening, opening
 
@@ -18,7 +19,15 @@ def open_on(one: Comparison, metric: str) -> Opening:
     """
     options = [str(k) for k in one.shots]
     lines = one.entries(int(selection.current("shots", options, options[0])))
-    return opening(lines, data.cells(lines, metric), metric, one.categories)
+    keys = tuple(f"{line.id} {run.id}" for line in lines for run in line.runs)
+    return _opening(data.signature(paths.stores()), keys, metric, one.categories, lines)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _opening(
+    mark: str, keys: tuple[str, ...], metric: str, categories: tuple[str, ...], _lines: tuple[Entry, ...]
+) -> Opening:
+    return opening(_lines, data.cells(_lines, metric), metric, categories)
 
 
 def choose_lines(lines: tuple[Entry, ...], start: Opening) -> tuple[Entry, ...]:
