@@ -5,7 +5,7 @@ import streamlit as st
 
 from pages._ui import data, frame, selection, take_along
 from vlmad_core import paths
-from vlmad_core.analysis.reported import METRIC_NAMES, conflicts, load_reported, load_sources
+from vlmad_core.analysis.reported import METRIC_NAMES, conflicts, load_reported
 from vlmad_core.analysis.reproduction import (
     HERE,
     PAPER,
@@ -18,6 +18,7 @@ from vlmad_core.analysis.reproduction import (
     steps_table,
     story,
 )
+from vlmad_core.analysis.sources import load_sources
 from vlmad_core.analysis.tables import csv_text
 from vlmad_core.figures.ranking import method_order, reproduction_figure, story_figure
 from vlmad_core.metrics import METRICS

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from vlmad_core.analysis.reported import load_reported, load_sources, reported_leaderboard
+from vlmad_core.analysis.reported import load_reported, reported_leaderboard
 from vlmad_core.analysis.reproduction import (
     HERE,
     PAPER,
@@ -17,6 +17,7 @@ from vlmad_core.analysis.reproduction import (
     reproduction_table,
     story,
 )
+from vlmad_core.analysis.sources import load_sources
 from vlmad_core.errors import StoreError
 from vlmad_core.store.reader import Store, open_store
 

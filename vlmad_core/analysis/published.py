@@ -18,7 +18,8 @@ import pandas as pd
 
 from vlmad_core.analysis.claims import ALWAYS_SHOWN, EVERYTHING, Claim, Claims, Wanted, in_order, kind_of
 from vlmad_core.analysis.entries import Comparison, Entry, is_imported
-from vlmad_core.analysis.reported import GROUP_PREFIX, METRIC_NAMES, Source, published, reported_leaderboard
+from vlmad_core.analysis.reported import GROUP_PREFIX, METRIC_NAMES, published, reported_leaderboard
+from vlmad_core.analysis.sources import Source
 from vlmad_core.datasets.catalogue import official_sets
 from vlmad_core.metrics.spec import MEAN, METRICS, Level
 from vlmad_core.store.schema import short_hash
@@ -204,7 +205,7 @@ def _entries(frame: pd.DataFrame, dataset: str, sources: Mapping[str, Source]) -
         for row in frame.to_dict("records")
         if (row["kind"] == "main" or row["method_id"] in ALWAYS_SHOWN) and not row["category"].startswith(GROUP_PREFIX)
     ]
-    means = reported_leaderboard(frame, dataset, sources=sources)
+    means = reported_leaderboard(frame, dataset, sources=sources, second_hand=True)
     computed = means[~means["stated"].astype(bool)].to_dict("records")
     rows += [{**row, "category": MEAN, "read": ""} for row in computed]
     groups: dict[tuple[str, int], list[_Row]] = {}
@@ -296,4 +297,5 @@ def _values(rows: Sequence[_Row], sources: Mapping[str, Source]) -> dict[tuple[s
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    # MetaUAS, MetaUAS* and MetaUAS*+ are three methods.
+    return re.sub(r"[^a-z0-9]+", "_", text.lower().replace("*", "_star").replace("+", "_plus")).strip("_")

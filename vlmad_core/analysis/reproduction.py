@@ -17,7 +17,8 @@ import pandas as pd
 import yaml
 
 from vlmad_core.analysis.leaderboard import mean_over_categories
-from vlmad_core.analysis.reported import CATEGORY_COUNTS, Source, reported_leaderboard
+from vlmad_core.analysis.reported import CATEGORY_COUNTS, reported_leaderboard
+from vlmad_core.analysis.sources import Source
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import MEAN
 from vlmad_core.store.reader import Store
@@ -240,7 +241,7 @@ def _reported_row(claim: Mapping[Any, Any], sources: Mapping[str, Source]) -> di
         "who": PAPER if is_paper else PUBLIC,
         "label": claim["citation"],
         "url": source.url if source else None,
-        "n_categories": CATEGORY_COUNTS[claim["dataset"]],
+        "n_categories": CATEGORY_COUNTS.get(claim["dataset"], 1),
         "protocol": (),
         "training_data": claim["training_data"],
         "backbone": claim["backbone"],

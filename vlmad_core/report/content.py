@@ -12,7 +12,8 @@ from vlmad_core.analysis.answers import ShortAnswer, answers, caveats
 from vlmad_core.analysis.comparable import as_texts, comparisons
 from vlmad_core.analysis.entries import Comparison, cells, with_means
 from vlmad_core.analysis.leaderboard import leaderboard
-from vlmad_core.analysis.reported import load_reported, load_sources, reported_leaderboard
+from vlmad_core.analysis.reported import load_reported, reported_leaderboard
+from vlmad_core.analysis.sources import load_sources
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import METRICS
 from vlmad_core.report.mistakes import Mistake, mistakes
