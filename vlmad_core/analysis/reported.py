@@ -70,6 +70,11 @@ def load_reported(folder: str | Path | None = None) -> pd.DataFrame:
     return frame
 
 
+def reported_sets(frame: pd.DataFrame) -> dict[str, str]:
+    """The data sets of the table and their names in words, the one with most values first."""
+    return {str(key): official_sets()[str(key)].title for key in frame["dataset"].value_counts().index}
+
+
 def first_hand(frame: pd.DataFrame) -> pd.DataFrame:
     """The claims that are shown unless others are asked for: those at first hand, and all of ``ALWAYS_SHOWN``."""
     return frame[frame["whose"].isin(FIRST_HAND) | frame["method_id"].isin(ALWAYS_SHOWN)]
@@ -128,44 +133,6 @@ def published(comparison: Comparison) -> str | None:
     """The published data set that a comparison is of, by the name reported results use; None if it is of none."""
     stated = comparison.runs[0].provenance.data.get("official")
     return official_key(str(stated or comparison.dataset), comparison.categories)
-
-
-def conflicts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Values that sources state differently, by more than rounding, for what should be one number.
-
-    Held against each other are the authors' own numbers and quotations of them (not other people's runs), for the
-    same data set, category, method, shots, metric and training data, ablations and other backbones left out (one that
-    is not said may be any).
-
-    Returns:
-        The rows concerned, with the column ``spread``: largest minus smallest value, a fraction.
-    """
-    claims = frame[(frame["kind"] == "main") & (frame["origin"] != "reproduction")]
-    keys = ["dataset", "category", "method", "shots", "metric", "training_data"]
-    values = claims.groupby(keys, dropna=False)["value"]
-    differing = claims[values.transform("max") > values.transform("min")]
-    groups: dict[tuple[Any, ...], list[tuple[Any, float, float, str]]] = {}
-    columns = [differing[name] for name in (*keys, "value", "decimals", "backbone")]
-    for index, *key, value, decimals, backbone in zip(differing.index, *columns, strict=True):
-        tower = str(backbone).partition(" (")[0]
-        groups.setdefault(tuple(key), []).append((index, float(value), _rounding(int(decimals)), tower))
-    spreads: dict[Any, float] = {}
-    for rows in groups.values():
-        for index, value, rounding, tower in rows:
-            gaps = [
-                abs(value - other)
-                for _, other, others_rounding, others_tower in rows
-                if (tower == others_tower or not tower or not others_tower)
-                and abs(value - other) > rounding + others_rounding + 1e-9
-            ]
-            if gaps:
-                spreads[index] = max(gaps)
-    return claims.loc[sorted(spreads)].assign(spread=pd.Series(spreads, dtype=float))
-
-
-def _rounding(decimals: int) -> float:
-    """Half a unit of the last printed digit of a percentage, as a fraction."""
-    return 0.5 * 10.0 ** -(decimals + 2)
 
 
 def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
