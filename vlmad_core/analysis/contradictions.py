@@ -64,10 +64,10 @@ def contradictions(reported: pd.DataFrame, sources: Mapping[str, Source]) -> tup
     found = []
     for named in knowledge()["contradictions"]:
         method, dataset, shots, metric = (named[name] for name in ("method", "dataset", "shots", "metric"))
+        of_method = reported[reported["method"] == method]
         board = reported_leaderboard(
-            reported, dataset, metrics=[metric], shots=shots, sources=sources, second_hand=True
+            of_method, dataset, metrics=[metric], shots=shots, sources=sources, second_hand=True
         )
-        board = board[board["method"] == method]
         if board["value"].nunique() < 2:
             raise StoreError(
                 f"The reported results do not disagree on {metric} of {method} on {dataset} with {shots} references.",
