@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from vlmad_core.analysis.claims import FIRST_HAND
-from vlmad_core.analysis.reported import load_reported
-from vlmad_core.analysis.sources import bibtex, load_sources, read_claims, refuse_wrong_rows
+from vlmad_core.analysis.claims import FIRST_HAND, KIND_NAMES
+from vlmad_core.analysis.reported import first_hand, load_reported
+from vlmad_core.analysis.sources import Source, bibtex, load_sources, read_claims, refuse_wrong_rows
 from vlmad_core.errors import StoreError
 from vlmad_core.paths import reported_folder
 
@@ -37,6 +37,21 @@ COST_UNITS: Mapping[str, tuple[str, ...]] = {
     "training_epochs": ("epochs",),
 }
 """What is reported of costs, and the units it may have."""
+COST_LABELS: Mapping[str, str] = {
+    "latency": "Latency (ms per image)",
+    "throughput": "Throughput (images per second)",
+    "params_total": "Parameters (millions)",
+    "params_frozen": "Frozen parameters (millions)",
+    "params_learnable": "Learnable parameters (millions)",
+    "gpu_memory_allocated": "GPU memory, allocated (MiB or MB)",
+    "gpu_memory_reserved": "GPU memory, reserved (MiB)",
+    "size_backbone": "Size of the backbone (MB)",
+    "size_added": "Size of what is added (MB)",
+    "training_time_per_epoch": "Training (minutes per epoch)",
+    "training_epochs": "Training (epochs)",
+}
+NOT_SAID = "not said"
+"""What stands for hardware that a source does not name."""
 
 
 def load_efficiency(folder: str | Path | None = None) -> pd.DataFrame:
@@ -66,6 +81,49 @@ def load_efficiency(folder: str | Path | None = None) -> pd.DataFrame:
     }
     refuse_wrong_rows(frame, path, wrong, set(load_sources(folder)))
     return frame
+
+
+def cost_claims(
+    costs: pd.DataFrame,
+    sources: Mapping[str, Source],
+    metric: str,
+    *,
+    methods: Collection[str] | None = None,
+    second_hand: bool = False,
+) -> pd.DataFrame:
+    """What is reported of one kind of cost, one row per claim; nothing is averaged or ranked.
+
+    Args:
+        costs: As ``load_efficiency`` gives them.
+        sources: As ``load_sources`` gives them.
+        metric: One of ``COST_UNITS``.
+        methods: Only methods with these identifiers or names; None for all.
+        second_hand: Also those that were read in a digest only, or that nobody says whose they are.
+
+    Returns:
+        method (its identifier, its name where it has none), name, shots, value, unit, hardware (``not said`` where the
+        source does not), whose, variant, backbone, image_size, citation, source, location, url, note; the method with
+        the least value first.
+    """
+    rows = costs[costs["metric"] == metric]
+    if methods is not None:
+        rows = rows[rows["method_id"].isin(list(methods)) | rows["method"].isin(list(methods))]
+    if not second_hand:
+        rows = first_hand(rows)
+    rows = rows.assign(
+        name=rows["method"],
+        method=rows["method_id"].where(rows["method_id"] != "", rows["method"]),
+        hardware=rows["hardware"].where(rows["hardware"] != "", NOT_SAID),
+        whose=rows["whose"].map(KIND_NAMES),
+        citation=[sources[key].label for key in rows["source"]],
+        url=[sources[key].url for key in rows["source"]],
+        least=rows.groupby("method")["value"].transform("min"),
+    )
+    columns = [
+        "method", "name", "shots", "value", "unit", "hardware", "whose", "variant", "backbone", "image_size",
+        "citation", "source", "location", "url", "note",
+    ]  # fmt: skip
+    return rows.sort_values(["least", "name", "value"])[columns].reset_index(drop=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

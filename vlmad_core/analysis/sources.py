@@ -21,6 +21,7 @@ from vlmad_core.paths import reported_folder
 
 ORIGINS = ("primary", "secondary", "reproduction", "unclear")
 """Whose run a number is, as tables say it; with how it was read, it makes a ``vlmad_core.analysis.claims.Kind``."""
+GITHUB = "https://github.com/"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Source:
         """A short form such as ``Jeong et al. 2023``; the repository where there are no authors."""
         when = f" {self.year}" if self.year else ""
         if not self.authors:
-            place = self.url.removeprefix("https://github.com/") if self.url else None
+            place = self.url.removeprefix(GITHUB) if self.url and self.url.startswith(GITHUB) else ""
             name = place or (self.title or "").partition(":")[0]
             return f"{name}{when}" if name else self.id
         surname = self.authors[0].split()[-1]
@@ -161,7 +162,7 @@ def _source(key: str, value: Mapping[str, Any]) -> Source:
     if value.get("arxiv"):
         url = f"https://arxiv.org/abs/{value['arxiv']}"
     elif value.get("repo"):
-        url = f"https://github.com/{value['repo']}"
+        url = f"{GITHUB}{value['repo']}"
     return Source(
         id=key,
         title=value.get("title"),
