@@ -75,7 +75,7 @@ def contradictions(reported: pd.DataFrame, sources: Mapping[str, Source]) -> tup
             )
         claims = board.assign(
             whose=board["whose"].map(KIND_NAMES),
-            url=[sources[key].url if key in sources else None for key in board["source"]],
+            url=board["source"].map({key: source.url for key, source in sources.items()}),
         )
         columns = ["value", "whose", "variant", "training_data", "citation", "source", "location", "url", "note"]
         title = official_sets()[dataset].title

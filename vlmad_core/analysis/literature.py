@@ -116,7 +116,7 @@ def cost_claims(
         hardware=rows["hardware"].where(rows["hardware"] != "", NOT_SAID),
         whose=rows["whose"].map(KIND_NAMES),
         citation=[sources[key].label for key in rows["source"]],
-        url=[sources[key].url for key in rows["source"]],
+        url=rows["source"].map({key: source.url for key, source in sources.items()}),
         least=rows.groupby("method")["value"].transform("min"),
     )
     columns = [

@@ -18,7 +18,7 @@ import pandas as pd
 
 from vlmad_core.analysis.claims import ALWAYS_SHOWN, EVERYTHING, Claim, Claims, Wanted, in_order, kind_of
 from vlmad_core.analysis.entries import Comparison, Entry, is_imported
-from vlmad_core.analysis.reported import GROUP_PREFIX, METRIC_NAMES, published, reported_leaderboard
+from vlmad_core.analysis.reported import GROUP_PREFIX, METRIC_NAMES, computed_means, published
 from vlmad_core.analysis.sources import Source
 from vlmad_core.datasets.catalogue import official_sets
 from vlmad_core.metrics.spec import MEAN, METRICS, Level
@@ -93,13 +93,11 @@ def published_sets(reported: pd.DataFrame, sources: Mapping[str, Source]) -> dic
         reported: As ``vlmad_core.analysis.reported.load_reported`` gives it.
         sources: As ``load_sources`` gives them.
     """
-    found = {}
-    for dataset, frame in reported.groupby("dataset"):
-        key = str(dataset)
-        official = official_sets().get(key)
-        title = official.title if official else key.replace("_", " ")
-        found[key] = PublishedSet(key, title, _entries(frame, key, sources))
-    order = sorted(found.values(), key=lambda one: (-len(one.claims), one.key))
+    rows: dict[str, list[_Row]] = {}
+    for row in reported.to_dict("records"):
+        rows.setdefault(str(row["dataset"]), []).append({str(name): value for name, value in row.items()})
+    found = [PublishedSet(key, official_sets()[key].title, _entries(own, key, sources)) for key, own in rows.items()]
+    order = sorted(found, key=lambda one: (-len(one.claims), one.key))
     return {one.id: one for one in order}
 
 
@@ -198,16 +196,14 @@ def claims_of(entry: Entry) -> Claims:
 # Which rows of the table belong to one entry
 
 
-def _entries(frame: pd.DataFrame, dataset: str, sources: Mapping[str, Source]) -> tuple[Entry, ...]:
+def _entries(table: Sequence[_Row], dataset: str, sources: Mapping[str, Source]) -> tuple[Entry, ...]:
     """The entries of one data set, those with most claims first."""
     rows = [
         {**row, "stated": True}
-        for row in frame.to_dict("records")
+        for row in table
         if (row["kind"] == "main" or row["method_id"] in ALWAYS_SHOWN) and not row["category"].startswith(GROUP_PREFIX)
     ]
-    means = reported_leaderboard(frame, dataset, sources=sources, second_hand=True)
-    computed = means[~means["stated"].astype(bool)].to_dict("records")
-    rows += [{**row, "category": MEAN, "read": ""} for row in computed]
+    rows += computed_means(rows)
     groups: dict[tuple[str, int], list[_Row]] = {}
     for row in rows:
         groups.setdefault((str(row["method"]), int(row["shots"])), []).append(row)

@@ -7,7 +7,8 @@ resolves none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,8 @@ def reported_leaderboard(
         chosen = chosen[chosen["metric"].isin(list(metrics))]
     if shots is not None:
         chosen = chosen[chosen["shots"] == shots]
-    is_mean = chosen["category"] == MEAN
-    has_mean = is_mean.groupby([chosen[name] for name in _LINE], dropna=False).transform("any")
-    rows = [{**row, "stated": True} for row in _rows(chosen[is_mean])]
-    rows += [row for _, group in _groups(chosen[~has_mean]) for row in _computed_means(group, dataset)]
+    claims = _rows(chosen)
+    rows = [{**row, "stated": True} for row in claims if row["category"] == MEAN] + computed_means(claims)
     columns = [
         "dataset", "method", "method_id", "variant", "kind", "shots", "metric", "value", "std", "stated", "backbone",
         "image_size", "training_data", "contaminated", "source", "citation", "location", "origin", "whose",
@@ -135,27 +134,31 @@ def published(comparison: Comparison) -> str | None:
     return official_key(str(stated or comparison.dataset), comparison.categories)
 
 
-def _groups(frame: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
-    for line, group in frame.groupby(_LINE, sort=True, dropna=False):
-        yield (line if isinstance(line, tuple) else (line,)), group
+def computed_means(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Means of claims that give all categories of a data set and state no mean.
 
+    Args:
+        rows: Rows of the table, main claims only.
 
-def _split(group: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The means and the categories of a claim; groups of categories are neither."""
-    is_mean = group["category"] == MEAN
-    return group[is_mean], group[~is_mean & ~group["category"].str.startswith(GROUP_PREFIX)]
+    Returns:
+        A row like the claim's own for each of them, with ``stated`` False and ``std`` NaN.
+    """
+    stated: set[tuple[str, ...]] = set()
+    parts: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        line = tuple(str(row[name]) for name in _LINE)
+        if row["category"] == MEAN:
+            stated.add(line)
+        elif not row["category"].startswith(GROUP_PREFIX):
+            parts.setdefault((*line, row["location"]), []).append(row)
+    found = []
+    for place, part in sorted(parts.items()):
+        complete = CATEGORY_COUNTS.get(part[0]["dataset"])
+        if place[:-1] not in stated and len({row["category"] for row in part}) == len(part) == complete:
+            mean = math.fsum(row["value"] for row in part) / len(part)
+            found.append({**part[0], "category": MEAN, "value": mean, "std": math.nan, "stated": False})
+    return found
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _computed_means(group: pd.DataFrame, dataset: str) -> list[dict[str, Any]]:
-    """Means of a claim's categories, where all of them are there."""
-    _, parts = _split(group)
-    found = []
-    for _, part in parts.groupby("location", sort=True):
-        if part["category"].nunique() == len(part) == CATEGORY_COUNTS.get(dataset):
-            first = _rows(part)[0]
-            found.append({**first, "value": float(part["value"].mean()), "std": float("nan"), "stated": False})
-    return found
