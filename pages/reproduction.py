@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._reproduction.parts import LABELS, WHO, show_contradictions, show_knowledge, show_step, show_table
-from pages._ui import citing, data, frame, selection, take_along
+from pages._ui import citing, claims, data, frame, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.contradictions import Contradiction, conflicts, contradictions
 from vlmad_core.analysis.reported import METRIC_NAMES, reported_sets
@@ -42,14 +42,12 @@ st.caption(
 )
 with st.container(horizontal=True, vertical_alignment="bottom"):
     titles = reported_sets(data.reported())
-    dataset = st.selectbox(
+    benchmark = frame.published()
+    dataset = benchmark.key if benchmark else st.selectbox(
         "Published data set", list(titles), format_func=titles.__getitem__, key="published", bind="query-params",
         width=260,
     )  # fmt: skip
-    second_hand = st.toggle(
-        "Second hand too", key="second_hand", bind="query-params",
-        help="Also numbers that were read in a digest only, or of which the source does not say whose run they are.",
-    )  # fmt: skip
+    second_hand = claims.second_hand()
     table = table_of(data.signature(paths.stores()), dataset, second_hand)
     if table.empty:
         table = table_of(data.signature(paths.stores()), dataset, True)

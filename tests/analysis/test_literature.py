@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.test_reported import damaged
-from vlmad_core.analysis.literature import COST_UNITS, load_efficiency
+from vlmad_core.analysis.claims import KIND_NAMES
+from vlmad_core.analysis.literature import COST_LABELS, COST_UNITS, cost_claims, cost_points, load_efficiency
+from vlmad_core.analysis.published import PublishedSet, published_sets
 from vlmad_core.analysis.reported import load_reported
 from vlmad_core.analysis.sources import Source, bibtex, load_sources
 from vlmad_core.cli import main
 from vlmad_core.errors import StoreError
+from vlmad_core.figures.efficiency import reported_cost_figure
 
 
 def test_costs_are_of_known_kinds_and_none_is_there_twice() -> None:
     costs = load_efficiency()
-    assert set(costs["metric"]) <= set(COST_UNITS)
+    assert set(costs["metric"]) <= set(COST_UNITS) == set(COST_LABELS)
     keys = ["method", "variant", "shots", "metric", "hardware", "backbone", "image_size", "source", "location"]
     assert not costs.duplicated(keys).any()
     row = costs[(costs["source"] == "zhou2024anomalyclip") & (costs["metric"] == "throughput")]
@@ -77,3 +80,35 @@ def test_every_source_makes_an_entry_of_its_own_fields() -> None:
 def test_signs_that_mean_something_to_latex_are_escaped() -> None:
     source = Source("a", "Parts & 100 % of_it", (), None, None, None, "", "")
     assert r"{{Parts \& 100 \% of\_it}}" in bibtex(source)
+
+
+@pytest.fixture(scope="module")
+def mvtec() -> PublishedSet:
+    return published_sets(load_reported(), load_sources())["mvtec_ad@published"]
+
+
+def test_reported_costs_are_claims_of_the_table_with_whose_they_are(mvtec: PublishedSet) -> None:
+    costs, sources = load_efficiency(), load_sources()
+    shown = cost_claims(costs, sources, "latency")
+    every = cost_claims(costs, sources, "latency", second_hand=True)
+    assert len(every) == (costs["metric"] == "latency").sum() > len(shown)
+    assert not shown["whose"].isin([KIND_NAMES["digest"], KIND_NAMES["unclear"]]).any()
+    least = list(dict.fromkeys(shown["name"]))
+    assert list(shown.groupby("name")["value"].min()[least]) == sorted(shown.groupby("name")["value"].min())
+    assert set(cost_claims(costs, sources, "latency", methods=["winclip"])["name"]) == {"WinCLIP", "WinCLIP+"}
+    figure = reported_cost_figure(shown, "Latency")
+    assert sum(len(trace.x) for trace in figure.data) == len(shown)
+    assert {trace.name for trace in figure.data} == set(shown["hardware"])
+    assert len({trace.marker.symbol for trace in figure.data}) == len(figure.data)
+
+
+def test_costs_of_one_source_stand_beside_the_accuracy_that_stands(mvtec: PublishedSet) -> None:
+    claims = cost_claims(load_efficiency(), load_sources(), "latency")
+    points = cost_points(claims[claims["source"] == "gao2024metauas"], mvtec, "image_auroc")
+    by_name = points.set_index("name")
+    assert by_name.loc["WinCLIP", "value"] == 0.918
+    assert by_name.loc["WinCLIP", "cost"] == 201.3
+    assert {"PatchCore, 1 ref., 256 px", "PatchCore, 1 ref., 512 px"} <= set(points["name"])
+    beaten = by_name.loc["AnomalyCLIP"]
+    assert not beaten["front"] or beaten["value"] == points.loc[points["cost"] <= beaten["cost"], "value"].max()
+    assert cost_points(claims.head(0), mvtec, "image_auroc").empty

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from vlmad_core.analysis.claims import FIRST_HAND, KIND_NAMES
+from vlmad_core.analysis.claims import FIRST_HAND, KIND_NAMES, UNASKED, Claim, Wanted
+from vlmad_core.analysis.published import PublishedSet, claims_of, method_key, wanted_claims
 from vlmad_core.analysis.reported import first_hand, load_reported
 from vlmad_core.analysis.sources import Source, bibtex, load_sources, read_claims, refuse_wrong_rows
+from vlmad_core.analysis.speed import pareto
 from vlmad_core.errors import StoreError
 from vlmad_core.paths import reported_folder
 
@@ -97,22 +99,22 @@ def cost_claims(
         costs: As ``load_efficiency`` gives them.
         sources: As ``load_sources`` gives them.
         metric: One of ``COST_UNITS``.
-        methods: Only methods with these identifiers or names; None for all.
+        methods: Only methods with these identifiers, as entries have them; None for all.
         second_hand: Also those that were read in a digest only, or that nobody says whose they are.
 
     Returns:
-        method (its identifier, its name where it has none), name, shots, value, unit, hardware (``not said`` where the
+        method (its identifier), name, shots, value, unit, hardware (``not said`` where the
         source does not), whose, variant, backbone, image_size, citation, source, location, url, note; the method with
         the least value first.
     """
     rows = costs[costs["metric"] == metric]
+    rows = rows if second_hand else first_hand(rows)
+    rows = rows.assign(key=rows["method_id"].where(rows["method_id"] != "", rows["method"].map(method_key)))
     if methods is not None:
-        rows = rows[rows["method_id"].isin(list(methods)) | rows["method"].isin(list(methods))]
-    if not second_hand:
-        rows = first_hand(rows)
+        rows = rows[rows["key"].isin(list(methods))]
     rows = rows.assign(
         name=rows["method"],
-        method=rows["method_id"].where(rows["method_id"] != "", rows["method"]),
+        method=rows["key"],
         hardware=rows["hardware"].where(rows["hardware"] != "", NOT_SAID),
         whose=rows["whose"].map(KIND_NAMES),
         citation=[sources[key].label for key in rows["source"]],
@@ -124,6 +126,42 @@ def cost_claims(
         "citation", "source", "location", "url", "note",
     ]  # fmt: skip
     return rows.sort_values(["least", "name", "value"])[columns].reset_index(drop=True)
+
+
+def cost_points(claims: pd.DataFrame, one: PublishedSet, metric: str, wanted: Wanted = UNASKED) -> pd.DataFrame:
+    """What one source reports of one cost, beside what is reported of the methods' accuracy on a published set.
+
+    Args:
+        claims: As ``cost_claims`` gives them, of one source (so of one machine, as far as it says).
+        one: The set.
+        metric: Metric of the accuracy.
+        wanted: Which claims on the accuracy.
+
+    Returns:
+        The rows of which an accuracy is reported with that number of references, not trained on the set: method, name
+        (with references, and input size where that tells rows apart), value (the accuracy, a fraction), low and high
+        (the same), cost, unit, accuracy_of (its source in short), front (no other row is cheaper and better).
+    """
+    fair: dict[tuple[str, int], Claim] = {}
+    for entry in one.entries:
+        found = () if claims_of(entry).contaminated else wanted_claims(entry, metric, wanted=wanted)
+        if found:
+            fair.setdefault((entry.method, entry.shots), found[0])
+    rows = []
+    for row in claims[claims["shots"].notna()].to_dict("records"):
+        accuracy = fair.get((str(row["method"]), int(row["shots"])))
+        if accuracy is not None:
+            name = f"{row['name']}, {int(row['shots'])} ref." if row["shots"] else str(row["name"])
+            several = (claims["name"].eq(row["name"]) & claims["shots"].eq(row["shots"])).sum() > 1
+            size = f", {row['image_size']} px" if several and row["image_size"] else ""
+            value = accuracy.value
+            rows.append(
+                {"method": row["method"], "name": f"{name}{size}", "value": value, "low": value, "high": value}
+                | {"cost": row["value"], "unit": row["unit"], "accuracy_of": accuracy.citation}
+            )
+    columns = ["method", "name", "value", "low", "high", "cost", "unit", "accuracy_of"]
+    points = pd.DataFrame(rows, columns=columns).astype({"value": float, "cost": float})
+    return points.assign(front=pareto(points["cost"], points["value"]))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

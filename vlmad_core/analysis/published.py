@@ -181,6 +181,12 @@ def line_id(entry: Entry) -> str:
     return f"{entry.id}/{entry.shots}"
 
 
+def method_key(text: str) -> str:
+    """What stands for a method in links that this program has no name for: ``metauas_star`` for ``MetaUAS*``."""
+    # MetaUAS, MetaUAS* and MetaUAS*+ are three methods.
+    return re.sub(r"[^a-z0-9]+", "_", text.lower().replace("*", "_star").replace("+", "_plus")).strip("_")
+
+
 def claims_of(entry: Entry) -> Claims:
     """What is reported of an entry of a published set.
 
@@ -212,11 +218,11 @@ def _entries(table: Sequence[_Row], dataset: str, sources: Mapping[str, Source])
     parts = [(*place, *line, own) for place, some in groups.items() for line, own in _lines(some).items()]
     for method, shots, training, version, own in sorted(parts, key=lambda part: (-len(part[-1]), part[:4])):
         title = version if version.startswith(method) else f"{method} ({version})" if version else method
-        name = str(own[0]["method_id"] or _slug(method))
+        name = str(own[0]["method_id"] or method_key(method))
         contaminated = dataset in training.split("+")
         if (title, shots) in taken or contaminated:
             title += f", trained on {training.replace('+', ', ') or 'data not said'}"
-        variant = _slug(title) if (name, shots) in taken else ""
+        variant = method_key(title) if (name, shots) in taken else ""
         taken |= {(title, shots), (name, shots)}
         entry = Entry(
             method=name,
@@ -290,8 +296,3 @@ def _values(rows: Sequence[_Row], sources: Mapping[str, Source]) -> dict[tuple[s
             )
         )
     return {place: in_order(some, weights) for place, some in claims.items()}
-
-
-def _slug(text: str) -> str:
-    # MetaUAS, MetaUAS* and MetaUAS*+ are three methods.
-    return re.sub(r"[^a-z0-9]+", "_", text.lower().replace("*", "_star").replace("+", "_plus")).strip("_")

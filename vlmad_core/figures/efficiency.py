@@ -30,14 +30,19 @@ HARDWARE_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", 
 """Hardware is told apart without colour as well."""
 
 
-def cost_figure(points: pd.DataFrame, cost: str, label: str) -> go.Figure:
+def cost_figure(
+    points: pd.DataFrame, cost: str, label: str, *, axis: str | None = None, logarithmic: bool | None = None
+) -> go.Figure:
     """Draw accuracy over cost; the lines that no other beats in both are ringed and joined (Pareto front).
 
     Args:
         points: method, name, the cost, value, low, high (fractions), front (bool). All from one machine.
-        cost: One of ``COSTS``.
-        label: Name of the metric.
+        cost: One of ``COSTS``, or another column with ``axis``.
+        label: Name of the metric; of its interval nothing is said where there is none.
+        axis: What the cost is called; as ``COSTS`` says if None.
+        logarithmic: Whether the cost's axis is; only for latency if None.
     """
+    logarithmic = cost == "latency_ms" if logarithmic is None else logarithmic
     figure = go.Figure()
     front = points[points["front"]].sort_values(cost)
     if len(front) > 1:
@@ -65,10 +70,11 @@ def cost_figure(points: pd.DataFrame, cost: str, label: str) -> go.Figure:
             name=row["name"],
             hovertemplate=f"{row['name']}: %{{y:.1%}} at %{{x:.4g}}<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title=COSTS[cost], type="log" if cost == "latency_ms" else "linear")
-    if cost == "latency_ms":
+    figure.update_xaxes(title=axis or COSTS[cost], type="log" if logarithmic else "linear")
+    if logarithmic:
         figure.update_xaxes(tickvals=[m * 10**k for k in range(-1, 6) for m in (1, 2, 3, 5)])
-    figure.update_yaxes(title=f"{label} (mean, 95% interval)", tickformat=".0%")
+    interval = ", 95% interval" if (points["high"] > points["low"]).any() else ""
+    figure.update_yaxes(title=f"{label} (mean{interval})", tickformat=".0%")
     return calm(figure, 420)
 
 
