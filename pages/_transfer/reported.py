@@ -31,7 +31,7 @@ def show(one: PublishedSet) -> None:
         if here:
             method = st.selectbox(
                 "Method", list(methods), index=list(methods).index(here[0]), key=f"transfer_method-{one.key}",
-                help="Those judged on most data sets first.",
+                help="First those that were trained on most different data, then those judged on most sets.",
             )  # fmt: skip
     if not here:
         st.info("No source says what a method with values here was trained on.", icon=":material/model_training:")

@@ -201,6 +201,8 @@ def test_published_transfer_is_by_what_the_claims_say_was_trained_on(benchmarks:
         assert row["location"] in cell.reason
     assert by_place[NOTHING, "MVTec AD"].title == "WinCLIP"
     assert by_place[NOTHING, "MVTec AD"].value == 0.918
+    rows = {(cell.trained_on, cell.title) for cell in cells}
+    assert len(rows) == len({cell.trained_on for cell in cells})  # one method in each row, blanks included
     empty = [cell for cell in cells if cell.value is None]
     assert all(cell.reason == "No source gives this number." for cell in empty)
     assert set(transfer_data(cells_frame(cells), blank="not reported")["word"]) <= {"new data", "not reported"}

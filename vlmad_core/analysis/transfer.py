@@ -138,17 +138,19 @@ def published_methods(
         wanted: Which claims.
 
     Returns:
-        By method and version, those judged on most sets first, the keys of the sets in their own order.
+        By method and version, the keys of the sets it is judged on; first those trained on most different data, then
+        those judged on most sets.
     """
     places: dict[str, list[str]] = {}
-    trained: set[str] = set()
+    trained: dict[str, set[str]] = {}
     for one in sets:
         for entry in one.entries:
             if entry.shots == shots and wanted_claims(entry, metric, wanted=wanted):
                 places.setdefault(_version(entry), []).append(one.key)
-                trained |= {_version(entry)} if claims_of(entry).training_data not in ("", "none") else set()
-    found = {name: tuple(dict.fromkeys(keys)) for name, keys in places.items() if name in trained}
-    return dict(sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0])))
+                trained.setdefault(_version(entry), set()).add(claims_of(entry).training_data)
+    rows = {name: len(data - {"", "none"}) for name, data in trained.items()}
+    order = sorted((name for name in places if rows[name]), key=lambda name: (-rows[name], -len(places[name]), name))
+    return {name: tuple(dict.fromkeys(places[name])) for name in order}
 
 
 def published_transfer(
@@ -192,8 +194,7 @@ def published_transfer(
     last = {NOTHING: 2, "not said": 1}
     order = sorted(rows, key=lambda label: (last.get(label, 0), -len(rows[label]), label))
     return tuple(
-        rows[label].get(one.key)
-        or TransferCell(label, one.title, method, method, None, None, None, 0, None, "No source gives this number.")
+        rows[label].get(one.key) or _unreported(next(iter(rows[label].values())), one.title)
         for label in order
         for one in columns
     )
@@ -276,6 +277,12 @@ def _title(dataset: str) -> str:
     return known.title if known else dataset
 
 
+def _unreported(beside: TransferCell, dataset: str) -> TransferCell:
+    """The blank cell on a data set in the row of another cell."""
+    names = beside.trained_on, dataset, beside.method, beside.title
+    return TransferCell(*names, None, None, None, 0, None, "No source gives this number.")
+
+
 def _published_cell(entry: Entry, label: str, one: PublishedSet, metric: str, wanted: Wanted) -> TransferCell | None:
     claims = wanted_claims(entry, metric, wanted=wanted)
     if not claims:
@@ -286,6 +293,6 @@ def _published_cell(entry: Entry, label: str, one: PublishedSet, metric: str, wa
     verdict = "contaminated" if contaminated else "unknown" if label == "not said" else "clean"
     reason = f"{KIND_NAMES[first.kind]}: {first.citation}, {first.location}{more}"
     return TransferCell(
-        label, one.title, entry.method, entry.title, first.value, None, None, len(one.categories), verdict, reason,
+        label, one.title, entry.method, _version(entry), first.value, None, None, len(one.categories), verdict, reason,
         first.source,
     )  # fmt: skip
