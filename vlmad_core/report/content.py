@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from vlmad_core.analysis.answers import ShortAnswer, answers, caveats
+from vlmad_core.analysis.claims import KIND_NAMES
 from vlmad_core.analysis.comparable import as_texts, comparisons
 from vlmad_core.analysis.entries import Comparison, cells, with_means
 from vlmad_core.analysis.leaderboard import leaderboard
@@ -183,6 +184,7 @@ def _reported(one: Comparison) -> pd.DataFrame:
     if board.empty:
         return board
     board = board[(board["variant"] == "paper") & board["shots"].isin(one.shots) & (board["method_id"] != "")]
+    board = board.assign(whose=board["whose"].map(KIND_NAMES))
     return board.sort_values(["shots", "method", "metric"], ignore_index=True)
 
 
