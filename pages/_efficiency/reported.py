@@ -5,13 +5,20 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._ui import citing, claims, frame, selection
+from pages._ui import citing, claims, frame, selection, take_along
 from vlmad_core.analysis.claims import EVERYTHING, UNASKED
 from vlmad_core.analysis.literature import COST_LABELS, NOT_SAID, cost_claims, cost_points, load_efficiency
 from vlmad_core.analysis.published import PublishedSet, reported_label
 from vlmad_core.analysis.reported import METRIC_NAMES
 from vlmad_core.analysis.sources import load_sources
+from vlmad_core.analysis.tables import latex_text
 from vlmad_core.figures.efficiency import cost_figure, reported_cost_figure
+
+LATEX = {
+    "name": "Method", "cost": "Value", "unit": "Unit", "hardware": "Hardware", "whose": "Whose number",
+    "backbone": "Backbone", "citation": "Source", "location": "Where in it",
+}  # fmt: skip
+"""Columns that are printed; ``value`` would be taken for a fraction."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -40,7 +47,7 @@ def show(one: PublishedSet) -> None:
         return
     found = every[cost]
     st.markdown(
-        f"{frame.REPORTED} What sources report of these methods, on any images. Of {len(found)} values "
+        f"{frame.EVIDENCE['reported']} What sources report of these methods, on any images. Of {len(found)} values "
         f"{int((found['hardware'] == NOT_SAID).sum())} come without the hardware; numbers from different hardware, or "
         "of different backbones and input sizes, can't be compared."
     )
@@ -64,12 +71,11 @@ def show(one: PublishedSet) -> None:
             "url": st.column_config.LinkColumn("Link", display_text="open"),
         },
     )  # fmt: skip
-    with st.container(horizontal=True):
-        st.download_button(
-            "Download as csv", found.to_csv(index=False), f"efficiency-reported-{cost}.csv", "text/csv",
-            icon=":material/download:", on_click="ignore",
-        )  # fmt: skip
-        citing.cite(found["source"], "costs")
+    take_along.table(
+        found, f"efficiency-{one.key}-published-{cost}", COST_LABELS[cost],
+        latex=lambda: latex_text(found.rename(columns={"value": "cost"}), LATEX, COST_LABELS[cost]),
+    )  # fmt: skip
+    citing.cite(found["source"], "costs")
 
 
 def _show_source(one: PublishedSet, found: pd.DataFrame, cost: str, *, second_hand: bool) -> None:

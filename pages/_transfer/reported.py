@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui import citing, claims, data, frame, selection
+from pages._ui import citing, claims, data, frame, take_along
 from vlmad_core.analysis.claims import EVERYTHING, UNASKED
 from vlmad_core.analysis.published import PublishedSet, reported_label
 from vlmad_core.analysis.reported import METRIC_NAMES
@@ -52,9 +52,10 @@ def show(one: PublishedSet) -> None:
         alt=f"{label} of {method} as reported, by what it was trained on and what it is judged on",
     )
     st.caption(
-        f"{frame.REPORTED} {label} in percent, means as sources state them. :orange[**Dashed frame:**] trained on "
-        "images of the data set it is judged on. Rows differ in more than the training data where they are from "
-        f"different sources. The last row trains nothing. {claims.RULE}"
+        f"{frame.EVIDENCE['reported']} {label} in percent, means as sources state them. "
+        ":orange[**Dashed frame:**] trained on images of the data set it is judged on. Rows differ "
+        "in more than the training data where they are from different sources. The last row trains nothing. "
+        f"{claims.RULE}"
     )
     known = table[table["value"].notna()]
     st.dataframe(
@@ -66,9 +67,9 @@ def show(one: PublishedSet) -> None:
             "seen": "Saw this data", "reason": "Whose number, and where it stands",
         },
     )  # fmt: skip
-    with st.container(horizontal=True):
-        st.download_button(
-            "Download as csv", known.to_csv(index=False), f"transfer-{selection.tidy(str(method))}-{metric}.csv",
-            "text/csv", icon=":material/download:", on_click="ignore",
-        )  # fmt: skip
-        citing.cite((cell.source for cell in cells), "transfer")
+    take_along.table(
+        known, f"transfer-{one.key}-published-{metric}", f"{method}, {label}",
+        {"title": "Method", "trained_on": "Trained on", "dataset": "Judged on", "value": label, "seen": "Saw this data",
+         "reason": "Whose number, and where it stands"},
+    )  # fmt: skip
+    citing.cite((cell.source for cell in cells), "transfer")
