@@ -3,119 +3,36 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection, take_along
+from pages._reproduction.parts import LABELS, WHO, show_contradictions, show_knowledge, show_step, show_table
+from pages._ui import citing, claims, data, frame, selection, take_along
 from vlmad_core import paths
-from vlmad_core.analysis.reported import METRIC_NAMES, conflicts, load_reported, load_sources
-from vlmad_core.analysis.reproduction import (
-    HERE,
-    PAPER,
-    PUBLIC,
-    Step,
-    Story,
-    implementations,
-    method_knowledge,
-    reproduction_table,
-    steps_table,
-    story,
-)
+from vlmad_core.analysis.contradictions import Contradiction, conflicts, contradictions
+from vlmad_core.analysis.reported import METRIC_NAMES, reported_sets
+from vlmad_core.analysis.reproduction import HERE, Story, implementations, reproduction_table, steps_table, story
+from vlmad_core.analysis.sources import load_sources
 from vlmad_core.analysis.tables import csv_text
 from vlmad_core.figures.ranking import method_order, reproduction_figure, story_figure
 from vlmad_core.metrics import METRICS
 
-DATASETS = {"mvtec_ad": "MVTec AD", "visa": "VisA"}
-WHO = {PAPER: "paper", PUBLIC: "others", HERE: "this program"}
-LABELS = {name: METRICS[name].label if name in METRICS else "AUPRO, as reported" for name in METRIC_NAMES}
 
-
-@st.cache_resource(show_spinner=False)
-def reported() -> pd.DataFrame:
-    """The reported results, read once."""
-    return load_reported()
-
-
-@st.cache_data(max_entries=4, show_spinner="Comparing …")
-def table_of(mark: str, dataset: str) -> pd.DataFrame:
+@st.cache_data(max_entries=16, show_spinner="Comparing …")
+def table_of(mark: str, dataset: str, second_hand: bool) -> pd.DataFrame:
     """Paper, others and this program; anew when results come or go."""
     del mark
-    return reproduction_table(reported(), load_sources(), dataset, data.store())
+    return reproduction_table(data.reported(), load_sources(), dataset, data.store(), second_hand=second_hand)
 
 
 @st.cache_resource(show_spinner=False)
-def winclip_story() -> Story:
-    """The story of one number."""
-    return story(reported(), load_sources())
+def told_once() -> tuple[Story, tuple[Contradiction, ...]]:
+    """The story of one number, and the contradictions."""
+    return story(data.reported(), load_sources()), contradictions(data.reported(), load_sources())
 
 
-@st.cache_data(show_spinner=False)
+@st.cache_data(max_entries=16, show_spinner=False)
 def disagreements(dataset: str) -> pd.DataFrame:
     """Means that sources state differently."""
-    found = conflicts(reported())
-    return found[(found["dataset"] == dataset) & (found["category"] == "mean")]
-
-
-def points(value: float) -> str:
-    """A difference of fractions, in points; empty where there is none."""
-    return "" if pd.isna(value) else f"{100 * value:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0")
-
-
-def show_table(rows: pd.DataFrame) -> None:
-    """All claims of the chosen metric."""
-    shown = pd.DataFrame(
-        {
-            "method": rows["method"],
-            "who": rows["who"].map(WHO),
-            "value": 100 * rows["value"],
-            "difference": rows["difference"].map(points),
-            "label": rows["label"],
-            "variant": rows["variant"],
-            "protocol": ["; ".join(items) if isinstance(items, tuple) else "" for items in rows["protocol"]],
-            "reason": rows["reason"].fillna(""),
-            "location": rows["location"],
-            "url": rows["url"],
-        }
-    )
-    st.dataframe(
-        shown, hide_index=True, placeholder="–", alt="Reported and measured values with their sources",
-        column_config={
-            "method": st.column_config.TextColumn("Method", pinned=True),
-            "who": "Whose number",
-            "value": st.column_config.NumberColumn("Percent", format="%.1f"),
-            "difference": st.column_config.TextColumn("To the paper", help="In points, over the same categories."),
-            "label": "Source", "variant": "Which run",
-            "protocol": st.column_config.TextColumn("What is known to differ"),
-            "reason": "Why no difference", "location": "Where in the source",
-            "url": st.column_config.LinkColumn("Link", display_text="open"),
-        },
-    )  # fmt: skip
-
-
-def show_step(step: Step) -> None:
-    """One number of the story with what is known of its cause."""
-    known = step.implementation
-    with st.container(border=True):
-        gap = f" :gray[{points(step.difference)} points]" if step.difference is not None else ""
-        source = f"[{step.label}]({step.url})" if step.url else step.label
-        st.markdown(f"**{100 * step.value:.1f}**{gap} &ensp; {known.title} &ensp; :gray[{source}, {step.location}]")
-        if known.established:
-            st.markdown("**Established by experiment**\n" + "\n".join(f"- {text}" for text in known.established))
-        if known.differences:
-            heading = "Known about it" if known.established else "Read in it, not shown to be the cause"
-            st.markdown(f":gray[{heading}]\n" + "\n".join(f"- {text}" for text in known.differences))
-        if known.open:
-            st.markdown(":gray[Not known]\n" + "\n".join(f"- {text}" for text in known.open))
-
-
-def show_knowledge(rows: pd.DataFrame) -> None:
-    """What was checked of each method in view, and what could not be."""
-    known = method_knowledge()
-    names = [*dict.fromkeys(rows["method_id"]), *dict.fromkeys(rows["method"])]
-    for name in (name for name in names if name in known):
-        titles = ", ".join(dict.fromkeys(rows[(rows["method_id"] == name) | (rows["method"] == name)]["method"]))
-        lines = [f"**{titles}**"]
-        if known[name].here:
-            lines.append(f"- :material/check: {known[name].here}")
-        lines += [f"- :material/question_mark: {text}" for text in known[name].open]
-        st.markdown("\n".join(lines))
+    frame_of = data.reported()
+    return conflicts(frame_of[(frame_of["dataset"] == dataset) & (frame_of["category"] == "mean")])
 
 
 frame.begin("reproduction")
@@ -124,14 +41,22 @@ st.caption(
     "averaged or ranked together with measured ones."
 )
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    dataset = st.segmented_control(
-        "Published data set", list(DATASETS), default="mvtec_ad", required=True, format_func=DATASETS.__getitem__
-    )
+    titles = reported_sets(data.reported())
+    benchmark = frame.published()
+    dataset = benchmark.key if benchmark else st.selectbox(
+        "Published data set", list(titles), format_func=titles.__getitem__, key="published", bind="query-params",
+        width=260,
+    )  # fmt: skip
+    second_hand = claims.second_hand()
+    table = table_of(data.signature(paths.stores()), dataset, second_hand)
+    if table.empty:
+        table = table_of(data.signature(paths.stores()), dataset, True)
+        selection.notice(f"Of {titles[dataset]} only numbers at second hand are known; they are shown.")
+    names = [name for name in METRIC_NAMES if name in set(table["metric"])]
     metric = selection.choose(
-        "metric", "Metric", list(METRIC_NAMES), METRIC_NAMES[0], known=list(METRICS), slot="reported",
+        "metric", "Metric", names, names[0], known=[*METRICS, *METRIC_NAMES], slot="reported",
         format_func=LABELS.__getitem__, width=230,
     )  # fmt: skip
-    table = table_of(data.signature(paths.stores()), dataset)
     table = table[table["metric"] == metric]
     counts = [str(k) for k in sorted(set(table["shots"]))]
     shots = selection.choose(
@@ -143,11 +68,11 @@ order = method_order(rows)
 rows = rows.sort_values("method", key=lambda names: names.map(order.index), kind="stable")
 st.plotly_chart(
     reproduction_figure(rows, LABELS[metric]), config=frame.PLOT,
-    alt=f"{LABELS[metric]} on {DATASETS[dataset]}: the paper's number, others' and this program's for each method",
+    alt=f"{LABELS[metric]} on {titles[dataset]}: the paper's number, others' and this program's for each method",
 )  # fmt: skip
 if not (rows["who"] == HERE).any():
     st.info(
-        f"This program has not measured {DATASETS[dataset]} here yet. With the images and the authors' backbone, "
+        f"This program has not measured {titles[dataset]} here yet. With the images and the authors' backbone, "
         "this adds its own numbers:",
         icon=":material/hourglass_empty:",
     )
@@ -163,8 +88,9 @@ take_along.table(
      "location": "Where"},
     csv=lambda: csv_text(table),
 )  # fmt: skip
+citing.cite(rows["source"], "table")
 
-told = winclip_story()
+told, contradicted = told_once()
 st.subheader("One number, five hands: WinCLIP on MVTec AD", anchor="winclip")
 st.markdown(f"{told.lead} {LABELS[told.metric]}, zero-shot:")
 st.plotly_chart(
@@ -182,7 +108,10 @@ others = [known for source, known in implementations().items() if source not in 
 with st.expander("Other public runs in the table", icon=":material/call_split:"):
     for known in others:
         st.markdown("\n".join([f"**{known.title}**", *(f"- {text}" for text in (*known.differences, *known.open))]))
-with st.expander("Where sources disagree", icon=":material/compare_arrows:"):
+
+st.subheader("Where sources disagree", anchor="disagree")
+show_contradictions(contradicted)
+with st.expander(f"All means on {titles[dataset]} that sources state differently", icon=":material/compare_arrows:"):
     found = disagreements(dataset)
     st.dataframe(
         found.assign(value=100 * found["value"], spread=100 * found["spread"]), hide_index=True,

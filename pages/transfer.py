@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages._transfer import reported
 from pages._ui import data, frame, selection, take_along
 from vlmad_core.analysis.transfer import NOTHING, cells_frame, fill_commands, trained_methods, transfer_cells
 from vlmad_core.figures.matrices import transfer_chart
 from vlmad_core.metrics import METRICS
 
 frame.begin("transfer")
+if (benchmark := frame.published()) is not None:
+    reported.show(benchmark)
+    frame.nothing_measured()
+    st.stop()
 one = frame.comparison()
 together = data.alike(one)
 methods = trained_methods(together)

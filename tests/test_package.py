@@ -146,7 +146,8 @@ def test_the_wheel_holds_every_file_of_the_package(installed: Installed) -> None
 
 
 def test_reported_numbers_are_there_and_no_foreign_package(installed: Installed) -> None:
-    code = "from importlib.util import find_spec; from vlmad_core.analysis.reported import load_reported, load_sources;"
+    code = "from importlib.util import find_spec; from vlmad_core.analysis.reported import load_reported;"
+    code += "from vlmad_core.analysis.sources import load_sources;"
     code += "print(len(load_reported()), len(load_sources()), find_spec('pages'), find_spec('tests'))"
     rows, sources, *others = installed.run(str(installed.python), "-c", code)[0].split()
     assert int(rows) > 1000

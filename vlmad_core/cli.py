@@ -64,6 +64,7 @@ COMMANDS: Mapping[str, Command] = {
     "import": Command("import results of other programs", "vlmad_core.exchange.cli"),
     "export": Command("leaderboards as tables, a run as maps", "vlmad_core.analysis.exports"),
     "study": Command("run all ablations and answer the six questions", "vlmad_core.analysis.study.cli"),
+    "reported": Command("check what papers report, cite its sources", "vlmad_core.analysis.literature"),
     "report": Command("write a report", "vlmad_core.report.cli"),
     "bench": Command(
         "measure speed",

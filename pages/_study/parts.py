@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection, take_along
+from pages._ui import citing, data, frame, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison
 from vlmad_core.analysis.slices import KINDS
@@ -119,13 +119,14 @@ def _papers(answer: StudyAnswer) -> None:
         value=100 * answer.papers["value"], metric=[METRICS[name].label for name in answer.papers["metric"]]
     )
     st.dataframe(
-        table, hide_index=True, placeholder="–", alt="Reported numbers with their sources",
+        table.drop(columns="source"), hide_index=True, placeholder="–", alt="Reported numbers with their sources",
         column_config={
             "dataset": "Data set", "method": st.column_config.TextColumn("Method", pinned=True), "variant": "Which",
             "shots": "References", "metric": "Metric", "value": st.column_config.NumberColumn("Percent", format="%.1f"),
-            "citation": "Source", "location": "Where in it", "origin": "Whose",
+            "citation": "Source", "location": "Where in it", "whose": "Whose number",
         },
     )  # fmt: skip
+    citing.cite(table["source"], f"papers-{answer.question.name}")
 
 
 def adviser(one: Comparison) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui import data, frame, selection
+from pages._ui import citing, data, frame, selection
 from vlmad_core.analysis.claims import FIRST_HAND, KIND_NAMES, KINDS, Wanted
 from vlmad_core.analysis.entries import Entry
 from vlmad_core.analysis.published import (
@@ -13,6 +13,7 @@ from vlmad_core.analysis.published import (
     measured_twins,
     reported_label,
     reported_level,
+    wanted_claims,
 )
 from vlmad_core.analysis.published_tables import claims_table
 from vlmad_core.figures.grid import category_label
@@ -96,6 +97,7 @@ def show_claims(one: PublishedSet, entry: Entry, metric: str, category: str, wan
                     "url": st.column_config.LinkColumn("Link", display_text="open"),
                 },
             )  # fmt: skip
+            citing.cite((claim.source for claim in wanted_claims(entry, metric, category, wanted)), "claims")
         if category != MEAN:
             _offer_failures(one, entry, category)
 
@@ -122,3 +124,11 @@ def _offer_failures(one: PublishedSet, entry: Entry, category: str) -> None:
                 shots=str(line.shots),
             )  # fmt: skip
         return
+
+
+def second_hand() -> bool:
+    """A toggle: whether the viewer wants numbers at second hand too."""
+    return st.toggle(
+        "Second hand too", key="second_hand", bind="query-params",
+        help="Also numbers that were read in a digest only, or of which the source does not say whose run they are.",
+    )  # fmt: skip

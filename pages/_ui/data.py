@@ -19,8 +19,9 @@ from vlmad_core.analysis.entries import Comparison, Entry, EntryKey
 from vlmad_core.analysis.entries import cells as measured_cells
 from vlmad_core.analysis.leaderboard import leaderboard
 from vlmad_core.analysis.published import PublishedSet, published_sets
-from vlmad_core.analysis.reported import load_reported, load_sources
+from vlmad_core.analysis.reported import load_reported
 from vlmad_core.analysis.slices import category_kinds, points_of_curve
+from vlmad_core.analysis.sources import load_sources
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.transfer import on_other_data
 from vlmad_core.analysis.verdicts import normal_maps, some_maps

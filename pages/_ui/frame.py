@@ -41,9 +41,7 @@ OWN_CHOOSER = ("live_demo", "prompt_lab")
 NEEDS_RUNS = {
     "accuracy": "scores of single images, so there are no curves and no thresholds",
     "segmentation": "anomaly maps",
-    "efficiency": "runs that were timed here",
     "study": "the runs that would answer these questions",
-    "transfer": "runs of the same method on two data sets",
     "failures": "images, scores and maps",
 }
 """Pages that show nothing of a published set, and what it lacks."""
@@ -51,6 +49,8 @@ SHOWS_PUBLISHED = (
     ("leaderboard", "Leaderboard", "leaderboard"),
     ("categories", "Categories", "grid_view"),
     ("shots", "Shots", "exposure_plus_1"),
+    ("efficiency", "Efficiency", "speed"),
+    ("transfer", "Transfer", "swap_horiz"),
     ("reproduction", "Reproduction", "compare_arrows"),
 )
 EVIDENCE = {

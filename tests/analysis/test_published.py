@@ -31,7 +31,8 @@ from vlmad_core.analysis.published_tables import (
     ranking_rows,
     side_by_side,
 )
-from vlmad_core.analysis.reported import COLUMNS, METRIC_NAMES, load_reported, load_sources
+from vlmad_core.analysis.reported import COLUMNS, METRIC_NAMES, load_reported
+from vlmad_core.analysis.sources import load_sources
 from vlmad_core.metrics.spec import MEAN
 from vlmad_core.paths import reported_folder
 from vlmad_core.store.reader import open_store

@@ -1,22 +1,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from vlmad_core.analysis.reported import load_reported, load_sources, reported_leaderboard
+from vlmad_core.analysis.contradictions import contradictions, contradictions_table
+from vlmad_core.analysis.reported import load_reported, reported_leaderboard
 from vlmad_core.analysis.reproduction import (
     HERE,
+    KNOWLEDGE,
     PAPER,
     PUBLIC,
     implementations,
+    knowledge,
     method_knowledge,
     reproduction_table,
     story,
 )
+from vlmad_core.analysis.sources import load_sources
 from vlmad_core.errors import StoreError
 from vlmad_core.store.reader import Store, open_store
 
@@ -135,3 +139,69 @@ def test_what_is_claimed_of_the_sources_holds_in_the_table(reported: pd.DataFram
 def test_what_is_known_names_sources_and_methods_of_the_table(reported: pd.DataFrame) -> None:
     assert implementations().keys() <= load_sources().keys()
     assert method_knowledge().keys() <= set(reported["method_id"]) | set(reported["method"])
+
+
+def texts(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """All texts of the knowledge with where they stand."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from texts(one, (*path, str(key)))
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts(one, path)
+    elif isinstance(value, str):
+        yield path, value
+
+
+def test_no_sentence_of_what_is_known_is_cut() -> None:
+    """In YAML, `` #`` begins a comment: a sentence with an issue's number must stand in quotes."""
+    sentences = ("how", "differences", "established", "open", "here", "lead", "moral")
+    found = [text for path, text in texts(knowledge()) if path[-1] in sentences and text]
+    assert len(found) > 40
+    assert [text for text in found if not text.endswith((".", ":"))] == []
+    lines = KNOWLEDGE.read_text(encoding="utf-8").splitlines()
+    bare = [line for line in lines if " #" in line and not line.lstrip().startswith(("#", '- "'))]
+    assert bare == []
+
+
+CONTRADICTED = {
+    ("AA-CLIP", "visa", 0, "image_auroc"): {84.6, 79.0, 80.3, 79.2, 81.5, 46.2},
+    ("AnomalyCLIP", "sdd", 0, "image_auroc"): {84.7, 98.4},
+    ("AnomalyCLIP", "headct", 0, "image_auroc"): {90.8, 93.4, 95.3},
+    ("AdaCLIP", "brainmri", 0, "image_auroc"): {36.0, 93.5},
+    ("Bayes-PFL", "real_iad", 0, "image_auroc"): {70.0, 85.2},
+    ("WinCLIP", "btad", 0, "image_auroc"): {68.2, 83.3},
+    ("WinCLIP", "visa", 0, "pixel_auroc"): {79.6, 60.0},
+    ("MuSc", "visa", 0, "image_auroc"): {92.8, 94.1, 91.0},
+    ("SubspaceAD", "mvtec_ad", 1, "image_auroc"): {98.0, 97.1},
+    ("InCTRL", "visa", 2, "image_auroc"): {85.8, 82.0},
+    ("FE-CLIP", "visa", 0, "image_auroc"): {84.6, 87.8},
+}
+
+
+def test_contradictions_are_those_of_the_rows_each_with_its_source(reported: pd.DataFrame) -> None:
+    sources = load_sources()
+    found = {(one.method, one.dataset, one.shots, one.metric): one for one in contradictions(reported, sources)}
+    assert found.keys() == CONTRADICTED.keys()
+    for key, values in CONTRADICTED.items():
+        claims = found[key].claims
+        assert values <= set((100 * claims["value"]).round(1)), key
+        assert set(claims["source"]) <= sources.keys()
+        assert claims["location"].str.len().all()
+    table = contradictions_table(tuple(found.values()))
+    assert (table["spread"] > 0.8).all()
+    assert (table["claims"] >= 2).all()
+    one_sided = reported[reported["source"] != "hwang_feclip_reimpl"]
+    with pytest.raises(StoreError, match="do not disagree on image_auroc of FE-CLIP"):
+        contradictions(one_sided, sources)
+
+
+def test_the_paper_at_first_hand_stands_before_quotations_of_it(reported: pd.DataFrame) -> None:
+    for dataset in sorted(set(reported["dataset"])):
+        table = reproduction_table(reported, load_sources(), dataset, second_hand=True)
+        assert table["value"].between(0, 1).all()
+        paper = table[table["who"] == PAPER].groupby(["method", "shots", "metric"])["value"].agg(set)
+        compared = table[(table["who"] == PUBLIC) & table["difference"].notna()]
+        for row in compared.to_dict("records"):
+            stated = row["value"] - row["difference"]
+            assert any(abs(stated - value) < 1e-9 for value in paper[row["method"], row["shots"], row["metric"]])

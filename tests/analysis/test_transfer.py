@@ -9,19 +9,26 @@ from pathlib import Path
 import pytest
 
 from vlmad_core.analysis.best import best, best_values, differences_between
+from vlmad_core.analysis.claims import UNASKED
 from vlmad_core.analysis.comparable import comparisons
 from vlmad_core.analysis.contamination import training_data
 from vlmad_core.analysis.entries import Comparison
 from vlmad_core.analysis.exports import Format, leaderboard_text
 from vlmad_core.analysis.leaderboard import leaderboard
+from vlmad_core.analysis.published import PublishedSet, published_sets
+from vlmad_core.analysis.reported import load_reported
+from vlmad_core.analysis.sources import load_sources
 from vlmad_core.analysis.transfer import (
     NOTHING,
     cells_frame,
     fill_commands,
     on_other_data,
+    published_methods,
+    published_transfer,
     trained_methods,
     transfer_cells,
 )
+from vlmad_core.figures.matrices import transfer_data
 from vlmad_core.methods.trained import read_record
 from vlmad_core.paths import SHIPPED_PARAMETERS
 from vlmad_core.store.reader import Store, open_store
@@ -168,3 +175,44 @@ def test_commands_fill_an_empty_cell_with_shipped_parameters_or_train_first() ->
 
 def test_no_trained_method_means_nothing_to_show(path: Path) -> None:
     assert trained_methods(comparisons(open_store(path))) == {}
+
+
+@pytest.fixture(scope="module")
+def benchmarks() -> dict[str, PublishedSet]:
+    return {one.key: one for one in published_sets(load_reported(), load_sources()).values()}
+
+
+def test_published_transfer_is_by_what_the_claims_say_was_trained_on(benchmarks: dict[str, PublishedSet]) -> None:
+    reported = load_reported()
+    methods = published_methods(benchmarks.values(), "image_auroc", 0, UNASKED)
+    assert {"mvtec_ad", "visa", "btad"} <= set(methods["AnomalyCLIP"])
+    assert "WinCLIP" not in methods  # trains nothing
+    sets = [benchmarks[key] for key in ("mvtec_ad", "visa", "btad")]
+    cells = published_transfer(sets, "AnomalyCLIP", "image_auroc", wanted=UNASKED)
+    by_place = {(cell.trained_on, cell.dataset): cell for cell in cells}
+    assert len(by_place) == len(cells) == 3 * len({cell.trained_on for cell in cells})
+    for trained, judged, key in (("visa", "mvtec_ad", "VisA"), ("mvtec_ad", "visa", "MVTec AD")):
+        cell = by_place[key, benchmarks[judged].title]
+        rows = reported[(reported["method"] == "AnomalyCLIP") & (reported["dataset"] == judged)]
+        rows = rows[(rows["metric"] == "image_auroc") & (rows["training_data"] == trained)]
+        row = rows[(rows["variant"] == "paper") & (rows["category"] == "mean")].iloc[0]
+        assert (cell.value, cell.source) == (row["value"], row["source"])
+        assert cell.verdict == "clean"
+        assert row["location"] in cell.reason
+    assert by_place[NOTHING, "MVTec AD"].title == "WinCLIP"
+    assert by_place[NOTHING, "MVTec AD"].value == 0.918
+    rows = {(cell.trained_on, cell.title) for cell in cells}
+    assert len(rows) == len({cell.trained_on for cell in cells})  # one method in each row, blanks included
+    empty = [cell for cell in cells if cell.value is None]
+    assert all(cell.reason == "No source gives this number." for cell in empty)
+    assert set(transfer_data(cells_frame(cells), blank="not reported")["word"]) <= {"new data", "not reported"}
+
+
+def test_published_values_on_the_training_data_are_marked(benchmarks: dict[str, PublishedSet]) -> None:
+    found = []
+    for key, one in benchmarks.items():
+        for method in published_methods([one], "image_auroc", 0):
+            cells = published_transfer([one], method, "image_auroc")
+            found += [(key, cell) for cell in cells if cell.verdict == "contaminated"]
+    for key, cell in found:
+        assert benchmarks[key].title in cell.trained_on

@@ -122,10 +122,12 @@ EVERYTHING = Wanted(kinds=KINDS)
 def kind_of(origin: str, read: str) -> Kind:
     """Whose number a row of the table is, by its columns ``origin`` and ``read``.
 
+    A digest whose number another source confirms is none (``digest, confirmed``).
+
     >>> kind_of("primary", "text"), kind_of("primary", "digest"), kind_of("unclear", "text")
     ('authors', 'digest', 'unclear')
     """
-    return "digest" if "digest" in read else _BY_ORIGIN.get(origin, "unclear")
+    return "digest" if read == "digest" else _BY_ORIGIN.get(origin, "unclear")
 
 
 def in_order(claims: Iterable[Claim], weights: Mapping[tuple[str, str], int]) -> tuple[Claim, ...]:

@@ -18,7 +18,8 @@ import pandas as pd
 
 from vlmad_core.analysis.claims import ALWAYS_SHOWN, EVERYTHING, Claim, Claims, Wanted, in_order, kind_of
 from vlmad_core.analysis.entries import Comparison, Entry, is_imported
-from vlmad_core.analysis.reported import GROUP_PREFIX, METRIC_NAMES, Source, published, reported_leaderboard
+from vlmad_core.analysis.reported import GROUP_PREFIX, METRIC_NAMES, computed_means, published
+from vlmad_core.analysis.sources import Source
 from vlmad_core.datasets.catalogue import official_sets
 from vlmad_core.metrics.spec import MEAN, METRICS, Level
 from vlmad_core.store.schema import short_hash
@@ -92,13 +93,11 @@ def published_sets(reported: pd.DataFrame, sources: Mapping[str, Source]) -> dic
         reported: As ``vlmad_core.analysis.reported.load_reported`` gives it.
         sources: As ``load_sources`` gives them.
     """
-    found = {}
-    for dataset, frame in reported.groupby("dataset"):
-        key = str(dataset)
-        official = official_sets().get(key)
-        title = official.title if official else key.replace("_", " ")
-        found[key] = PublishedSet(key, title, _entries(frame, key, sources))
-    order = sorted(found.values(), key=lambda one: (-len(one.claims), one.key))
+    rows: dict[str, list[_Row]] = {}
+    for row in reported.to_dict("records"):
+        rows.setdefault(str(row["dataset"]), []).append({str(name): value for name, value in row.items()})
+    found = [PublishedSet(key, official_sets()[key].title, _entries(own, key, sources)) for key, own in rows.items()]
+    order = sorted(found, key=lambda one: (-len(one.claims), one.key))
     return {one.id: one for one in order}
 
 
@@ -182,6 +181,12 @@ def line_id(entry: Entry) -> str:
     return f"{entry.id}/{entry.shots}"
 
 
+def method_key(text: str) -> str:
+    """What stands for a method in links that this program has no name for: ``metauas_star`` for ``MetaUAS*``."""
+    # MetaUAS, MetaUAS* and MetaUAS*+ are three methods.
+    return re.sub(r"[^a-z0-9]+", "_", text.lower().replace("*", "_star").replace("+", "_plus")).strip("_")
+
+
 def claims_of(entry: Entry) -> Claims:
     """What is reported of an entry of a published set.
 
@@ -197,16 +202,14 @@ def claims_of(entry: Entry) -> Claims:
 # Which rows of the table belong to one entry
 
 
-def _entries(frame: pd.DataFrame, dataset: str, sources: Mapping[str, Source]) -> tuple[Entry, ...]:
+def _entries(table: Sequence[_Row], dataset: str, sources: Mapping[str, Source]) -> tuple[Entry, ...]:
     """The entries of one data set, those with most claims first."""
     rows = [
         {**row, "stated": True}
-        for row in frame.to_dict("records")
+        for row in table
         if (row["kind"] == "main" or row["method_id"] in ALWAYS_SHOWN) and not row["category"].startswith(GROUP_PREFIX)
     ]
-    means = reported_leaderboard(frame, dataset, sources=sources)
-    computed = means[~means["stated"].astype(bool)].to_dict("records")
-    rows += [{**row, "category": MEAN, "read": ""} for row in computed]
+    rows += computed_means(rows)
     groups: dict[tuple[str, int], list[_Row]] = {}
     for row in rows:
         groups.setdefault((str(row["method"]), int(row["shots"])), []).append(row)
@@ -215,11 +218,11 @@ def _entries(frame: pd.DataFrame, dataset: str, sources: Mapping[str, Source]) -
     parts = [(*place, *line, own) for place, some in groups.items() for line, own in _lines(some).items()]
     for method, shots, training, version, own in sorted(parts, key=lambda part: (-len(part[-1]), part[:4])):
         title = version if version.startswith(method) else f"{method} ({version})" if version else method
-        name = str(own[0]["method_id"] or _slug(method))
+        name = str(own[0]["method_id"] or method_key(method))
         contaminated = dataset in training.split("+")
         if (title, shots) in taken or contaminated:
             title += f", trained on {training.replace('+', ', ') or 'data not said'}"
-        variant = _slug(title) if (name, shots) in taken else ""
+        variant = method_key(title) if (name, shots) in taken else ""
         taken |= {(title, shots), (name, shots)}
         entry = Entry(
             method=name,
@@ -293,7 +296,3 @@ def _values(rows: Sequence[_Row], sources: Mapping[str, Source]) -> dict[tuple[s
             )
         )
     return {place: in_order(some, weights) for place, some in claims.items()}
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")

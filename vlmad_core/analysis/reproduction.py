@@ -17,7 +17,8 @@ import pandas as pd
 import yaml
 
 from vlmad_core.analysis.leaderboard import mean_over_categories
-from vlmad_core.analysis.reported import CATEGORY_COUNTS, Source, reported_leaderboard
+from vlmad_core.analysis.reported import CATEGORY_COUNTS, reported_leaderboard
+from vlmad_core.analysis.sources import Source
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import MEAN
 from vlmad_core.store.reader import Store
@@ -125,15 +126,17 @@ def reproduction_table(
     store: Store | None = None,
     *,
     metrics: Iterable[str] | None = None,
+    second_hand: bool = False,
 ) -> pd.DataFrame:
     """For every method, number of references and metric: the paper, others' runs, and runs of this program.
 
     Args:
         reported: As ``load_reported`` gives it.
         sources: As ``load_sources`` gives them.
-        dataset: Key of a published data set, ``mvtec_ad`` or ``visa``.
+        dataset: Key of a published data set, such as ``mvtec_ad``.
         store: Measured results; runs on that data set (or a part of it) are taken.
         metrics: Only these, by their reported names; None for all.
+        second_hand: Also claims at second hand (``vlmad_core.analysis.reported.first_hand``).
 
     Returns:
         The columns of ``COLUMNS``. ``who`` is ``paper``, ``public`` (other people's runs, the authors' logs and
@@ -141,9 +144,11 @@ def reproduction_table(
         none, ``reason`` says why. ``protocol`` (tuple) is what is known to differ from the paper's protocol.
     """
     wanted = None if metrics is None else list(metrics)
-    board = reported_leaderboard(reported, dataset, metrics=wanted, sources=sources)
+    board = reported_leaderboard(reported, dataset, metrics=wanted, sources=sources, second_hand=second_hand)
     rows = [_reported_row(claim, sources) for claim in board.to_dict("records")]
-    papers = {_key(row): row for row in rows if row["who"] == PAPER}
+    papers: dict[tuple[str, int, str], dict[str, Any]] = {}
+    for row in sorted((row for row in rows if row["who"] == PAPER), key=lambda row: str(row["origin"])):
+        papers.setdefault(_key(row), row)  # at first hand before quotations
     for row in rows:
         if row["who"] == PUBLIC:
             published = papers.get(_key(row))
@@ -171,7 +176,7 @@ def story(reported: pd.DataFrame, sources: Mapping[str, Source]) -> Story:
     Raises:
         StoreError: If the table lacks a number of the story.
     """
-    told = _knowledge()["story"]
+    told = knowledge()["story"]
     known = implementations()
     board = reported_leaderboard(
         reported, told["dataset"], metrics=[told["metric"]], shots=told["shots"], sources=sources
@@ -213,18 +218,19 @@ def implementations() -> Mapping[str, Implementation]:
             open=tuple(raw["open"]),
             preset=raw.get("preset", ""),
         )
-        for source, raw in _knowledge()["implementations"].items()
+        for source, raw in knowledge()["implementations"].items()
     }
 
 
 @cache
 def method_knowledge() -> Mapping[str, MethodKnowledge]:
     """What was checked of each method, by its identifier, or its name where this program lacks it."""
-    return {name: MethodKnowledge(raw["here"], tuple(raw["open"])) for name, raw in _knowledge()["methods"].items()}
+    return {name: MethodKnowledge(raw["here"], tuple(raw["open"])) for name, raw in knowledge()["methods"].items()}
 
 
 @cache
-def _knowledge() -> Mapping[str, Any]:
+def knowledge() -> Mapping[str, Any]:
+    """What ``reproduction.yaml`` holds."""
     return yaml.safe_load(KNOWLEDGE.read_text(encoding="utf-8"))
 
 
@@ -240,7 +246,7 @@ def _reported_row(claim: Mapping[Any, Any], sources: Mapping[str, Source]) -> di
         "who": PAPER if is_paper else PUBLIC,
         "label": claim["citation"],
         "url": source.url if source else None,
-        "n_categories": CATEGORY_COUNTS[claim["dataset"]],
+        "n_categories": CATEGORY_COUNTS.get(claim["dataset"]),
         "protocol": (),
         "training_data": claim["training_data"],
         "backbone": claim["backbone"],
@@ -310,7 +316,8 @@ def _paper_over(
     )
     if paper is None:
         return None, "The paper's number is not in the table."
-    if row["n_categories"] == CATEGORY_COUNTS[row["dataset"]]:
+    total = CATEGORY_COUNTS.get(row["dataset"], row["n_categories"])
+    if row["n_categories"] == total:
         return paper, None
     claims = reported[
         (reported["dataset"] == row["dataset"])
@@ -323,7 +330,7 @@ def _paper_over(
     ]
     if claims["category"].nunique() != len(row["categories"]):
         return None, (
-            f"Measured on {row['n_categories']} of {CATEGORY_COUNTS[row['dataset']]} categories, "
+            f"Measured on {row['n_categories']} of {total} categories, "
             "for which the paper's single numbers are not in the table."
         )
     return {**paper, "value": float(claims.groupby("category")["value"].mean().mean())}, None
@@ -360,7 +367,7 @@ def _protocol_differences(row: Mapping[str, Any], paper: Mapping[str, Any] | Non
     size = backbone.get("image_size")
     if paper is not None and not pd.isna(paper["image_size"]) and size != paper["image_size"]:
         found.append(f"input of {size} instead of {int(paper['image_size'])} pixels")
-    total = CATEGORY_COUNTS[row["dataset"]]
+    total = CATEGORY_COUNTS.get(row["dataset"], row["n_categories"])
     if row["n_categories"] != total:
         found.append(f"{row['n_categories']} of {total} categories")
     if data.get("size") not in (None, "full"):

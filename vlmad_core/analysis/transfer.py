@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from vlmad_core.analysis.claims import EVERYTHING, KIND_NAMES, Wanted
 from vlmad_core.analysis.contamination import SEEN, training_data
 from vlmad_core.analysis.entries import Comparison, Entry, key_of
-from vlmad_core.datasets.catalogue import canonical_name
+from vlmad_core.analysis.published import PublishedSet, claims_of, wanted_claims
+from vlmad_core.datasets.catalogue import canonical_name, official_sets
 from vlmad_core.paths import as_typed, parameters_file
 from vlmad_core.store.schema import RunRecord, short_hash
 
@@ -33,7 +35,8 @@ class TransferCell:
         high: Upper end, or None.
         categories: Number of categories.
         verdict: ``clean``, ``contaminated`` or ``unknown``; None where nothing was run.
-        reason: Why there is no value, or what the verdict rests on.
+        reason: Why there is no value, or what the verdict rests on; of a published one, whose number it is.
+        source: Key of the source of a published value; empty otherwise.
     """
 
     trained_on: str
@@ -46,6 +49,7 @@ class TransferCell:
     categories: int
     verdict: str | None
     reason: str
+    source: str = ""
 
 
 def _setting(comparison: Comparison) -> str:
@@ -122,6 +126,80 @@ def transfer_cells(
     return tuple(found)
 
 
+def published_methods(
+    sets: Iterable[PublishedSet], metric: str, shots: int, wanted: Wanted = EVERYTHING
+) -> dict[str, tuple[str, ...]]:
+    """Methods with published values that say what they were trained on, and the sets they are judged on.
+
+    Args:
+        sets: The published sets.
+        metric: Name of the metric.
+        shots: Number of references.
+        wanted: Which claims.
+
+    Returns:
+        By method and version, the keys of the sets it is judged on; first those trained on most different data, then
+        those judged on most sets.
+    """
+    places: dict[str, list[str]] = {}
+    trained: dict[str, set[str]] = {}
+    for one in sets:
+        for entry in one.entries:
+            if entry.shots == shots and wanted_claims(entry, metric, wanted=wanted):
+                places.setdefault(_version(entry), []).append(one.key)
+                trained.setdefault(_version(entry), set()).add(claims_of(entry).training_data)
+    rows = {name: len(data - {"", "none"}) for name, data in trained.items()}
+    order = sorted((name for name in places if rows[name]), key=lambda name: (-rows[name], -len(places[name]), name))
+    return {name: tuple(dict.fromkeys(places[name])) for name in order}
+
+
+def published_transfer(
+    sets: Iterable[PublishedSet],
+    method: str,
+    metric: str,
+    *,
+    shots: int = 0,
+    wanted: Wanted = EVERYTHING,
+    without: str = "WinCLIP",
+) -> tuple[TransferCell, ...]:
+    """Every combination of training data and published set for one method, with the claim that stands.
+
+    Args:
+        sets: The sets it is judged on, one column each.
+        method: A method and version, as ``published_methods`` names them.
+        metric: Name of the metric.
+        shots: Number of references.
+        wanted: Which claims.
+        without: A method that trains nothing, put into a last row to be held against; left out if nothing is reported.
+
+    Returns:
+        Row by row, most values first; what was not said to be trained on after all others. A cell's ``reason`` is whose
+        number it is, and where it stands.
+    """
+    columns = list(sets)
+    rows: dict[str, dict[str, TransferCell]] = {}
+    for one in columns:
+        for entry in one.entries:
+            named = _version(entry)
+            trained = claims_of(entry).training_data
+            if named == method and entry.shots == shots:
+                label = " + ".join(map(_title, trained.split("+"))) if trained not in ("", "none") else "not said"
+            elif named == without and trained == "none" and entry.shots == 0:
+                label = NOTHING
+            else:
+                continue
+            cell = _published_cell(entry, label, one, metric, wanted)
+            if cell is not None:
+                rows.setdefault(label, {}).setdefault(one.key, cell)
+    last = {NOTHING: 2, "not said": 1}
+    order = sorted(rows, key=lambda label: (last.get(label, 0), -len(rows[label]), label))
+    return tuple(
+        rows[label].get(one.key) or _unreported(next(iter(rows[label].values())), one.title)
+        for label in order
+        for one in columns
+    )
+
+
 def cells_frame(cells: Sequence[TransferCell]) -> pd.DataFrame:
     """Cells as a table, one row each, values as fractions: for figures and for csv."""
     rows = [
@@ -187,3 +265,34 @@ def _cell(entry: Entry, label: str, dataset: str, board: pd.DataFrame, metric: s
     return TransferCell(
         **common, value=float(row["value"]), low=low, high=high, categories=count, reason=entry.contamination.reason
     )
+
+
+def _version(entry: Entry) -> str:
+    """A published entry's method and version, whatever it was trained on."""
+    return entry.title.partition(", trained on ")[0]
+
+
+def _title(dataset: str) -> str:
+    known = official_sets().get(dataset)
+    return known.title if known else dataset
+
+
+def _unreported(beside: TransferCell, dataset: str) -> TransferCell:
+    """The blank cell on a data set in the row of another cell."""
+    names = beside.trained_on, dataset, beside.method, beside.title
+    return TransferCell(*names, None, None, None, 0, None, "No source gives this number.")
+
+
+def _published_cell(entry: Entry, label: str, one: PublishedSet, metric: str, wanted: Wanted) -> TransferCell | None:
+    claims = wanted_claims(entry, metric, wanted=wanted)
+    if not claims:
+        return None
+    first, others = claims[0], len(claims) - 1
+    more = f"; {others} more" if others else ""
+    contaminated = claims_of(entry).contaminated
+    verdict = "contaminated" if contaminated else "unknown" if label == "not said" else "clean"
+    reason = f"{KIND_NAMES[first.kind]}: {first.citation}, {first.location}{more}"
+    return TransferCell(
+        label, one.title, entry.method, _version(entry), first.value, None, None, len(one.categories), verdict, reason,
+        first.source,
+    )  # fmt: skip

@@ -33,13 +33,14 @@ class OfficialSet:
     Attributes:
         key: Its identifier, the one reported results use.
         title: Its name in words.
-        source: Where the counts come from.
+        source: Where the set and its counts come from.
         licence: Licence of its images, None where none is stated.
         names: Patterns (lower case) of folder names it goes by.
         counts: By category; empty where unknown.
         total: Over all categories; None where unknown.
         everything: Normal and defective images in all, for sets without a published split; None otherwise.
         kinds: ``texture`` or ``object`` by category.
+        n_categories: How many categories it has; None where unknown.
     """
 
     key: str
@@ -51,6 +52,7 @@ class OfficialSet:
     total: Counts | None = None
     everything: tuple[int, int] | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
+    n_categories: int | None = None
 
 
 @cache
@@ -67,6 +69,7 @@ def official_sets() -> Mapping[str, OfficialSet]:
             total=tuple(entry["total"]) if "total" in entry else None,
             everything=tuple(entry["all"]) if "all" in entry else None,
             kinds={name: kind for kind, names in entry.get("kinds", {}).items() for name in names},
+            n_categories=len(entry["counts"]) if "counts" in entry else entry.get("categories"),
         )
         for key, entry in _table("official.yaml").items()
     }

@@ -26,16 +26,23 @@ STAGE_COLOURS = {
 }
 OTHER_STAGE = "#B4BCC5"
 FRONT = "#8a96a3"
+HARDWARE_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down", "hexagon")
+"""Hardware is told apart without colour as well."""
 
 
-def cost_figure(points: pd.DataFrame, cost: str, label: str) -> go.Figure:
+def cost_figure(
+    points: pd.DataFrame, cost: str, label: str, *, axis: str | None = None, logarithmic: bool | None = None
+) -> go.Figure:
     """Draw accuracy over cost; the lines that no other beats in both are ringed and joined (Pareto front).
 
     Args:
         points: method, name, the cost, value, low, high (fractions), front (bool). All from one machine.
-        cost: One of ``COSTS``.
-        label: Name of the metric.
+        cost: One of ``COSTS``, or another column with ``axis``.
+        label: Name of the metric; of its interval nothing is said where there is none.
+        axis: What the cost is called; as ``COSTS`` says if None.
+        logarithmic: Whether the cost's axis is; only for latency if None.
     """
+    logarithmic = cost == "latency_ms" if logarithmic is None else logarithmic
     figure = go.Figure()
     front = points[points["front"]].sort_values(cost)
     if len(front) > 1:
@@ -63,11 +70,34 @@ def cost_figure(points: pd.DataFrame, cost: str, label: str) -> go.Figure:
             name=row["name"],
             hovertemplate=f"{row['name']}: %{{y:.1%}} at %{{x:.4g}}<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title=COSTS[cost], type="log" if cost == "latency_ms" else "linear")
-    if cost == "latency_ms":
+    figure.update_xaxes(title=axis or COSTS[cost], type="log" if logarithmic else "linear")
+    if logarithmic:
         figure.update_xaxes(tickvals=[m * 10**k for k in range(-1, 6) for m in (1, 2, 3, 5)])
-    figure.update_yaxes(title=f"{label} (mean, 95% interval)", tickformat=".0%")
+    interval = ", 95% interval" if (points["high"] > points["low"]).any() else ""
+    figure.update_yaxes(title=f"{label} (mean{interval})", tickformat=".0%")
     return calm(figure, 420)
+
+
+def reported_cost_figure(claims: pd.DataFrame, label: str) -> go.Figure:
+    """Draw every reported cost on its method's row, by the hardware it was measured on.
+
+    Args:
+        claims: name, value, hardware, citation, location; in the order in which methods are to stand.
+        label: What the cost is, with its unit.
+    """
+    figure = go.Figure()
+    for place, (hardware, rows) in enumerate(claims.groupby("hardware", sort=True)):
+        figure.add_scatter(
+            x=rows["value"], y=rows["name"], mode="markers", name=str(hardware),
+            marker={"symbol": HARDWARE_SYMBOLS[place % len(HARDWARE_SYMBOLS)], "size": 11, "line": {"width": 1.6}},
+            customdata=rows[["citation", "location"]].to_numpy(),
+            hovertemplate="%{y}: %{x:.4g}<br>%{customdata[0]}<br>%{customdata[1]}<extra>" + str(hardware) + "</extra>",
+        )  # fmt: skip
+    names = list(dict.fromkeys(claims["name"]))
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=True)
+    positive = bool((claims["value"] > 0).all())
+    figure.update_xaxes(title=f"{label}{', logarithmic' if positive else ''}", type="log" if positive else "linear")
+    return calm(figure, 150 + 26 * max(2, len(names)))
 
 
 def stage_figure(stages: pd.DataFrame, *, alone: bool = False) -> go.Figure:

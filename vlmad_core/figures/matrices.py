@@ -84,15 +84,16 @@ def pair_data(frame: pd.DataFrame, titles: Mapping[str, str], *, dark: bool = Fa
     return pd.DataFrame(rows, columns=[*frame.columns, "wrong_title", "right_title", "fill", "ink", "note"])
 
 
-def transfer_chart(frame: pd.DataFrame, label: str, *, dark: bool = False) -> alt.LayerChart:
+def transfer_chart(frame: pd.DataFrame, label: str, *, dark: bool = False, blank: str = "not run") -> alt.LayerChart:
     """Draw the matrix: rows are training data, columns the data judged; contaminated cells are framed and say so.
 
     Args:
         frame: As ``vlmad_core.analysis.transfer.cells_frame`` gives it.
         label: Name of the metric.
         dark: Whether the page is dark.
+        blank: What is said of a combination of which there is nothing.
     """
-    data = transfer_data(frame, dark=dark)
+    data = transfer_data(frame, dark=dark, blank=blank)
     low, high = _range(frame["value"])
     rows, columns = list(dict.fromkeys(data["row"])), list(dict.fromkeys(data["dataset"]))
     x = alt.X(
@@ -148,33 +149,34 @@ def transfer_chart(frame: pd.DataFrame, label: str, *, dark: bool = False) -> al
     return alt.layer(fills, blanks, numbers, words).properties(height=len(rows) * TRANSFER_ROW + TRANSFER_HEAD)
 
 
-def transfer_data(frame: pd.DataFrame, *, dark: bool = False) -> pd.DataFrame:
+def transfer_data(frame: pd.DataFrame, *, dark: bool = False, blank: str = "not run") -> pd.DataFrame:
     """What the chart draws: one row per cell with its texts and colours.
 
     Args:
         frame: As for ``transfer_chart``.
         dark: As for ``transfer_chart``.
+        blank: As for ``transfer_chart``.
     """
     low, high = _range(frame["value"])
     colours = sequential(dark)
     rows = []
     for cell in frame.to_dict("records"):
         value = float(cell["value"])
-        blank = math.isnan(value)
-        ground = "" if blank else interpolate(colours, (value - low) / (high - low))
+        missing = math.isnan(value)
+        ground = "" if missing else interpolate(colours, (value - low) / (high - low))
         contaminated = cell["verdict"] == "contaminated"
         rows.append(
             {
                 "row": _row(str(cell["trained_on"]), str(cell["title"])),
                 "dataset": cell["dataset"],
                 "title": cell["title"],
-                "value": None if blank else value,
-                "shown": "–" if blank else f"{100 * value:.1f}",
-                "interval": "" if blank or math.isnan(cell["low"]) else _interval(cell["low"], cell["high"]),
-                "word": _word(str(cell["verdict"]), blank),
+                "value": None if missing else value,
+                "shown": "–" if missing else f"{100 * value:.1f}",
+                "interval": "" if missing or math.isnan(cell["low"]) else _interval(cell["low"], cell["high"]),
+                "word": _word(str(cell["verdict"]), missing, blank),
                 "seen": cell["seen"] or "–",
                 "reason": cell["reason"],
-                "ink": EMPTY if blank else ink_on(ground),
+                "ink": EMPTY if missing else ink_on(ground),
                 "frame": "#d9701a" if contaminated else "transparent",
             }
         )
@@ -185,9 +187,9 @@ def _row(trained_on: str, title: str) -> str:
     return f"no training: {title}" if trained_on == "nothing" else f"trained on: {trained_on}"
 
 
-def _word(verdict: str, blank: bool) -> str:
-    if blank:
-        return "not run" if not verdict else "no value"
+def _word(verdict: str, missing: bool, blank: str) -> str:
+    if missing:
+        return "no value" if verdict else blank
     return {"contaminated": "saw this data", "unknown": "training unknown"}.get(verdict, "new data")
 
 

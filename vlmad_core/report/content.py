@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from vlmad_core.analysis.answers import ShortAnswer, answers, caveats
+from vlmad_core.analysis.claims import KIND_NAMES
 from vlmad_core.analysis.comparable import as_texts, comparisons
 from vlmad_core.analysis.entries import Comparison, cells, with_means
 from vlmad_core.analysis.leaderboard import leaderboard
-from vlmad_core.analysis.reported import load_reported, load_sources, reported_leaderboard
+from vlmad_core.analysis.reported import load_reported, reported_leaderboard
+from vlmad_core.analysis.sources import load_sources
 from vlmad_core.errors import StoreError
 from vlmad_core.metrics.spec import METRICS
 from vlmad_core.report.mistakes import Mistake, mistakes
@@ -182,6 +184,7 @@ def _reported(one: Comparison) -> pd.DataFrame:
     if board.empty:
         return board
     board = board[(board["variant"] == "paper") & board["shots"].isin(one.shots) & (board["method_id"] != "")]
+    board = board.assign(whose=board["whose"].map(KIND_NAMES))
     return board.sort_values(["shots", "method", "metric"], ignore_index=True)
 
 

@@ -212,6 +212,7 @@ def _reported(board: pd.DataFrame) -> list[dict[str, str]]:
             "Method": f"{row['method']}{_with(int(row['shots']))}",
             "Metric": METRICS[row["metric"]].label,
             "Percent": _percent(row["value"]),
+            "Whose number": row["whose"],
             "Backbone": row["backbone"],
             "Source": row["citation"],
             "Where": row["location"],

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vlmad_core.analysis.claims import KIND_NAMES
 from vlmad_core.analysis.comparable import comparisons
 from vlmad_core.analysis.contamination import training_data
 from vlmad_core.analysis.draws import drawn_means, why_not_drawn
@@ -285,9 +286,9 @@ def commands_for(one: Comparison, found: Sequence[StudyAnswer], plan: StudyPlan 
 
 
 def _papers(question: Question, claims: pd.DataFrame) -> pd.DataFrame:
-    columns = ["dataset", "method", "variant", "shots", "metric", "value", "citation", "location", "origin"]
+    columns = ["dataset", "method", "variant", "shots", "metric", "value", "citation", "location", "whose", "source"]
     asked = [pair in question.papers for pair in zip(claims["method_id"], claims["shots"], strict=True)]
-    return claims.loc[asked, columns].reset_index(drop=True)
+    return claims.loc[asked, columns].assign(whose=claims["whose"].map(KIND_NAMES)).reset_index(drop=True)
 
 
 def as_json(found: Mapping[str, Sequence[StudyAnswer]]) -> dict[str, object]:
