@@ -46,8 +46,7 @@ def test_every_reason_not_to_ask_again_is_named(run: RunRecord) -> None:
     assert "all 40 test images together" in str(
         why_not_again(changed(run, "method", transductive=True), "bolt", at_hand=True)
     )
-    data = {**run.provenance.data, "imported": {"program": "x"}}
-    imported = dataclasses.replace(run, provenance=dataclasses.replace(run.provenance, data=data))
+    imported = changed(run, "method", imported={"program": "x"})
     assert "Another program" in str(why_not_again(imported, "bolt", at_hand=True))
 
 
