@@ -50,7 +50,8 @@ def _advice(
 
 def in_short(answer: StudyAnswer) -> None:
     """A question with its answer: one line for other images of these parts, one for other parts."""
-    st.markdown("  \n".join([f"**{answer.question.title}.** {answer.question.ask}", *answer.short]))
+    asked = f"**{answer.question.title}.** {answer.question.ask} *{answer.first.ask}*"
+    st.markdown("  \n".join([asked, *answer.short]))
 
 
 def folded(one: Comparison, found: Sequence[StudyAnswer]) -> None:

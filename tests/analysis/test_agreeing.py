@@ -54,28 +54,30 @@ def test_the_report_says_of_the_first_two_what_the_leaderboard_says(store: Store
 
 
 @pytest.mark.parametrize("dataset", SETS)
-def test_the_study_says_of_a_pair_what_the_leaderboard_says_over_categories(dataset: str) -> None:
+def test_the_study_says_of_a_pair_what_the_leaderboard_says(dataset: str) -> None:
     store, found = study_comparisons([BUNDLED])
     one = next(one for one in found if one.dataset == dataset)
     entries = {tuple(run.id for run in entry.runs): entry for entry in one.entries()}
-    checked = 0
+    checked = dict.fromkeys(DESIGNS, 0)
     for finding in (finding for answer in study_answers(store, one) for finding in answer.findings):
         base = next((figures for figures in finding.figures if figures.gain is None), None)
         if finding.kind != "contrast" or base is None:
             continue
-        rivals = [figures for figures in finding.figures if figures.gain is not None]
-        compared = [entries[figures.run_ids] for figures in (base, *rivals)]
-        pairs = [(place, 0) for place in range(1, len(compared))]
-        gaps = differences_between(store, compared, finding.metric, one.categories, design=OVER_CATEGORIES, pairs=pairs)
-        for figures, entry in zip(rivals, compared[1:], strict=True):
-            gap = gaps.between(entry.key, compared[0].key)
-            assert gap is not None
-            assert figures.gain is not None
-            assert figures.gain.clear == gap.clear
-            ends = [(g.value, g.low, g.high, g.p_corrected) for g in (figures.gain, gap)]
-            assert ends[0] == pytest.approx(ends[1])
-            checked += 1
-    assert checked >= 20
+        for design in DESIGNS:
+            gains = {f.run_ids: f.gain_here if design == OVER_IMAGES else f.gain for f in finding.figures}
+            rivals = {runs: gain for runs, gain in gains.items() if gain is not None and gain.p is not None}
+            compared = [entries[runs] for runs in (base.run_ids, *rivals)]
+            pairs = [(place, 0) for place in range(1, len(compared))]
+            gaps = differences_between(store, compared, finding.metric, one.categories, design=design, pairs=pairs)
+            for gain, entry in zip(rivals.values(), compared[1:], strict=True):
+                gap = gaps.between(entry.key, compared[0].key)
+                assert gap is not None
+                assert gain.clear == gap.clear
+                ends = [(g.value, g.low, g.high, g.p_corrected) for g in (gain, gap)]
+                assert ends[0] == pytest.approx(ends[1])
+                checked[design] += 1
+    assert checked[OVER_CATEGORIES] >= 20
+    assert checked[OVER_IMAGES] >= 8
 
 
 def test_the_readmes_intervals_are_those_of_the_statistics(store: Store) -> None:

@@ -103,6 +103,20 @@ def test_methods_that_keep_replicates_are_compared_over_images_where_ablations_a
         assert "not compared" not in answer.findings[0].on_these
 
 
+def test_the_part_that_is_compared_under_both_designs_speaks_for_its_question(results: Any, made_up: Any) -> None:
+    """Pixel metrics of ablations keep no replicates: what is said at first sight is the part that can be told."""
+    store, one = results(everything(made_up))
+    features, alignment, *_, transfer = answers(store, one)
+    assert [answer.findings[0].whole for answer in (features, alignment, transfer)] == [False] * 3
+    assert (features.first.name, alignment.first.name) == ("whole_image", "language_image")
+    assert transfer.first.name == transfer.findings[0].name  # none can: the first
+    store.pixels_of = "-canonical-"
+    features, alignment, *_, transfer = answers(store, one)
+    assert features.first.name == "whole_image"  # of the first part, five of seven have no replicates
+    assert (alignment.first.name, transfer.first.name) == ("zero_shot", "across")
+    assert features.short == features.first.short
+
+
 def test_commands_for_what_is_missing_are_understood(results: Any, made_up: Any) -> None:
     store, one = results([made_up("clip_ac", 0.7)])
     found = answers(store, one)

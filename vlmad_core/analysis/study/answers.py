@@ -76,9 +76,14 @@ class StudyAnswer:
         return tuple(finding for finding in self.findings if not finding.answered)
 
     @property
+    def first(self) -> Finding:
+        """The part that speaks for the question: the first that is wholly answered under both designs, else in any."""
+        return max(self.answered or self.findings, key=lambda finding: finding.whole)
+
+    @property
     def short(self) -> tuple[str, ...]:
-        """The answer in a sentence for each design: that of the first part that the results answer."""
-        return (*self.answered, *self.findings)[0].short
+        """The answer in a sentence for each design: that of the part that speaks for the question."""
+        return self.first.short
 
     @property
     def headline(self) -> str:

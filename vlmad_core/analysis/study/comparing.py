@@ -95,6 +95,11 @@ def tested(gains: Gains) -> bool:
     return any(one.p is not None for some in gains.values() for one in some)
 
 
+def wholly_tested(gains: Gains) -> bool:
+    """Whether every pair could be compared under both designs."""
+    return all(one.p is not None for some in gains.values() for one in some)
+
+
 def average(draws: Sequence[Measured]) -> Measured:
     """The average of several variants, category by category and resample by resample."""
     shared = set.intersection(*(set(one.values) for one in draws))

@@ -38,6 +38,7 @@ from vlmad_core.analysis.study.comparing import (
     reason_of,
     tested,
     verdicts,
+    wholly_tested,
     why_not,
 )
 from vlmad_core.metrics.spec import METRICS
@@ -89,6 +90,7 @@ class Finding:
         answered: Whether the results carry an answer.
         lead: What must be read first; often empty.
         more: What else is to be known; often empty.
+        whole: Whether all that it holds against one another could be compared under both designs.
         figures: One for each variant, in the plan's order.
         images: Number of test images they rest on.
         kind: ``contrast``, ``spread``, ``ladder`` or ``cost``: how it is drawn.
@@ -105,6 +107,7 @@ class Finding:
     kind: str = "contrast"
     lead: str = ""
     more: str = ""
+    whole: bool = False
 
     @property
     def short(self) -> tuple[str, ...]:
@@ -168,7 +171,9 @@ def contrast(
     usable = [{key: gap for key, gap in some.items() if gap.p is not None} for some in (here, there)]
     seen = [by_name[key].label for key in {leader(some): None for some in usable if some} if key in contaminated]
     lead = f"No fair gain: {seen[0]} means trained on the very images it is judged on." if seen else ""
-    return Finding(name, ask, metric, on_these, on_others, True, figures, reference.images, lead=lead)
+    return Finding(
+        name, ask, metric, on_these, on_others, True, figures, reference.images, lead=lead, whole=wholly_tested(gains)
+    )
 
 
 def ladder(name: str, ask: str, metric: str, steps: Sequence[tuple[int, Measured]]) -> Finding:
@@ -225,7 +230,19 @@ def ladder(name: str, ask: str, metric: str, steps: Sequence[tuple[int, Measured
         drawn = "Which reference is drawn" if few == 1 else f"Which {few:.0f} references are drawn"
         more.append(f"{drawn} moves the mean by {100 * sd:.1f} points (sd).")
     on_these, on_others = sentences
-    return Finding(name, ask, metric, on_these, on_others, True, figures, end.images, "ladder", more=" ".join(more))
+    return Finding(
+        name,
+        ask,
+        metric,
+        on_these,
+        on_others,
+        True,
+        figures,
+        end.images,
+        "ladder",
+        more=" ".join(more),
+        whole=wholly_tested(said),
+    )
 
 
 def spread(
@@ -264,7 +281,19 @@ def spread(
         what = f"the full ensemble is {side} the average draw of {size} ({points(gain)}){needed(gain)}"
         sentences.append(f"{ON[design]}: {what if gain.p is not None else why_not(gains[design])}.")
     on_these, on_others = sentences
-    return Finding(name, ask, metric, on_these, on_others, True, tuple(figures), full.images, "spread", lead)
+    return Finding(
+        name,
+        ask,
+        metric,
+        on_these,
+        on_others,
+        True,
+        tuple(figures),
+        full.images,
+        "spread",
+        lead,
+        whole=wholly_tested(gains),
+    )
 
 
 def costs(name: str, ask: str, metric: str, places: Places) -> Finding:
@@ -293,10 +322,14 @@ def costs(name: str, ask: str, metric: str, places: Places) -> Finding:
         lead = f"{first_upper(cheap.label)} reaches {percent(cheap.mean)} {label} in {cheap_ms:.0f} ms per image, "
         lead += f"{within} of the best, {best.label} ({best_ms:.0f} ms)."
     if fast.name == cheap.name:
-        return Finding(name, ask, metric, "It is the fastest, too.", "", True, figures, best.images, "cost", lead)
+        return Finding(
+            name, ask, metric, "It is the fastest, too.", "", True, figures, best.images, "cost", lead, whole=True
+        )
     gains = against(fast, [cheap])
     on_these, on_others = (_given_up(design, fast, fast_ms, gains) for design in DESIGNS)
-    return Finding(name, ask, metric, on_these, on_others, True, figures, best.images, "cost", lead)
+    return Finding(
+        name, ask, metric, on_these, on_others, True, figures, best.images, "cost", lead, whole=wholly_tested(gains)
+    )
 
 
 def nearly_best(places: Places) -> tuple[float, Measured]:
