@@ -55,7 +55,7 @@ def test_from_the_grid_to_the_failures_to_an_image(serve, measured: Path, open_t
     assert "category=hex_nut" in tab.url
     assert "method=winclip" in tab.url
     playwright.expect(tab.get_by_text("WinCLIP on hex nut at")).to_be_visible()
-    tab.get_by_text("Defects found").click()
+    playwright.expect(tab.get_by_role("radio", name="Missed defects (5)")).to_be_checked()
     for alt in ("True defect of", "Anomaly map of WinCLIP over", "Image "):
         playwright.expect(tab.get_by_role("img", name=re.compile(f"^{alt}")).first).to_be_visible()
     settle(tab)

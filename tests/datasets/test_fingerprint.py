@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -103,4 +104,7 @@ def test_records_written_before_have_one_too() -> None:
     store = open_store(Path(__file__).parents[2] / "results" / "bundled")
     runs = [run for run in store.runs if run.key.dataset == "bundled_a" and len(run.units) == 6]
     assert len({str(run.fingerprint) for run in runs}) == 1
-    assert "fingerprint" not in runs[0].provenance.data
+    data = {name: value for name, value in runs[0].provenance.data.items() if name != "fingerprint"}
+    before = dataclasses.replace(runs[0], provenance=dataclasses.replace(runs[0].provenance, data=data))
+    assert before.fingerprint.listing == runs[0].fingerprint.listing
+    assert before.fingerprint.files == runs[0].fingerprint.files
