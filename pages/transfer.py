@@ -85,6 +85,7 @@ st.dataframe(
     },
 )  # fmt: skip
 take_along.table(
-    table, f"transfer-{method}-{metric}", "Values behind the figure",
-    {"title": "Method", "trained_on": "Trained on", "dataset": "Judged on", "value": label, "seen": "Saw this data"},
+    table.assign(evidence="measured"), f"transfer-{method}-{metric}", "Values behind the figure",
+    {"title": "Method", "evidence": "Number is", "trained_on": "Trained on", "dataset": "Judged on", "value": label,
+     "seen": "Saw this data"},
 )  # fmt: skip

@@ -91,9 +91,9 @@ def show_answer(answer: StudyAnswer) -> None:
 def _numbers(answer: StudyAnswer) -> None:
     table = findings_table(answer.answered).drop(columns="x")
     take_along.table(
-        table, f"study-{answer.question.name}", "Numbers of this question",
-        {"part": "Part", "variant": "Variant", "metric": "Metric", "value": "Value", "gain": "Against the base",
-         "spread": "sd over draws", "categories": "Categories"},
+        table.assign(evidence="measured"), f"study-{answer.question.name}", "Numbers of this question",
+        {"part": "Part", "variant": "Variant", "evidence": "Number is", "metric": "Metric", "value": "Value",
+         "gain": "Against the base", "spread": "sd over draws", "categories": "Categories"},
     )  # fmt: skip
     table = table.assign(**{name: 100 * table[name] for name in PERCENT})
     st.dataframe(
