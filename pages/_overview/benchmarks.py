@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, selection
-from vlmad_core.analysis.published import PublishedSet, evidence_held, reported_label
+from vlmad_core import paths
+from vlmad_core.analysis.published import Held, PublishedSet, evidence_held, reported_label
 from vlmad_core.analysis.published_tables import best_published, leaders
 
 CARDS = 3
@@ -16,7 +21,8 @@ HEADLINE = ("image_auroc", "pixel_auroc")
 
 def what_this_is() -> str:
     """What the program is and what it holds, counted, in a sentence."""
-    held = evidence_held(data.published()[0].values(), data.all_comparisons())
+    roots = paths.stores()
+    held = _held(roots, data.signature(roots))
     parts = []
     if held.values:
         parts.append(
@@ -31,6 +37,11 @@ def what_this_is() -> str:
         )
     what = "VLM-AD compares vision-language methods that find defects on parts they have never seen"
     return f"{what}: {'; and '.join(parts)}." if parts else f"{what}."
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _held(roots: tuple[Path, ...], mark: str) -> Held:
+    return evidence_held(data.published()[0].values(), data.all_comparisons())
 
 
 def show() -> None:
@@ -74,6 +85,11 @@ def _leaders(key: str, _one: PublishedSet) -> pd.DataFrame:
     return leaders(_one)
 
 
+@st.cache_data(max_entries=2 * 48, show_spinner=False)
+def _best(key: str, metric: str, _one: PublishedSet) -> Mapping[Any, Any] | None:
+    return best_published(_one, metric)
+
+
 def _card(one: PublishedSet) -> None:
     """One benchmark: how much is reported, who leads by the authors' own numbers, and where to go."""
     sources = len({claim.source for claim in one.claims})
@@ -82,7 +98,7 @@ def _card(one: PublishedSet) -> None:
         st.markdown(f"**{selection.tidy(one.title)}** {frame.EVIDENCE['reported']}")
         st.caption(f"{len(one.claims):,} values of {methods} methods from {sources} sources")
         for metric in HEADLINE:
-            best = best_published(one, metric)
+            best = _best(one.id, metric, one)
             if best is not None:
                 st.markdown(
                     f":gray[{reported_label(metric)}, zero-shot] **{best[metric]:.1f}%** "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from pages._ui import data, frame, pictures, selection
+from vlmad_core import paths
 from vlmad_core.analysis.answers import (
     clearest_misses,
     entry_to_look_at,
@@ -168,8 +170,16 @@ def trust_card(one: Comparison, best: Best) -> None:
 
 def summary(one: Comparison, metrics: Sequence[str]) -> pd.DataFrame:
     """One row per entry of a comparison, for the table of all results."""
-    table = overview_table(one, data.board(one), data.costs(one), metrics)
-    return table.assign(backbone=frame.backbone_title(one.backbone))
+    roots = paths.stores()
+    return _summary(roots, data.signature(roots), (one.dataset, one.conditions), tuple(metrics), one)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _summary(
+    roots: tuple[Path, ...], mark: str, place: tuple[str, str], metrics: tuple[str, ...], _one: Comparison
+) -> pd.DataFrame:
+    table = overview_table(_one, data.board(_one), data.costs(_one), metrics)
+    return table.assign(backbone=frame.backbone_title(_one.backbone))
 
 
 def _parts() -> dict[str, str]:
