@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from vlmad_core.backbones.loading import BackboneSpec
 from vlmad_core.engine.options import make_options
 from vlmad_core.engine.plan import Plan, build_plan
 from vlmad_core.engine.progress import Reporter
-from vlmad_core.engine.runner import Summary, run_plan
+from vlmad_core.engine.runner import Summary, keep_command, run_plan
 from vlmad_core.methods.winclip import WinClipScorer
 from vlmad_core.store import layout, writer
 from vlmad_core.store.reader import open_store
@@ -363,6 +364,12 @@ def test_speed_is_measured_once_for_all_data_sets_of_a_plan(plan_for, data, tmp_
         assert source in subjects
         assert runs[source].title == runs[name].title
         assert {**speed, "measured_with": None} == {**spoken[source], "measured_with": None}
+
+
+def test_a_plan_without_runs_keeps_no_account_of_its_command(plan_for):
+    plan = dataclasses.replace(plan_for(), runs=())
+    keep_command(plan, do(plan), "vlmad study", 0.0)
+    assert not plan.options.store.exists()
 
 
 def test_what_can_not_be_timed_costs_no_scores(plan_for, monkeypatch):

@@ -75,11 +75,6 @@ class Ledger:
         finally:
             self.charge(who, stage, time.perf_counter() - start)
 
-    @property
-    def total(self) -> float:
-        """All that was charged, in seconds."""
-        return sum(self.seconds.values())
-
     def rows(self) -> list[dict[str, Any]]:
         """who, stage, seconds; the most expensive first."""
         ordered = sorted(self.seconds.items(), key=lambda item: -item[1])

@@ -109,7 +109,7 @@ def run_plan(plan: Plan, reporter: Reporter, ledger: Ledger | None = None) -> Su
 
 
 def keep_command(plan: Plan, summary: Summary, command: str, started: float) -> None:
-    """Keep where the time of a command went, beside the runs of its plan.
+    """Keep where the time of a command went, beside the runs of its plan; nothing for a plan without runs.
 
     Args:
         plan: The plan.
@@ -117,6 +117,8 @@ def keep_command(plan: Plan, summary: Summary, command: str, started: float) -> 
         command: As it was typed.
         started: When it began, in seconds of ``time.time``.
     """
+    if not plan.runs:
+        return
     spent = tuple(SpentSeconds(**row) for row in summary.ledger.rows())
     machine = hardware(plan.options.device)
     record = CommandRecord(

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vlmad_core.errors import StoreError
-from vlmad_core.io import json_bytes, make_folder, read_json, write_atomically
+from vlmad_core.io import json_bytes, read_json, write_atomically
 from vlmad_core.records import Number
 from vlmad_core.store.schema import SCHEMA_VERSION, read_record, short_hash
 
@@ -65,7 +65,6 @@ def write_command(store: Path, record: CommandRecord) -> Path:
     folder = store / COMMANDS_FOLDER
     content = asdict(record)
     name = f"{record.finished_at.replace(':', '')}-{short_hash(content)}.json"
-    make_folder(folder)
     write_atomically(folder / name, json_bytes({"schema_version": SCHEMA_VERSION, **content}))
     for old in _files(store)[MOST_KEPT:]:
         old.unlink(missing_ok=True)

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     parts = study_parts(study, datasets, options, command)
     if args.dry_run:
         return _estimate(args, parts)
-    code = max(_run_part(args, part) for part in parts)
+    code = max(_run_part(args, part, command) for part in parts)
     return _answer(args, options, code)
 
 
@@ -82,7 +82,7 @@ def _estimate(args: argparse.Namespace, parts: list[StudyPart]) -> int:
     return 0
 
 
-def _run_part(args: argparse.Namespace, part: StudyPart) -> int:
+def _run_part(args: argparse.Namespace, part: StudyPart, command: str) -> int:
     from vlmad_core.engine.plan import store_path
     from vlmad_core.engine.progress import Reporter
     from vlmad_core.engine.runner import jobs_of, keep_command, run_plan
@@ -95,7 +95,7 @@ def _run_part(args: argparse.Namespace, part: StudyPart) -> int:
         for skipped in (*part.plan.not_applicable, *part.missing):
             reporter.say(f"not applicable: {skipped.what}: {skipped.reason}", event="not_applicable")
         summary = run_plan(part.plan, reporter)
-    keep_command(part.plan, summary, part.plan.runs[0].record.provenance.command, started)
+    keep_command(part.plan, summary, command, started)
     return summary.exit_code
 
 
