@@ -58,3 +58,12 @@ def test_shots_are_joined_with_their_spread() -> None:
     (line,) = shots_figure(frame, "Image AUROC").data
     assert list(line.x) == [0, 1, 4]
     assert list(line.error_y.array) == [0.0, 0.02, 0.01]
+
+
+def test_a_preset_is_named_once() -> None:
+    """As the entries of a comparison are titled: the preset stands in the title where it is not the method's own."""
+    rows = [("canonical", "CLIP-AC"), ("templates", "CLIP-AC (templates)")]
+    frame = pd.DataFrame(rows, columns=["preset", "title"]).assign(
+        method="clip_ac", shots=0, value=0.8, sd=math.nan, n_seeds=1
+    )
+    assert [line.name for line in shots_figure(frame, "Image AUROC").data] == ["CLIP-AC", "CLIP-AC (templates)"]

@@ -95,18 +95,19 @@ def shots_figure(frame: pd.DataFrame, label: str) -> go.Figure:
     """Draw a metric over the number of normal references, with the spread between seeds.
 
     Args:
-        frame: method, preset, title, shots, value, sd (NaN for one seed), and n_seeds or a note.
+        frame: method, preset, title (which names a preset that is not the method's own), shots, value, sd (NaN for
+            one seed), and n_seeds or a note.
         label: Name of the metric.
     """
     figure = go.Figure()
     if "note" not in frame.columns:
         frame = frame.assign(note=[f"{number} seed(s)" for number in frame["n_seeds"]])
-    for (method, preset), part in frame.groupby(["method", "preset"], sort=False):
+    for (method, _), part in frame.groupby(["method", "preset"], sort=False):
         rows = part[part["value"].notna()].sort_values("shots")
         if rows.empty:
             continue
         style = method_style(str(method))
-        name = str(rows["title"].iloc[-1]) + ("" if preset == "canonical" else f" ({preset})")
+        name = str(rows["title"].iloc[-1])
         figure.add_scatter(
             x=rows["shots"],
             y=rows["value"],
