@@ -66,11 +66,11 @@ def _recall(key: str, _stated: Any) -> Recall:
 
 @st.cache_data(max_entries=128, show_spinner=False)
 def _asked(mark: str, run_ids: tuple[str, ...], category: str, image_ids: tuple[str, ...]) -> tuple[Answers, float]:
-    """Runs of one backbone share a pass; one whose backbone, data or parameters are not at hand says so."""
+    """Runs of one backbone and view share a pass; one whose backbone, data or parameters are not at hand says so."""
     from vlmad_core.engine.again import ask_again, plan_again
 
     found: Answers = {}
-    groups: dict[str, list[Any]] = {}
+    groups: dict[tuple[str, Any], list[Any]] = {}
     recalls: dict[str, Recall] = {}
     for run_id in run_ids:
         run = data.store().run(run_id)
@@ -78,11 +78,12 @@ def _asked(mark: str, run_ids: tuple[str, ...], category: str, image_ids: tuple[
         try:
             recalls[key] = _recall(key, run.protocol.backbone)
             dataset = machine.examples(str(run.provenance.data.get("source", "")))
-            groups.setdefault(key, []).append(plan_again(run, dataset, recalls[key]))
+            planned_run = plan_again(run, dataset, recalls[key])
+            groups.setdefault((key, planned_run.view), []).append(planned_run)
         except VlmadError as error:
             found[run_id] = Missing(f"Not kept with the run. {error}")
     spent = 0.0
-    for key, planned in groups.items():
+    for (key, _), planned in groups.items():
         stored = {run.record.id: _scores(run.record.id, category, image_ids) for run in planned}
         answers, seconds = ask_again(planned, recalls[key], category, stored)
         found |= answers

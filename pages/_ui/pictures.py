@@ -15,6 +15,7 @@ from vlmad_core import paths
 from vlmad_core.datasets import Sample, load_dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
+from vlmad_core.datasets.views import View
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.overlay import (
     colour_bar,
@@ -29,6 +30,7 @@ from vlmad_core.figures.overlay import (
 )
 from vlmad_core.figures.scale import ColourScale
 from vlmad_core.store.reader import Missing
+from vlmad_core.store.schema import RunRecord
 
 LONGEST = 448
 """Longer side of a picture in a tile, in pixels."""
@@ -201,12 +203,13 @@ def picture(run_id: str, category: str, image_id: str) -> Picture:
 @st.cache_data(max_entries=256, show_spinner=False)
 def _picture(mark: str, run_id: str, category: str, image_id: str) -> Picture:
     store = data.store()
+    run = store.run(run_id)
     small, mask = store.thumbnail(run_id, category, image_id), store.mask(run_id, category, image_id)
     pixels = small if isinstance(small, Missing) else decode(small)
-    sample = _samples(str(store.run(run_id).provenance.data.get("source", ""))).get(image_id)
+    sample = _samples(str(run.provenance.data.get("source", ""))).get(image_id)
     if sample is not None:
         with contextlib.suppress(VlmadError):  # the thumbnail, if there is one, is as good an answer
-            original = _original(sample)
+            original = _original(sample, _view(run))
             # Where the data set has changed since the run, the thumbnail is what the methods have seen.
             seen = original.pixels
             if not isinstance(seen, Missing) and (isinstance(pixels, Missing) or same_picture(seen, pixels)):
@@ -225,7 +228,7 @@ def _reference(mark: str, run_id: str, category: str, number: int) -> Pixels | M
     if isinstance(found, Missing):
         return found
     try:
-        return _original(found[number]).pixels
+        return _original(found[number], _view(data.store().run(run_id))).pixels
     except (VlmadError, IndexError):
         return Missing("This reference can't be read.")
 
@@ -263,9 +266,13 @@ def short_name(image_id: str) -> str:
     return selection.tidy(" / ".join(parts[-2:]).rsplit(".", 1)[0], 80)
 
 
-def _original(sample: Sample) -> Picture:
-    image = read_image(sample.image_path)
-    full = (image.height, image.width)
+def _view(run: RunRecord) -> View:
+    return View.from_json(run.protocol.reading.get("view"))
+
+
+def _original(sample: Sample, view: View) -> Picture:
+    photo = read_image(sample.image_path)
+    full, image = (photo.height, photo.width), view.cut_region(photo)
     image.thumbnail((LONGEST, LONGEST))
     pixels = np.asarray(image)
     if sample.label == 0:
@@ -276,7 +283,7 @@ def _original(sample: Sample) -> Picture:
         return Picture(pixels, Missing(str(error)))
     if mask is None:
         return Picture(pixels, Missing("The data set has no mask of this defect."))
-    return Picture(pixels, resize_mask(mask, (image.height, image.width)))
+    return Picture(pixels, resize_mask(view.cut_mask(mask), (image.height, image.width)))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

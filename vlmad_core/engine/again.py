@@ -24,6 +24,7 @@ from vlmad_core.backbones.loading import BackboneSpec
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.fingerprint import listing_hash
+from vlmad_core.datasets.views import View
 from vlmad_core.engine.evaluation import explain_rows
 from vlmad_core.engine.extraction import RunScores, score_category
 from vlmad_core.engine.jobs import MOST_STRINGS
@@ -110,7 +111,7 @@ def plan_again(run: RunRecord, dataset: Dataset, recall: Recall, folders: Sequen
     stated = run.protocol
     if listing_hash(dataset.samples) != stated.data.get("listing"):
         raise DatasetError(f"{dataset.name} lists other images here than the run had.", "Restore its folder.")
-    _hold_against("rules of reading", reading_record(), stated.reading)
+    _hold_against("rules of reading", reading_record(View.from_json(stated.reading.get("view"))), stated.reading)
     cls = method_class(run.key.method)
     settings: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in stated.method["settings"].items()
@@ -153,7 +154,7 @@ def ask_again(
     samples = [sample for sample in runs[0].dataset.select(category, "test") if sample.id in wanted]
     with recall.turn:
         start = time.perf_counter()
-        loader = ImageLoader(recall.backbone, (), False, Stopwatch())
+        loader = ImageLoader(recall.backbone, (), False, Stopwatch(), view=runs[0].view)
         try:
             scored = score_category(category, samples, runs, loader, len(samples) or 1)
         except VlmadError as error:

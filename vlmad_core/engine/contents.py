@@ -95,8 +95,9 @@ def _speed(job: CategoryJob, scored: CategoryScores, scores: RunScores) -> dict[
     if not job.latency_images or run.record.key.seed or _was_timed(run):
         return None
     noun = category_noun(job.category, run.method.settings.name_table)
-    entrant = Entrant(run.record.id, run.method, noun, run.record.key.shots, run.parameters)
-    subject = Subject(entrant, run.backbone, scored.references.get(run.record.id))
+    tiles = run.view.count
+    entrant = Entrant(run.record.id, run.method, noun, run.record.key.shots, run.parameters, tiles=tiles)
+    subject = Subject(entrant, run.backbone, scored.references.get(run.record.id), run.view)
     files = [sample.image_path for sample in job.samples if sample.id in scores.scores]
     try:
         batch = min(LARGEST_BATCH, int(run.record.plan["batch_size"]))
@@ -138,7 +139,9 @@ def thumbnails_wanted(job: CategoryJob) -> bool:
 
 
 def _thumbnail_name(job: CategoryJob, content: str) -> str:
-    return f"{folder_name(job.category)}-{content[:8]}.parquet"
+    view = job.runs[0].view
+    mark = content if view.plain else short_hash([content, view.to_json()])
+    return f"{folder_name(job.category)}-{mark[:8]}.parquet"
 
 
 def keep_thumbnails(job: CategoryJob, scored: CategoryScores, made: bool) -> str | None:

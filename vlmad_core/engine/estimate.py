@@ -120,12 +120,13 @@ def estimate(plan: Plan) -> Estimate:
         if not pending:
             continue
         images += len(job.samples)
-        info = pending[0].backbone.info
+        info, tiles = pending[0].backbone.info, pending[0].view.count
         sizes = evaluation_sizes(info)
         memory = max(memory, BASE_MEMORY + 4 * info.parameters + len(job.samples) * _map_bytes(sizes))
         for run in pending:
             segments = run.method.capabilities.segments and run.keeps_details
-            grid = 4 * info.grid[0] * info.grid[1] * len(job.samples) if segments else 0
+            rows, columns = run.view.lattice(info.grid)
+            grid = 4 * rows * columns * len(job.samples) if segments else 0
             disk += BYTES_PER_UNIT + grid
         disk += BYTES_PER_THUMBNAIL * len(job.samples) if job.thumbnails else 0
         key = tuple(run.record.id for run in pending)
@@ -135,9 +136,9 @@ def estimate(plan: Plan) -> Estimate:
         if each is None or storage is not None:
             if key not in passes:
                 passes[key] = _one_pass(pending, storage)
-            cached += passes[key][1] * len(job.samples)
-            each = passes[key][0] + OWN_SECONDS * len(pending) if each is None else each
-        seconds += each * len(job.samples) + _set_seconds(pending, len(job.samples))
+            cached += passes[key][1] * tiles * len(job.samples)
+            each = passes[key][0] * tiles + OWN_SECONDS * len(pending) if each is None else each
+        seconds += each * len(job.samples) + _set_seconds(pending, tiles * len(job.samples))
     return Estimate(
         units=tuple(units),
         not_applicable=tuple((item.what, item.reason) for item in plan.not_applicable),
@@ -189,11 +190,12 @@ def _seconds_per_image(plan: Plan, job: CategoryJob) -> float | None:
     """From earlier units of the same backbone and methods in this store: shared passes once, own work per run."""
     if not plan.options.store.is_dir():
         return None
-    wanted = {run.record.protocol.backbone["weights_hash"]: run.record for run in job.runs}
+    wanted = {run.record.protocol.backbone["weights_hash"] for run in job.runs}
+    view = job.runs[0].record.protocol.reading.get("view")
     shared: list[float] = []
     own: dict[str, list[float]] = {}
     for run in open_store(plan.options.store).runs:
-        if run.protocol.backbone.get("weights_hash") not in wanted:
+        if run.protocol.backbone.get("weights_hash") not in wanted or run.protocol.reading.get("view") != view:
             continue
         for unit in run.units.values():
             spent = unit.seconds

@@ -21,6 +21,7 @@ from vlmad_core.engine.plan import PlannedRun
 from vlmad_core.engine.profiling import Stopwatch
 from vlmad_core.engine.reading import ImageLoader, LoadedImage, ahead, batches
 from vlmad_core.engine.session import Entrant, Scored, Session
+from vlmad_core.engine.tiles import join_reasons, join_tiles
 from vlmad_core.errors import DatasetError, VlmadError
 from vlmad_core.methods import MapRule, Reason
 
@@ -106,7 +107,7 @@ class CategoryScores:
     @property
     def computed(self) -> int:
         """Test images that went through the vision tower; the others' features were known."""
-        return sum(image.input is not None and image.input.was_read for image in self.images)
+        return sum(any(one.was_read for one in image.inputs) for image in self.images)
 
 
 def score_category(
@@ -150,15 +151,16 @@ def score_category(
         alive = [scores.run for scores in result.runs.values() if scores.failure is None]
         wanted = reduce(or_, map(own_needs, alive))
         reading = dataclasses.replace(loader, request=wanted)
-        for batch, met in batches(ahead(samples, reading, depth=2 * batch_size), batch_size):
+        photos = max(1, batch_size // loader.view.count)
+        for batch, met in batches(ahead(samples, reading, depth=2 * photos), photos):
             result.images += met
             if batch:
                 result.scored += [image.sample.id for image in batch]
-                yield [image.input for image in batch if image.input is not None]
+                yield [tile for image in batch for tile in image.inputs]
             on_images(len(met))
 
     for scored in session.score(passing(), entrants, lambda entrant, _: result.references.get(entrant.id)):
-        _note(result.runs[scored.entrant.id], scored, result.scored)
+        _note(result.runs[scored.entrant.id], scored, result.scored, loader)
     if not result.scored and any(scores.failure is None for scores in result.runs.values()):
         first = next((image.error for image in result.images if image.error), "there are none")
         raise DatasetError(f"None of the {len(samples)} images of {category} can be read: {first}")
@@ -185,27 +187,32 @@ def _entrants(category: str, result: CategoryScores) -> list[Entrant]:
             shots=scores.run.record.key.shots,
             parameters=scores.run.parameters,
             explains=scores.run.keeps_details,
+            tiles=scores.run.view.count,
         )
         for key, scores in result.runs.items()
         if scores.failure is None
     ]
 
 
-def _note(scores: RunScores, scored: Scored, ids: Sequence[str]) -> None:
+def _note(scores: RunScores, scored: Scored, ids: Sequence[str], loader: ImageLoader) -> None:
     """Add what a run says of some images, the last ones that were passed, or why it stopped."""
     if scored.error is not None or scored.predictions is None:
         scores.failure = Failure.of(scored.error or RuntimeError("there are no predictions"))
         return
-    predictions, count = scored.predictions, len(scored.batch)
+    view, tiles = loader.view, loader.view.count
+    predictions, count = join_tiles(view, scored.predictions), len(scored.batch) // tiles
     ids = ids[-count:]
     scores.scores.update(zip(ids, predictions.image_score.tolist(), strict=True))
     if scored.reasons:
-        scores.reasons.update(zip(ids, scored.reasons, strict=True))
+        assert loader.backbone is not None
+        reasons = join_reasons(view, scored.reasons, scored.predictions.image_score, loader.backbone.info.grid)
+        scores.reasons.update(zip(ids, reasons, strict=True))
     for stage in OWN_STAGES:
         scores.seconds[stage] += scored.seconds[stage]
-    for image_id, image in zip(ids, scored.batch, strict=True):
-        if image.was_read:  # nothing was computed for images whose features were known
-            seconds = image.seconds + image.pass_seconds + scored.seconds["scoring"] / count
+    for number, image_id in enumerate(ids):
+        parts = scored.batch[number * tiles : (number + 1) * tiles]
+        if any(part.was_read for part in parts):  # nothing was computed for images whose features were known
+            seconds = sum(part.seconds + part.pass_seconds for part in parts) + scored.seconds["scoring"] / count
             scores.latency_ms[image_id] = 1000 * seconds
     if predictions.grids is not None:
         scores.grids.append(predictions.grids.numpy().astype(np.float32, copy=True))
@@ -233,11 +240,11 @@ def _draw_references(category: str, result: CategoryScores, session: Session, lo
     features: dict[str, Features] = {}
     broken: dict[str, str] = {}
     for image in ahead([unique[key] for key in sorted(unique)], plain, depth=4):
-        if image.input is None:
+        if not image.inputs:
             broken[image.sample.id] = str(image.error)
             continue
-        features[image.sample.id] = next(session.encode([image.input], union))
-        result.references_passed += image.input.was_read
+        features[image.sample.id] = concatenate_features(session.encode(image.inputs, union))
+        result.references_passed += any(tile.was_read for tile in image.inputs)
     for key, samples in drawn.items():
         bad = [sample.id for sample in samples if sample.id in broken]
         if bad:

@@ -162,6 +162,19 @@ class PlanOptions:
     )
     image_size: Annotated[Positive | None, Option(HOW, "side of the input (default: the backbone's own)", "S")] = None
     activation: Annotated[Literal["gelu", "quick_gelu"] | None, Option(HOW, "override the checkpoint's")] = None
+    region: Annotated[
+        Several[Annotated[Number, Field(ge=0, le=1)]] | None,
+        Option(HOW, "part of each photo to look at: left top right bottom, as fractions (default: all of it)", "X"),
+    ] = None
+    tiles: Annotated[
+        Several[Positive] | None,
+        Option(HOW, "columns and rows of tiles a photo is cut into, each judged by itself (default: 1 1)", "N"),
+    ] = None
+    tile_overlap: Annotated[
+        Number,
+        Field(ge=0, le=0.5),
+        Option(HOW, "share of a tile's side that neighbours have in common (default {default})", "X"),
+    ] = 0.0
     parameters: Annotated[
         Mapping[str, Path],
         BeforeValidator(_named),

@@ -17,6 +17,7 @@ from vlmad_core.backbones.loading import VISION_ONLY_NAMES, BackboneSpec, Loader
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.datasets import Dataset, Sample, load_dataset
+from vlmad_core.datasets.views import View
 from vlmad_core.engine.options import SIZES, MethodChoice, PlanError, PlanOptions, own_options
 from vlmad_core.engine.protocol import make_record
 from vlmad_core.errors import MethodError, StoreError
@@ -50,6 +51,11 @@ class PlannedRun:
     def transductive(self) -> bool:
         """Whether it must be given all test images at once."""
         return self.method.is_transductive(self.record.key.shots)
+
+    @property
+    def view(self) -> View:
+        """How its photos are looked at."""
+        return View.from_json(self.record.protocol.reading.get("view"))
 
     @property
     def title(self) -> str:

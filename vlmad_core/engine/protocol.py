@@ -14,6 +14,7 @@ from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.fingerprint import listing_hash, listing_record
 from vlmad_core.datasets.images import reading_protocol
+from vlmad_core.datasets.views import WHOLE_PHOTO, View, ViewError
 from vlmad_core.engine.options import SIZES, PlanError, PlanOptions
 from vlmad_core.engine.provenance import code_version, hardware, package_versions
 from vlmad_core.methods import Method
@@ -34,6 +35,23 @@ MASK_RULE = "defective where any stored value is above zero; then bilinear to th
 def feature_storage(options: PlanOptions) -> dict[str, str]:
     """What a cache does to features, where it does something: a choice that moves numbers."""
     return {"feature_storage": "half"} if options.cache and options.cache_storage == "half" else {}
+
+
+def planned_view(options: PlanOptions) -> View:
+    """How photos are to be looked at.
+
+    Raises:
+        ViewError: If that is not possible.
+    """
+    region, tiles = options.region or WHOLE_PHOTO, options.tiles or (1, 1)
+    if len(region) != 4 or len(tiles) != 2:
+        raise ViewError(
+            f"A region of {len(region)} and tiles of {len(tiles)} numbers were asked for.",
+            "Write e.g. --region 0.1 0.1 0.9 0.9 and --tiles 3 2: left, top, right, bottom; columns, rows.",
+        )
+    left, top, right, bottom = region
+    columns, rows = tiles
+    return View((left, top, right, bottom), (columns, rows), options.tile_overlap)
 
 
 def evaluation_sizes(info: BackboneInfo) -> tuple[int, ...]:
@@ -79,7 +97,7 @@ def make_record(
             "size": options.size,
             "per_label": SIZES[options.size],
         },
-        reading=reading_record(),
+        reading=reading_record(planned_view(options)),
         evaluation=evaluation_record(info.image_size),
     )
     provenance = Provenance(
@@ -130,12 +148,13 @@ def method_record(method: Method, shots: int, parameters: str | None) -> dict[st
     )
 
 
-def reading_record() -> dict[str, Any]:
-    """What a protocol says of how images and masks become arrays."""
+def reading_record(view: View) -> dict[str, Any]:
+    """What a protocol says of how images and masks become arrays; of the view only where it is not the plain one."""
     return {
         "image": _plain(reading_protocol()),
         "input": "square, Pillow bicubic on 8-bit RGB, aspect ratio not kept, no crop",
         "mask": MASK_RULE,
+        **({} if view.plain else {"view": view.to_json()}),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 from collections import deque
@@ -20,7 +21,9 @@ from vlmad_core.datasets import Sample
 from vlmad_core.datasets.fingerprint import UNREADABLE, content_hashes, files_hash
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import resize_mask, sample_mask
+from vlmad_core.datasets.views import View
 from vlmad_core.engine.profiling import Stopwatch
+from vlmad_core.engine.tiles import tile_pixels
 from vlmad_core.errors import VlmadError
 
 READERS = 2
@@ -41,9 +44,9 @@ class LoadedImage:
 
     Attributes:
         sample: What it is.
-        input: What goes into the backbone; None if the image can't be read, or there is no backbone.
-        masks: Truth by map size, boolean [size, size]; None where it is unknown.
-        defect_area: Share of the image that is defective; None where it is unknown.
+        inputs: What goes into the backbone, tile by tile; empty if the image can't be read, or there is no backbone.
+        masks: Truth of the region by map size, boolean [size, size]; None where it is unknown.
+        defect_area: Share of the region that is defective; None where it is unknown.
         error: Why image or mask can't be used; None if both can.
         content: Hash over the files of image and mask.
         thumbnail: WebP bytes, or None.
@@ -51,7 +54,7 @@ class LoadedImage:
     """
 
     sample: Sample
-    input: ImageInput | None
+    inputs: tuple[ImageInput, ...]
     masks: Mapping[int, np.ndarray | None]
     defect_area: float | None
     error: str | None
@@ -71,6 +74,7 @@ class ImageLoader:
         thumbnails: Whether to make thumbnails.
         stopwatch: Where the time is noted.
         request: The features that are wanted of the images.
+        view: How photos are looked at; all that is made of them is of its region.
     """
 
     backbone: Backbone | None
@@ -78,37 +82,40 @@ class ImageLoader:
     thumbnails: bool
     stopwatch: Stopwatch
     request: FeatureRequest = field(default_factory=FeatureRequest)
+    view: View = field(default_factory=View)
 
     def __call__(self, sample: Sample) -> LoadedImage:
         """Load an image and its mask; what is wrong with them is said in ``error``."""
         start = time.perf_counter()
         image_hash, content = content_hashes(sample)
         nothing: dict[int, np.ndarray | None] = dict.fromkeys(self.sizes)
-        given = None if self.backbone is None else _input(self.backbone, sample, image_hash, self.request)
-        known = given is not None and given.known is not None
+        given = () if self.backbone is None else self._inputs(self.backbone, sample, image_hash)
+        known = bool(given) and all(one.known is not None for one in given)
         image: Image.Image | None = None
         if not known or self.thumbnails:
             try:
                 image = read_image(sample.image_path)
             except (VlmadError, OSError) as error:
                 self.stopwatch.add("read", time.perf_counter() - start)
-                return LoadedImage(sample, None, nothing, None, str(error), content, None, None)
+                return LoadedImage(sample, (), nothing, None, str(error), content, None, None)
         read = time.perf_counter()
         try:
-            if self.backbone is not None and given is not None and image is not None and not known:
-                given.take(self.backbone.preprocess(image), (image.height, image.width))
+            if self.backbone is not None and image is not None and not known:
+                for one, tile in zip(given, tile_pixels(self.backbone, self.view, image), strict=True):
+                    one.take(tile, (image.height, image.width))
         except VlmadError as error:
             reason = f"{sample.image_path.name}: {error}"
-            return LoadedImage(sample, None, nothing, None, reason, content, None, None)
+            return LoadedImage(sample, (), nothing, None, reason, content, None, None)
         ready = time.perf_counter()
         size = None if image is None else (image.height, image.width)
-        if given is not None:
-            size, given.seconds = given.size, ready - start if given.was_read else 0.0
+        for one in given:
+            size, one.seconds = one.size, (ready - start) / len(given) if one.was_read else 0.0
         mask, problem = _truth(sample, size)
+        mask = None if mask is None else self.view.cut_mask(mask)
         masks = {size: None if mask is None else resize_mask(mask, (size, size)) for size in self.sizes}
         thumbnail = mask_picture = None
         if self.thumbnails and image is not None:
-            small = image.copy()
+            small = self.view.cut_region(image).copy()
             small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
             thumbnail = _encoded(small, "WEBP", quality=WEBP_QUALITY, method=4)
             if mask is not None and sample.label == 1:
@@ -119,7 +126,7 @@ class ImageLoader:
         self.stopwatch.add("truth", time.perf_counter() - ready)
         return LoadedImage(
             sample=sample,
-            input=given,
+            inputs=given,
             masks=masks,
             defect_area=None if mask is None else float(mask.mean()),
             error=problem,
@@ -128,16 +135,20 @@ class ImageLoader:
             mask_picture=mask_picture,
         )
 
+    def _inputs(self, backbone: Backbone, sample: Sample, image_hash: str) -> tuple[ImageInput, ...]:
+        """A photo's tiles for a backbone, with what that knows of them, if it knows all that is wanted."""
 
-def _input(backbone: Backbone, sample: Sample, image_hash: str, request: FeatureRequest) -> ImageInput:
-    """An image for a backbone, with what that knows of it, if it knows all that is wanted."""
+        def made(tile: int) -> ImageInput:
+            def read() -> tuple[Tensor, tuple[int, int]]:
+                image = read_image(sample.image_path)
+                return tile_pixels(backbone, self.view, image)[tile], (image.height, image.width)
 
-    def read() -> tuple[Tensor, tuple[int, int]]:
-        image = read_image(sample.image_path)
-        return backbone.preprocess(image), (image.height, image.width)
+            key, name = "" if image_hash == UNREADABLE else image_hash, self.view.tile_name(tile)
+            if key and name:
+                key = hashlib.sha256(f"{key} {name}".encode()).hexdigest()
+            return ImageInput(key, read, backbone.recall(key, self.request) if key else None)
 
-    key = "" if image_hash == UNREADABLE else image_hash
-    return ImageInput(key, read, backbone.recall(key, request) if key else None)
+        return tuple(map(made, range(self.view.count)))
 
 
 def ahead(items: Iterable[In], work: Callable[[In], Out], depth: int, threads: int = READERS) -> Iterator[Out]:
@@ -162,7 +173,7 @@ def batches(items: Iterable[LoadedImage], size: int) -> Iterator[tuple[list[Load
     batch: list[LoadedImage] = []
     for item in items:
         met.append(item)
-        if item.input is not None:
+        if item.inputs:
             batch.append(item)
         if len(batch) == size:
             yield batch, met

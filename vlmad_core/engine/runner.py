@@ -179,7 +179,7 @@ def _compute(
     reporter.stage(f"{dataset}/{job.category} ({len(pending)} runs)")
     watch = Stopwatch()
     sizes = evaluation_sizes(first.backbone.info)
-    loader = ImageLoader(job.backbone, sizes, thumbnails_wanted(job), watch)
+    loader = ImageLoader(job.backbone, sizes, thumbnails_wanted(job), watch, view=first.view)
     batch_size = int(first.record.plan["batch_size"])
     try:
         torch.set_num_threads(int(first.record.plan["threads"]))

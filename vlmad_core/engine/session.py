@@ -35,6 +35,7 @@ class Entrant:
         shots: Number of references.
         parameters: Trained tensors, for methods that train.
         explains: Whether reasons are wanted.
+        tiles: Into how many images each reference is cut.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Entrant:
     shots: int = 0
     parameters: Mapping[str, Tensor] | None = None
     explains: bool = False
+    tiles: int = 1
 
     def needs(self, info: BackboneInfo) -> FeatureRequest:
         """The features its scorer reads."""
@@ -64,8 +66,9 @@ class Entrant:
             MethodError: If references or parameters are missing or don't fit.
         """
         calibration = None
-        if drawn is not None and len(drawn) > self.shots:
-            drawn, calibration = drawn.select(slice(self.shots)), drawn.select(slice(self.shots, None))
+        count = self.shots * self.tiles
+        if drawn is not None and len(drawn) > count:
+            drawn, calibration = drawn.select(slice(count)), drawn.select(slice(count, None))
         parameters = self.parameters
         if parameters is not None:
             parameters = {name: tensor.to(backbone.device) for name, tensor in parameters.items()}

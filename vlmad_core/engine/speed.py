@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
@@ -20,9 +21,11 @@ from vlmad_core.backbones.arithmetic import count_flops, product_speed
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.datasets.images import read_image
+from vlmad_core.datasets.views import View
 from vlmad_core.engine.profiling import PeakSampler, Stopwatch, load_average, percentile
 from vlmad_core.engine.protocol import MAP_SIZE
 from vlmad_core.engine.session import Entrant, judge
+from vlmad_core.engine.tiles import join_tiles, tile_pixels
 from vlmad_core.methods import Scorer, anomaly_maps
 
 WARM_UP = 1
@@ -45,11 +48,13 @@ class Subject:
         entrant: The method for one category.
         backbone: The backbone; one that remembers nothing, or there is nothing to measure.
         drawn: Features of the references and, behind them, of images for calibration; None for zero-shot.
+        view: How photos are looked at; figures are per photo, whatever the number of its tiles.
     """
 
     entrant: Entrant
     backbone: Backbone
     drawn: Features | None = None
+    view: View = field(default_factory=View)
 
     @property
     def request(self) -> FeatureRequest:
@@ -101,6 +106,7 @@ class SpeedBook:
             info.weights_hash,
             info.image_size,
             info.precision,
+            subject.view,
         )
         if key not in self.measured:
             self.measured[key] = run, measure()
@@ -142,7 +148,7 @@ def measure_speed(
     text_ms = 1000 * (time.perf_counter() - start) if subject.entrant.method.capabilities.uses_text else None
     with PeakSampler() as memory:
         facts |= _one_by_one(subject, scorer, files, images, warm_up)
-        pixels = torch.stack([_read(subject.backbone, file) for file in islice(cycle(files), batch)])
+        pixels = torch.cat([_tiles(subject, read_image(file)) for file in islice(cycle(files), batch)])
         facts["batch_n"], features = _together(subject, scorer, pixels)
     facts |= {
         "text_ms": _rounded(text_ms),
@@ -150,7 +156,7 @@ def measure_speed(
         "peak_scope": "method",
         "extra_rss_bytes": memory.extra,
     }
-    facts |= _arithmetic(subject, scorer, pixels[:1], features, book or SpeedBook())
+    facts |= _arithmetic(subject, scorer, pixels[: subject.view.count], features, book or SpeedBook())
     facts |= {"parameters": info.parameters, "parameters_vision": _vision_parameters(subject.backbone)}
     speed = product_speed(info.precision)
     facts["matmul_flops_per_second"] = round(speed)
@@ -171,7 +177,7 @@ def _one_by_one(subject: Subject, scorer: Scorer, files: Sequence[Path], images:
         with watch.measure("read"):
             image = read_image(file)
         with watch.measure("preprocess"):
-            pixels = subject.backbone.preprocess(image)[None]
+            pixels = _tiles(subject, image)
         features = subject.backbone.encode_images(pixels, subject.request, watch.add)
         if not subject.transductive:
             _score(subject, scorer, features, watch)
@@ -205,13 +211,14 @@ def _together(subject: Subject, scorer: Scorer, pixels: Tensor) -> tuple[dict[st
     features = subject.backbone.encode_images(pixels, subject.request)
     _score(subject, scorer, features, Stopwatch())
     seconds = time.perf_counter() - start
-    rate = round(len(pixels) / seconds, 4)
-    return {"batch": len(pixels), "seconds": round(seconds, 6), "images_per_second": rate}, features
+    photos = len(pixels) // subject.view.count
+    rate = round(photos / seconds, 4)
+    return {"batch": photos, "seconds": round(seconds, 6), "images_per_second": rate}, features
 
 
 def _score(subject: Subject, scorer: Scorer, features: Features, watch: Stopwatch) -> None:
     with watch.measure("scoring"):
-        predictions = judge(scorer, features, together=subject.transductive)
+        predictions = join_tiles(subject.view, judge(scorer, features, together=subject.transductive))
     if predictions.grids is not None and predictions.map_rule is not None:
         with watch.measure("upsampling"):
             anomaly_maps(predictions.grids, predictions.map_rule, (MAP_SIZE, MAP_SIZE))
@@ -222,13 +229,13 @@ def _arithmetic(
 ) -> dict[str, Any]:
     """Operations per image, and of the prompts once per category; passes are counted once per shape."""
     backbone, method, request = subject.backbone, subject.entrant.method, subject.request
-    where = (backbone.info.id, backbone.info.weights_hash, backbone.info.image_size)
+    where = (backbone.info.id, backbone.info.weights_hash, backbone.info.image_size, len(pixels))
     tower = book.count((*where, request), lambda: backbone.encode_images(pixels, request))
     scoring = count_flops(lambda: judge(scorer, features, together=subject.transductive))
     text = None
     if method.capabilities.uses_text:
         text = book.count((*where, method.name, repr(method.prompt_record())), subject.prepare)
-    return {"flops_per_image": tower + scoring // len(features), "flops_text": text}
+    return {"flops_per_image": tower + scoring * subject.view.count // len(features), "flops_text": text}
 
 
 def _vision_parameters(backbone: Backbone) -> int | None:
@@ -240,8 +247,9 @@ def _vision_parameters(backbone: Backbone) -> int | None:
     return sum(part.numel() for part in parts)
 
 
-def _read(backbone: Backbone, file: Path) -> Tensor:
-    return backbone.preprocess(read_image(file))
+def _tiles(subject: Subject, image: Image.Image) -> Tensor:
+    """The tiles of a photo, [T, 3, S, S]."""
+    return torch.stack(tile_pixels(subject.backbone, subject.view, image))
 
 
 def _rounded(value: float | None) -> float | None:
