@@ -86,7 +86,7 @@ def test_an_image_smaller_than_a_patch_is_named(data, backbone):
     sample = load_dataset(data).samples[0]
     coarse = replace(backbone, preprocess=Preprocessing(64, patch_size=64))
     loaded = ImageLoader(coarse, (64,), thumbnails=False, stopwatch=Stopwatch())(sample)
-    assert loaded.input is None
+    assert not loaded.inputs
     assert "smaller than a patch of 64 x 64" in loaded.error
 
 
