@@ -121,10 +121,10 @@ def test_doctor_names_a_variable_that_is_misspelt(monkeypatch: pytest.MonkeyPatc
 
 def test_a_library_without_figures_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
     from vlmad_core.errors import VlmadError
-    from vlmad_core.figures.libraries import OnUse
+    from vlmad_core.libraries import OnUse
 
-    absent = OnUse("plotly_that_is_not_there.graph_objects")
-    with pytest.raises(VlmadError, match=r"need plotly_that_is_not_there\. Run: pip install -r requirements\.txt"):
+    absent = OnUse("plotly_that_is_not_there.graph_objects", "app")
+    with pytest.raises(VlmadError, match=r"needs plotly_that_is_not_there\. Run: pip install -r requirements\.txt"):
         absent.Figure()
     monkeypatch.setattr(paths, "checkout", lambda: None)
     with pytest.raises(VlmadError, match=r'Run: pip install "vlm-ad\[app\]"'):

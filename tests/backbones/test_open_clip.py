@@ -53,8 +53,8 @@ def test_every_field_is_set(folder):
     config = clip_config(model_cfg, folder)
     vision, text = config.vision_config, config.text_config
     assert (vision.num_attention_heads, vision.intermediate_size, vision.hidden_act) == (14, 3584, "gelu")
-    assert (text.num_attention_heads, text.intermediate_size, text.eos_token_id) == (10, 2560, 49407)
-    assert config.projection_dim == vision.projection_dim == text.projection_dim == 640
+    assert (text.num_attention_heads, text.intermediate_size, text.vocab_size) == (10, 2560, 49408)
+    assert config.projection_dim == 640
     assert vision.layer_norm_eps == text.layer_norm_eps == 1e-5
 
 

@@ -14,7 +14,7 @@ from vlmad_core.prompts import load_ensemble
 PROMPTS = ["a nut", "a photo of a flawless metal nut for inspection", "x"]
 
 
-def test_cutting_to_the_longest_prompt_is_exact():
+def test_cutting_to_the_longest_prompt_is_exact(transformers_twin):
     """The same embeddings as transformers' own forward over all 77 places."""
     golden = Path(__file__).parents[1] / "golden" / "april_gan"
     model = load_backbone(str(golden)).model
@@ -22,7 +22,7 @@ def test_cutting_to_the_longest_prompt_is_exact():
     cut = [row[: row.index(max(row)) + 1] for row in full.tolist()]
     assert max(map(len, cut)) < 20
     with torch.no_grad():
-        expected = model.get_text_features(input_ids=full).pooler_output
+        expected = transformers_twin(model).get_text_features(input_ids=full).pooler_output
     torch.testing.assert_close(embed_prompts(model, cut), expected, atol=1e-5, rtol=1e-4)
 
 

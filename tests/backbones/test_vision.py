@@ -22,9 +22,9 @@ ALL = FeatureRequest(
 )
 
 
-def test_agrees_with_transformers(backbone, pixels):
+def test_agrees_with_transformers(backbone, pixels, transformers_twin):
     features = backbone.encode_images(pixels, ALL)
-    model = backbone.model
+    model = transformers_twin(backbone.model)
     with torch.no_grad():
         out = model.vision_model(pixel_values=pixels, output_hidden_states=True)
         image = model.get_image_features(pixel_values=pixels).pooler_output

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from vlmad_core.errors import MetricError
+from vlmad_core.libraries import stats
 from vlmad_core.metrics.resampling import Replicates
 from vlmad_core.metrics.uncertainty import LEVEL
 

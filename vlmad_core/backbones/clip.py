@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, Preprocessing
@@ -17,6 +15,10 @@ from vlmad_core.backbones.text import Tokenizer, embed_learned_prompts, embed_pr
 from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, TowerPass
 from vlmad_core.errors import BackboneError
+from vlmad_core.libraries import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class ClipBackbone:
     """A loaded CLIP model. Made by ``load_backbone``; safe to use from several threads.
 
     Attributes:
-        model: transformers' ``CLIPModel``, in evaluation mode.
+        model: ``ClipModel``, in evaluation mode.
         info: What it is, and all of it that a number depends on.
         preprocess: From a Pillow image to [3, S, S] float32.
         tokenize: From prompts to token ids.
@@ -102,7 +104,7 @@ def extract_features(
     """Run the vision tower once over a batch and read off all that is asked for.
 
     Args:
-        model: A transformers ``CLIPModel`` in evaluation mode.
+        model: A ``ClipModel`` in evaluation mode.
         pixel_values: [N, 3, S, S], float32, preprocessed, on any device.
         request: What to return.
         token_budget: Most window tokens that go through the tower at once; bounds the memory.

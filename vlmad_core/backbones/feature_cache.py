@@ -22,11 +22,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 from vlmad_core.backbones.feature_files import (
     FORMAT,
@@ -47,7 +45,11 @@ from vlmad_core.backbones.tower import Backbone, Clock, ImageInput, Images
 from vlmad_core.datasets.images import pixel_hash, read_image, reading_protocol
 from vlmad_core.errors import BackboneError
 from vlmad_core.io import TEMPORARY_PREFIX, write_atomically
+from vlmad_core.libraries import torch
 from vlmad_core.paths import feature_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DEFAULT_LIMIT = 10 * 2**30
 """Bytes that all entries together may take."""
@@ -126,7 +128,7 @@ class CachingBackbone:
         """Features of N images: what is known, the rest computed and kept as well; see the class."""
         if self.features is None:
             return self.inner.encode_images(images, request, clock)
-        if isinstance(images, Tensor):
+        if isinstance(images, torch.Tensor):
             images = [ImageInput("", partial(_with_size, pixels)) for pixels in images]
         return concatenate_features([self._one(self.features, image, request, clock) for image in images])
 

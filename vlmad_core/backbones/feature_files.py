@@ -12,14 +12,15 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from vlmad_core.backbones.features import Features, feature_of
+from vlmad_core.libraries import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1
 """Version of the files; part of the folder's name, so that another version never meets them."""
@@ -96,6 +97,8 @@ def to_bytes(stored: StoredImage) -> bytes:
         "size": stored.size,
         "checksums": {name: _checksum(tensor) for name, tensor in tensors.items()},
     }
+    from safetensors.torch import save
+
     content: bytes = save(tensors, metadata={"vlmad": json.dumps(facts)})
     return content
 

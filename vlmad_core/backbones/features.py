@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.vision import (
@@ -25,6 +22,10 @@ from vlmad_core.backbones.vision import (
     after_last_block,
 )
 from vlmad_core.errors import BackboneError
+from vlmad_core.libraries import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FLOAT_BYTES = 4
 
@@ -232,7 +233,7 @@ class Features:
         tensors: dict[str, Tensor] = {}
         for name, value in values.items():
             feature = feature_of(name)
-            if isinstance(value, Tensor):
+            if isinstance(value, torch.Tensor):
                 tensors[feature.flat_name(None)] = value
             elif value is not None:
                 tensors |= {feature.flat_name(key): tensor for key, tensor in value.items()}

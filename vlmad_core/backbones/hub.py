@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-from transformers import AutoTokenizer
 
 from vlmad_core.backbones.open_clip import CONFIG_NAME, WEIGHT_NAMES
+from vlmad_core.backbones.text import TOKENIZER_FILES, Tokenizer, read_tokenizer
 from vlmad_core.errors import BackboneError
 
 CONNECT_SECONDS = 10
-TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
-"""A folder with either of these brings a tokenizer."""
 
 _CONFIGS = (CONFIG_NAME, "config.json")
 _WEIGHTS = (*WEIGHT_NAMES, "model.safetensors", "pytorch_model.bin")
@@ -62,7 +59,7 @@ def cached_model(hub_id: str) -> Path | None:
     return cached if cached and _first(_CONFIGS, _names(cached)) and _first(_WEIGHTS, _names(cached)) else None
 
 
-def fetch_tokenizer(name: str) -> Any:
+def fetch_tokenizer(name: str) -> Tokenizer:
     """A CLIP tokenizer from a local folder, the hub's cache or the hub.
 
     Raises:
@@ -72,7 +69,7 @@ def fetch_tokenizer(name: str) -> Any:
         folder: Path | None = Path(name) if Path(name).is_dir() else _cached(name)
         if folder is None or not _first(TOKENIZER_FILES, _names(folder)):
             folder = _download(name, _listing(name).intersection((*_SMALL, "config.json")))
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return read_tokenizer(folder)
     except Exception as error:
         raise _unreachable(
             f"The checkpoint brings no tokenizer, and the tokenizer {name!r}", error, "--tokenizer FOLDER"

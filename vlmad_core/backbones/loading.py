@@ -6,14 +6,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from transformers import AutoTokenizer, CLIPModel
-from transformers.utils import logging as transformers_logging
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlmad_core.backbones.clip import ClipBackbone
-from vlmad_core.backbones.hub import TOKENIZER_FILES, fetch_model, fetch_tokenizer
 from vlmad_core.backbones.info import (
     OPENAI_MEAN,
     OPENAI_STD,
@@ -24,12 +19,16 @@ from vlmad_core.backbones.info import (
     Preprocessing,
     hash_tensors,
 )
-from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip
+from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip, read_state
 from vlmad_core.backbones.teacher import load_vision_only
-from vlmad_core.backbones.text import Tokenizer
+from vlmad_core.backbones.text import TOKENIZER_FILES, Tokenizer, read_tokenizer
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, set_image_size
 from vlmad_core.errors import BackboneError
+from vlmad_core.libraries import torch
+
+if TYPE_CHECKING:
+    from vlmad_core.backbones.model import ClipModel
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 VISION_ONLY_NAMES = ("teacher", "efficientnet_lite0")
@@ -63,6 +62,8 @@ def load_backbone(
     Raises:
         BackboneError: If it can't be found, fetched or read, or doesn't fit what is asked.
     """
+    from vlmad_core.backbones.model import known_activation
+
     if precision not in PRECISIONS:
         raise BackboneError(f"There is no precision {precision!r}.", f"Known are: {', '.join(PRECISIONS)}.")
     check_device(device)
@@ -77,7 +78,7 @@ def load_backbone(
     weights_hash = hash_tensors(model.state_dict())
     native = model.config.vision_config.image_size
     if activation is not None:
-        _set_activation(model, activation)
+        model.set_activation(activation)
     if image_size is not None and image_size != native:
         set_image_size(model, image_size, position_rule)
     if precision == "bfloat16":
@@ -92,7 +93,7 @@ def load_backbone(
         title="Bundled demonstration CLIP" if source == "bundled" else (name if source == "hub" else folder.name),
         source=source,
         weights_hash=weights_hash,
-        activation=_activation_name(vision.hidden_act),
+        activation=known_activation(vision.hidden_act),
         image_size=vision.image_size,
         native_image_size=native,
         patch_size=vision.patch_size,
@@ -199,32 +200,41 @@ def _locate(name: str) -> tuple[Path, Literal["bundled", "hub", "folder", "open_
             f"There is no backbone folder {name!r}.",
             "Give 'bundled', a folder with a CLIP model, or a hub id such as openai/clip-vit-base-patch16.",
         )
+    from vlmad_core.backbones.hub import fetch_model
+
     return fetch_model(name), "hub"
 
 
-def _load_transformers(folder: Path) -> Any:
+def _load_transformers(folder: Path) -> ClipModel:
     if not (folder / "config.json").is_file():
         raise BackboneError(
             f"{folder} holds neither config.json (transformers) nor {CONFIG_NAME} (OpenCLIP).",
             "Point to the folder that holds the model's configuration and weights.",
         )
-    transformers_logging.disable_progress_bar()  # a second or less; our commands show their own progress
+    from vlmad_core.backbones.model import ClipConfig, model_of
+
     try:
-        model, report = CLIPModel.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
-    except Exception as error:  # transformers raises many kinds; all mean the folder can't be used
+        config = ClipConfig.from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        state = {name: tensor for file in _weight_files(folder) for name, tensor in read_state(file).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BackboneError(
-            f"{folder} can't be loaded as a CLIP model: {str(error).splitlines()[0]}",
+            f"{folder} can't be loaded as a CLIP model: {error}",
             "Check that it holds a CLIP model in transformers form with all its files.",
         ) from error
-    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
-    if missing:
-        raise BackboneError(
-            f"{folder} lacks {len(missing)} tensors of a CLIP model, among them {missing[0]!r}.",
-            "Fetch the weights again; a model with untrained parts would give meaningless scores.",
-        )
-    return model
+    # Copies: what was mapped from a file would change, and be read, with it.
+    state = {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()}
+    return model_of(config, state, folder, spare=True)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files with a model's weights; large models have several, and an index that names them."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return [folder / name]
+        if (index := folder / f"{name}.index.json").is_file():
+            parts: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            return [folder / part for part in sorted(set(parts.values()))]
+    raise FileNotFoundError("it has neither model.safetensors nor pytorch_model.bin")
 
 
 def _read_normalisation(folder: Path) -> tuple[Any, Any]:
@@ -240,37 +250,18 @@ def _read_training_record(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _activation_name(name: str) -> Literal["gelu", "quick_gelu"]:
-    if name == "quick_gelu":
-        return "quick_gelu"
-    if name == "gelu":
-        return "gelu"
-    raise BackboneError(f"The activation {name!r} is not one of CLIP's.", "Use a model with gelu or quick_gelu.")
-
-
-def _set_activation(model: Any, activation: str) -> None:
-    from transformers.activations import ACT2FN
-
-    for tower, config in (
-        (model.vision_model, model.config.vision_config),
-        (model.text_model, model.config.text_config),
-    ):
-        config.hidden_act = _activation_name(activation)
-        for layer in tower.encoder.layers:
-            layer.mlp.activation_fn = ACT2FN[activation]
-
-
 def _lazy_tokenizer(folder: Path, fallback: str) -> Tokenizer:
     """A tokenizer that is read when first used: a model without one still serves methods without text."""
-    loaded: list[Any] = []
+    loaded: list[Tokenizer] = []
 
     def tokenize(prompts: Sequence[str]) -> list[list[int]]:
         if not loaded:
-            own = any((folder / name).is_file() for name in TOKENIZER_FILES)
-            loaded.append(
-                AutoTokenizer.from_pretrained(folder, local_files_only=True) if own else fetch_tokenizer(fallback)
-            )
-        ids: list[list[int]] = loaded[0](list(prompts), truncation=False, padding=False)["input_ids"]
-        return ids
+            if any((folder / name).is_file() for name in TOKENIZER_FILES):
+                loaded.append(read_tokenizer(folder))
+            else:
+                from vlmad_core.backbones.hub import fetch_tokenizer
+
+                loaded.append(fetch_tokenizer(fallback))
+        return loaded[0](prompts)
 
     return tokenize

@@ -1,19 +1,20 @@
-"""OpenCLIP checkpoints (configuration + weights) as transformers' ``CLIPModel``, names mapped strictly."""
+"""OpenCLIP checkpoints (configuration + weights) as a ``ClipModel``, names mapped strictly."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+from typing import TYPE_CHECKING, Any
 
 from vlmad_core.backbones.info import OPENAI_MEAN, OPENAI_STD
 from vlmad_core.errors import BackboneError
+from vlmad_core.libraries import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vlmad_core.backbones.model import ClipConfig, ClipModel
 
 CONFIG_NAME = "open_clip_config.json"
 WEIGHT_NAMES = (
@@ -47,7 +48,7 @@ _IN_BLOCK = {
 _IGNORED = {"attn_mask", "input_resolution", "context_length", "vocab_size", "position_ids"}
 
 
-def load_open_clip(folder: Path) -> tuple[CLIPModel, tuple[float, float, float], tuple[float, float, float]]:
+def load_open_clip(folder: Path) -> tuple[ClipModel, tuple[float, float, float], tuple[float, float, float]]:
     """Load an OpenCLIP checkpoint from a folder.
 
     Args:
@@ -59,6 +60,8 @@ def load_open_clip(folder: Path) -> tuple[CLIPModel, tuple[float, float, float],
     Raises:
         BackboneError: If a file is missing or damaged, or names or shapes don't match exactly.
     """
+    from vlmad_core.backbones.model import model_of
+
     raw = _read_config(folder / CONFIG_NAME)
     model_cfg = raw.get("model_cfg", raw)
     weights = next((folder / name for name in WEIGHT_NAMES if (folder / name).is_file()), None)
@@ -67,8 +70,7 @@ def load_open_clip(folder: Path) -> tuple[CLIPModel, tuple[float, float, float],
             f"{folder} has a {CONFIG_NAME} but no weights.",
             f"Put one of these beside it: {', '.join(WEIGHT_NAMES)}.",
         )
-    model = CLIPModel(clip_config(model_cfg, folder / CONFIG_NAME))
-    load_strictly(model, convert_state(read_state(weights)), weights)
+    model = model_of(clip_config(model_cfg, folder / CONFIG_NAME), convert_state(read_state(weights)), weights)
     preprocess = raw.get("preprocess_cfg", {})
     return model, tuple(preprocess.get("mean", OPENAI_MEAN)), tuple(preprocess.get("std", OPENAI_STD))
 
@@ -83,7 +85,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     return raw
 
 
-def clip_config(model_cfg: Mapping[str, Any], origin: Path) -> CLIPConfig:
+def clip_config(model_cfg: Mapping[str, Any], origin: Path) -> ClipConfig:
     """Translate OpenCLIP's model configuration, every field set explicitly.
 
     The activation is GELU unless the configuration says ``quick_gelu``, as OpenCLIP itself reads it.
@@ -95,6 +97,8 @@ def clip_config(model_cfg: Mapping[str, Any], origin: Path) -> CLIPConfig:
     Raises:
         BackboneError: If a field is missing, or the tower is not a plain vision transformer.
     """
+    from vlmad_core.backbones.model import ClipConfig, TextTowerConfig, VisionTowerConfig
+
     try:
         vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
         embed_dim, width, text_width = model_cfg["embed_dim"], vision["width"], text["width"]
@@ -104,33 +108,27 @@ def clip_config(model_cfg: Mapping[str, Any], origin: Path) -> CLIPConfig:
                 "Only plain vision transformers (e.g. ViT-B-16, ViT-B-16-plus-240, ViT-L-14) can be loaded.",
             )
         activation = "quick_gelu" if model_cfg.get("quick_gelu", False) else "gelu"
-        shared = {"hidden_act": activation, "layer_norm_eps": 1e-5, "projection_dim": embed_dim}
-        vision_config = CLIPVisionConfig(
+        vision_config = VisionTowerConfig(
             hidden_size=width,
             intermediate_size=int(width * vision.get("mlp_ratio", 4.0)),
             num_hidden_layers=vision["layers"],
             num_attention_heads=width // vision.get("head_width", 64),
             image_size=vision["image_size"],
             patch_size=vision["patch_size"],
-            **shared,
+            hidden_act=activation,
         )
-        text_config = CLIPTextConfig(
+        text_config = TextTowerConfig(
             vocab_size=text["vocab_size"],
             hidden_size=text_width,
             intermediate_size=int(text_width * text.get("mlp_ratio", 4.0)),
             num_hidden_layers=text["layers"],
             num_attention_heads=text["heads"],
             max_position_embeddings=text["context_length"],
-            bos_token_id=text["vocab_size"] - 2,
-            eos_token_id=text["vocab_size"] - 1,
-            pad_token_id=text["vocab_size"] - 1,
-            **shared,
+            hidden_act=activation,
         )
     except KeyError as error:
         raise BackboneError(f"{origin} lacks the field {error}.", "Fetch the file again.") from error
-    return CLIPConfig(
-        text_config=text_config.to_dict(), vision_config=vision_config.to_dict(), projection_dim=embed_dim
-    )
+    return ClipConfig(vision_config, text_config, embed_dim)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -141,6 +139,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format raises its own
@@ -154,7 +154,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def convert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename OpenCLIP's tensors to ``CLIPModel``'s; attention inputs are split into queries, keys, values.
+    """Rename OpenCLIP's tensors to ``ClipModel``'s; attention inputs are split into queries, keys, values.
 
     A sparse token table (``token_embedding.shape``, ``.used_ids``, ``.used_rows``) is filled up with zeros.
 
@@ -199,21 +199,3 @@ def _convert(name: str, tensor: Tensor) -> dict[str, Tensor]:
         f"The checkpoint holds a tensor {name!r} that plain CLIP does not have.",
         "Only plain CLIP checkpoints can be loaded.",
     )
-
-
-def load_strictly(model: CLIPModel, state: Mapping[str, Tensor], origin: Path) -> None:
-    """Load tensors into a model; every name and shape must match.
-
-    Raises:
-        BackboneError: Naming the first tensors that are missing, left over, or of another shape.
-    """
-    own = model.state_dict()
-    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    wrong = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
-    for problem, names in (("lacks", missing), ("has no place for", extra), ("has another shape for", wrong)):
-        if names:
-            raise BackboneError(
-                f"{origin} {problem} {len(names)} tensors, among them {names[0]!r}.",
-                "Check that configuration and weights belong together.",
-            )
-    model.load_state_dict(dict(state), strict=True)

@@ -15,18 +15,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, Preprocessing, hash_tensors
 from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
 from vlmad_core.errors import BackboneError
+from vlmad_core.libraries import F, nn, torch
 from vlmad_core.paths import how_to_install
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TEACHER_ID = "teacher"
 TEACHER_WIDTH = 320
@@ -58,7 +59,6 @@ class Teacher:
     preprocessing: Preprocessing
     content_hash: str
 
-    @torch.inference_mode()
     def maps(self, pixels: Tensor, blocks: Sequence[int] = TEACHER_BLOCKS) -> Mapping[int, Tensor]:
         """Feature maps of some blocks; blocks after the last one asked for are not run.
 
@@ -82,12 +82,13 @@ class Teacher:
                 f"The teacher has no blocks {tuple(blocks)}.", f"Choose from 0 to {len(TEACHER_STRIDES) - 1}."
             )
         network, found = self.network, {}
-        hidden = pixels.contiguous(memory_format=torch.channels_last)
-        hidden = network._swish(network._bn0(network._conv_stem(hidden)))
-        for number, block in enumerate(network._blocks[: max(blocks) + 1]):
-            hidden = block(hidden)
-            if number in blocks:
-                found[number] = hidden
+        with torch.inference_mode():
+            hidden = pixels.contiguous(memory_format=torch.channels_last)
+            hidden = network._swish(network._bn0(network._conv_stem(hidden)))
+            for number, block in enumerate(network._blocks[: max(blocks) + 1]):
+                hidden = block(hidden)
+                if number in blocks:
+                    found[number] = hidden
         return found
 
     def patches(self, pixels: Tensor, grid: int, blocks: Sequence[int] = TEACHER_BLOCKS) -> Mapping[int, Tensor]:

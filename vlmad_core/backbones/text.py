@@ -6,17 +6,22 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vlmad_core.errors import BackboneError
+from vlmad_core.libraries import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Tokenizer = Callable[[Sequence[str]], list[list[int]]]
 """Prompts to token ids, start and end token included, not padded."""
 
-Encode = Callable[[Sequence[str]], Tensor]
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
+"""A folder with either of these brings a tokenizer."""
+
+Encode: TypeAlias = "Callable[[Sequence[str]], Tensor]"
 """From n prompts to [n, e] float32."""
 
 PROMPT_BATCH = 256
@@ -76,13 +81,32 @@ class TextCache:
         return found
 
 
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer in a folder; only one that comes as ``vocab.json`` and ``merges.txt`` takes transformers to read.
+
+    Raises:
+        Exception: Whatever the libraries raise for files they can't read.
+    """
+    if (folder / "tokenizer.json").is_file():
+        from tokenizers import Tokenizer as Reader
+
+        reader = Reader.from_file(str(folder / "tokenizer.json"))
+        reader.no_padding()
+        reader.no_truncation()
+        return lambda prompts: [encoding.ids for encoding in reader.encode_batch(list(prompts))]
+    from transformers import AutoTokenizer
+
+    slow = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return lambda prompts: list(slow(list(prompts), truncation=False, padding=False)["input_ids"])
+
+
 def embed_prompts(model: Any, tokens: Sequence[Sequence[int]]) -> Tensor:
     """Embed tokenised prompts.
 
     Each batch is cut to its longest prompt: exact, since the tower is causal and the end token is pooled.
 
     Args:
-        model: A transformers ``CLIPModel`` in evaluation mode.
+        model: A ``ClipModel`` in evaluation mode.
         tokens: n prompts as token ids, start and end token included.
 
     Returns:
@@ -112,7 +136,7 @@ def embed_learned_prompts(
     Gradients flow to ``context`` and ``deep`` if they ask for them.
 
     Args:
-        model: A transformers ``CLIPModel`` in evaluation mode.
+        model: A ``ClipModel`` in evaluation mode.
         tokens: n prompts as token ids, start and end token included, without places for the context.
         context: [n, m, d] vectors, m for each prompt, put right after the start token.
         deep: Sets [p, d]; the i-th replaces the tokens at positions 1..p before block i + 2.
@@ -143,7 +167,7 @@ def run_text_blocks(model: Any, embeddings: Tensor, last: Tensor, deep: Sequence
     """Run the text tower over token embeddings and pool at the end token.
 
     Args:
-        model: A transformers ``CLIPModel``.
+        model: A ``ClipModel``.
         embeddings: [n, length, d], positions not yet added.
         last: [n] int64, index of each prompt's end token.
         deep: See ``embed_learned_prompts``.
@@ -242,7 +266,7 @@ def embed_tree(model: Any, tree: TokenTree) -> Tensor:
     """Embed the prompts of a tree.
 
     Args:
-        model: A transformers ``CLIPModel`` in evaluation mode.
+        model: A ``ClipModel`` in evaluation mode.
         tree: The tree.
 
     Returns:
@@ -264,7 +288,7 @@ def embed_shared(model: Any, tokens: Sequence[Sequence[int]]) -> Tensor:
     """Embed tokenised prompts, what they share at their beginnings once; as ``embed_prompts`` but for rounding.
 
     Args:
-        model: A transformers ``CLIPModel`` in evaluation mode.
+        model: A ``ClipModel`` in evaluation mode.
         tokens: n prompts as token ids, start and end token included.
 
     Returns:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 from vlmad_core.backbones.feature_files import StoredImage
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
+from vlmad_core.libraries import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Clock = Callable[[str, float], None]
 """Told the name of a stage and the seconds it took."""
@@ -70,13 +72,13 @@ class ImageInput:
         self._pixels = self.known = None
 
 
-Images = Tensor | Sequence[ImageInput]
+Images: TypeAlias = "Tensor | Sequence[ImageInput]"
 """N images: their pixels [N, 3, S, S], preprocessed, or one by one."""
 
 
 def stacked_pixels(images: Images) -> Tensor:
     """Pixels of N images: [N, 3, S, S] float32."""
-    return images if isinstance(images, Tensor) else torch.stack([image.pixels for image in images])
+    return images if isinstance(images, torch.Tensor) else torch.stack([image.pixels for image in images])
 
 
 class TextTower(Protocol):

@@ -1,6 +1,6 @@
 """CLIP's vision tower, block by block: what features are read from.
 
-The blocks are run over the public sub-modules of transformers' ``CLIPModel``; nothing is patched or hooked, so any
+The blocks are run over the public sub-modules of ``ClipModel``; nothing is patched or hooked, so any
 number of methods and threads can share a model. The blocks run in the model's own precision, everything before and
 after them in float32. The tower may stand on a graphics card; what is read from it stays there.
 """
@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any
 
 from vlmad_core.backbones.info import PositionRule
 from vlmad_core.errors import BackboneError
+from vlmad_core.libraries import F, nn, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Grid = tuple[int, int]
 """Patches: (rows, columns)."""
@@ -44,7 +44,7 @@ class TowerPass:
     """A batch of N images on its way through the tower.
 
     Attributes:
-        model: A transformers ``CLIPModel`` in evaluation mode.
+        model: A ``ClipModel`` in evaluation mode.
         tokens: What enters the first block, class token first: [N, 1 + P, d], float32.
         grid: Patch grid (rows, columns).
         token_budget: Most window tokens that go through the tower at once; bounds the memory.
@@ -167,7 +167,8 @@ class StageReader(FeatureReader):
     """Keeps the raw output of some blocks."""
 
     def __init__(self, tower: TowerPass, keys: Collection[Key]) -> None:
-        self._keys, self._found = frozenset(keys), dict[Key, Tensor]()
+        self._keys = frozenset(keys)
+        self._found: dict[Key, Tensor] = {}
         for key in self._keys:
             assert isinstance(key, int)
             tower.check_block(key)
@@ -189,7 +190,8 @@ class ValuePathReader(FeatureReader):
     """
 
     def __init__(self, tower: TowerPass, keys: Collection[Key]) -> None:
-        self._tower, self._found = tower, dict[Key, Tensor]()
+        self._tower = tower
+        self._found: dict[Key, Tensor] = {}
         self._keys = [key for key in keys if isinstance(key, tuple)]
         self._sides: dict[int, Tensor] = {}
         for start, stage in self._keys:
@@ -349,10 +351,10 @@ def resample_positions(table: Tensor, grid: tuple[int, int], rule: PositionRule)
 
 
 def set_image_size(model: Any, image_size: int, rule: PositionRule) -> None:
-    """Make a CLIPModel's vision tower take square images of another size.
+    """Make a model's vision tower take square images of another size.
 
     Args:
-        model: A transformers ``CLIPModel``; its position table and configuration are replaced.
+        model: A ``ClipModel``; its position table and configuration are replaced.
         image_size: Side of the input in pixels, a multiple of the patch size.
         rule: How the position table is resampled.
 

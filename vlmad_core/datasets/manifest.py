@@ -11,11 +11,10 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from vlmad_core.datasets.folders import Listing
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.errors import DatasetError
+from vlmad_core.libraries import pd
 
 LAYOUT = "manifest"
 EXPECTED = """\

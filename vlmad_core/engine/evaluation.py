@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import find_objects
 
 from vlmad_core.engine.extraction import CategoryScores, RunScores
 from vlmad_core.engine.profiling import Stopwatch
 from vlmad_core.engine.protocol import MAP_SIZE
 from vlmad_core.engine.reading import LoadedImage
+from vlmad_core.libraries import ndimage
 from vlmad_core.methods import MapRule, anomaly_maps
 from vlmad_core.metrics import (
     METRICS,
@@ -237,7 +237,7 @@ def _boxes(mask: np.ndarray) -> list[dict[str, float]]:
             "x1": columns.stop / width,
             "y1": rows.stop / height,
         }
-        for rows, columns in find_objects(labels)
+        for rows, columns in ndimage.find_objects(labels)
     ]
 
 

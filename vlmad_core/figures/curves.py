@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from vlmad_core.errors import VlmadError
-from vlmad_core.figures.libraries import go
 from vlmad_core.figures.style import LEGEND_LINE, calm, method_style
+from vlmad_core.libraries import go
 from vlmad_core.metrics.image import Reliability
 
 AXES: dict[str, tuple[str, str]] = {

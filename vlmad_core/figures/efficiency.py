@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from vlmad_core.figures.libraries import go
 from vlmad_core.figures.style import calm, method_style
+from vlmad_core.libraries import go
 
 COSTS = {
     "latency_ms": "Median latency (ms, logarithmic)",

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from vlmad_core.figures.libraries import alt
 from vlmad_core.figures.style import diverging, ink_on, interpolate, sequential
+from vlmad_core.libraries import alt
 from vlmad_core.metrics.spec import MEAN
 
 ROW_HEIGHT = 34

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vlmad_core.figures.libraries import alt
 from vlmad_core.figures.overlay import encode
 from vlmad_core.figures.style import ink_on, interpolate, sequential
+from vlmad_core.libraries import alt
 
 PAIR = "pair"
 """Name of the selection; it yields the fields ``wrong`` and ``right`` of the clicked cell."""

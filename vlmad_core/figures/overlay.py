@@ -9,10 +9,10 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy.ndimage import binary_dilation, binary_erosion
 
 from vlmad_core.figures.scale import ColourScale
 from vlmad_core.figures.style import heat_table, to_hex
+from vlmad_core.libraries import ndimage
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -74,8 +74,8 @@ def outline(image: Pixels, mask: NDArray[np.bool_], colour: tuple[int, int, int]
     if not mask.any():
         return drawn
     step = max(1, round(min(mask.shape) / 256))
-    outer = binary_dilation(mask, iterations=2 * step) & ~binary_dilation(mask, iterations=step)
-    line = binary_dilation(mask, iterations=step) & ~binary_erosion(mask, iterations=1, border_value=1)
+    outer = ndimage.binary_dilation(mask, iterations=2 * step) & ~ndimage.binary_dilation(mask, iterations=step)
+    line = ndimage.binary_dilation(mask, iterations=step) & ~ndimage.binary_erosion(mask, iterations=1, border_value=1)
     drawn[outer] = (10, 14, 20)
     drawn[line] = colour
     return drawn

@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from vlmad_core.figures.libraries import alt, go
 from vlmad_core.figures.style import calm, method_style
+from vlmad_core.libraries import alt, go
 
 ROW_HEIGHT, NARROW_ROW = 46, 38
 CLAIMS_ROW = 34

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmad_core.cards import Dash, MethodCard, MethodStyle, find_card
-from vlmad_core.figures.libraries import go
+from vlmad_core.libraries import go
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]

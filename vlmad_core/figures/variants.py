@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from vlmad_core.figures.libraries import go
 from vlmad_core.figures.style import calm, diverging, method_style
+from vlmad_core.libraries import go
 
 ROW_HEIGHT, STUDY_ROW = 26, 34
 LONGEST = 42

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
+from vlmad_core.libraries import torch
 from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Method, MethodSettings, Reason, Scorer
 from vlmad_core.methods.patches import check_stages, top_patches
 from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.prompted import check_temperature, two_class_logits
 from vlmad_core.methods.registry import register_method
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, get_args
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
+from vlmad_core.libraries import F, torch
 from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Progress, Reason, Scorer, no_progress
 from vlmad_core.methods.patches import (
     check_stages,
@@ -39,6 +36,9 @@ from vlmad_core.methods.prompted import (
 )
 from vlmad_core.methods.registry import register_method
 from vlmad_core.prompts.prototypes import TextClasses
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ImageFusion = Literal["bounded", "calibrated", "transductive"]
 """How the maximum q of the few-shot map is brought to the range of the text score before both are averaged.

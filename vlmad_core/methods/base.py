@@ -10,9 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, PositionRule
@@ -20,6 +18,9 @@ from vlmad_core.backbones.tower import TextTower
 from vlmad_core.cards import MethodCard, load_card
 from vlmad_core.datasets.catalogue import NameTable
 from vlmad_core.methods.predictions import Predictions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

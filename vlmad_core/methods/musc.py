@@ -9,16 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
+from vlmad_core.libraries import F, torch
 from vlmad_core.methods.base import (
     OPENAI_LARGE,
     Capabilities,
@@ -32,6 +29,9 @@ from vlmad_core.methods.base import (
 from vlmad_core.methods.patches import check_stages, quarter_stages, top_patches
 from vlmad_core.methods.predictions import MapRule, Predictions, map_maximum
 from vlmad_core.methods.registry import register_method
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SIMILARITIES_AT_ONCE = 64_000_000
 """Bound on memory: 256 MB of similarities, 200 images of 37 x 37 patches in one block."""

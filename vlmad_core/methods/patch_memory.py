@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
+from vlmad_core.libraries import torch
 from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Reason, Scorer
 from vlmad_core.methods.patches import check_stages, least_familiar, middle_stages, nearest_in_memory, unit_rows
 from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.registry import register_method
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING
 
 from vlmad_core.errors import MethodError
+from vlmad_core.libraries import F, torch
 from vlmad_core.methods.base import Reason
 from vlmad_core.methods.predictions import NearestPatches
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 QUERIES_AT_ONCE = 1024
 MEMORY_AT_ONCE = 4096

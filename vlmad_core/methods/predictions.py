@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
-
-import torch
-from scipy.ndimage import gaussian_filter
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlmad_core.errors import MethodError
+from vlmad_core.libraries import F, ndimage, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Activation = Literal["none", "sigmoid"]
 
@@ -150,7 +149,7 @@ def anomaly_maps(grids: Tensor, rule: MapRule, size: tuple[int, int]) -> Tensor:
         # The filter is defined at the method's own map size; at another size it covers the same part of the image.
         scale = [extent / rule.gaussian_size for extent in size] if rule.gaussian_size else [1.0, 1.0]
         sigma = [0.0, rule.gaussian_sigma * scale[0], rule.gaussian_sigma * scale[1]]
-        combined = torch.from_numpy(gaussian_filter(combined.cpu().numpy(), sigma=sigma)).to(combined.device)
+        combined = torch.from_numpy(ndimage.gaussian_filter(combined.cpu().numpy(), sigma=sigma)).to(combined.device)
     return combined
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any
 
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
+from vlmad_core.libraries import F, torch
 from vlmad_core.methods.base import Method, MethodSettings, Reason
 from vlmad_core.prompts.ensemble import PromptEnsemble, load_ensemble
 from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,19 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from vlmad_core.backbones.info import BackboneInfo, hash_tensors
 from vlmad_core.backbones.open_clip import read_state
 from vlmad_core.datasets.catalogue import canonical_name
 from vlmad_core.errors import MethodError
+from vlmad_core.libraries import torch
 from vlmad_core.paths import parameter_folders
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RECORD_VERSION = 1
 
@@ -94,6 +95,8 @@ def load_parameters(path: Path, method: str, backbone: BackboneInfo) -> tuple[di
                 f"Train on this one: python -m vlmad_core train {method} --data NAME --backbone {backbone.id}",
             )
     try:
+        from safetensors.torch import load_file
+
         return load_file(path.with_suffix(".safetensors")), record
     except (OSError, SafetensorError) as error:
         raise MethodError(f"{path.with_suffix('.safetensors')} can't be read: {error}.", "Train again.") from error

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
+from vlmad_core.libraries import F, torch
 from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Reason, Scorer
 from vlmad_core.methods.patches import least_familiar, nearest_in_memory, patch_box, unit_rows
 from vlmad_core.methods.predictions import MapRule, NearestPatches, Predictions
@@ -32,6 +29,9 @@ from vlmad_core.methods.prompted import (
 )
 from vlmad_core.methods.registry import register_method
 from vlmad_core.prompts.prototypes import TextClasses
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

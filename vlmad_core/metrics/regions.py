@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from vlmad_core.errors import MetricError
+from vlmad_core.libraries import ndimage
 
 CONNECTIVITY = 8
 """Pixels that touch by an edge or a corner belong to one region."""

@@ -15,9 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from vlmad_core.errors import MetricError
+from vlmad_core.libraries import special
 from vlmad_core.metrics.image import check_scores, image_metrics, missing_class
 from vlmad_core.metrics.resampling import (
     IMAGE_RESAMPLES,
@@ -166,7 +166,7 @@ def interval(replicates: Replicates, level: float = LEVEL) -> MetricValue:
     value, spread = replicates.value, replicates.spread
     if value is None or spread is None:
         return MetricValue(value, replicates.reason, n=replicates.n)
-    z2 = float(stats.norm.isf((1 - level) / 2)) ** 2
+    z2 = float(special.ndtri((1 - level) / 2)) ** 2
     size = float(LARGEST_WEIGHT * replicates.fewest)
     if spread > 0 and value * (1 - value) > 0:
         size = min(size, value * (1 - value) / spread**2)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional as F
 
+from vlmad_core.libraries import stats
 from vlmad_core.prompt_lab.material import LabCategory, LabData
 from vlmad_core.prompt_lab.scoring import PromptBank
 from vlmad_core.prompts.ensemble import PromptEnsemble, compose
@@ -45,7 +45,7 @@ def auroc_columns(labels: Bools, scores: NDArray[np.floating]) -> Floats:
         [1.0, 0.5]
     """
     positives = int(labels.sum())
-    ranks = rankdata(scores, axis=0)[labels].sum(axis=0)
+    ranks = stats.rankdata(scores, axis=0)[labels].sum(axis=0)
     return np.asarray((ranks - positives * (positives + 1) / 2) / (positives * (labels.size - positives)))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Literal
 
 from vlmad_core.backbones.tower import TextTower
+from vlmad_core.libraries import F, torch
 from vlmad_core.prompts.ensemble import PromptEnsemble, PromptError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AverageRule = Literal["each", "mean"]
 """``each``: embeddings normalised, averaged, normalised (rule N of the authors' codes); ``mean``: averaged as

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
 
 from vlmad_core.analysis.statistics import (
     DESIGNS,
@@ -25,6 +24,7 @@ from vlmad_core.analysis.statistics import (
     compare_over_categories,
     compare_over_images,
 )
+from vlmad_core.libraries import stats
 from vlmad_core.metrics.resampling import Replicates, mean_over_seeds
 from vlmad_core.metrics.spec import METRICS
 

@@ -1,0 +1,270 @@
+"""CLIP's two towers (Radford et al., ICML 2021) as plain torch modules, tensors named as in transformers' checkpoints.
+
+Importing transformers' own model takes longer than importing torch, and everything that computes would wait for it.
+These compute the same, operation for operation; a test holds them against it bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vlmad_core.errors import BackboneError
+
+ClipActivation = Literal["gelu", "quick_gelu"]
+
+
+@dataclass
+class TextTowerConfig:
+    """Shape of the text tower; names and defaults are those of ``config.json``."""
+
+    vocab_size: int = 49408
+    hidden_size: int = 512
+    intermediate_size: int = 2048
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 8
+    max_position_embeddings: int = 77
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+
+
+@dataclass
+class VisionTowerConfig:
+    """Shape of the vision tower; names and defaults are those of ``config.json``."""
+
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    num_channels: int = 3
+    image_size: int = 224
+    patch_size: int = 32
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+
+
+@dataclass
+class ClipConfig:
+    """Shape of a model.
+
+    Attributes:
+        vision_config: Of the vision tower.
+        text_config: Of the text tower.
+        projection_dim: Width of the joint embedding space.
+    """
+
+    vision_config: VisionTowerConfig
+    text_config: TextTowerConfig
+    projection_dim: int = 512
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> ClipConfig:
+        """From the content of a ``config.json``; what it says beside the shape is passed over."""
+
+        def given(name: str, shape: type) -> dict[str, Any]:
+            # Files of the first releases repeat a tower in "..._dict", which then counts.
+            found = {**(raw.get(name) or {}), **(raw.get(f"{name}_dict") or {})}
+            return {field.name: found[field.name] for field in fields(shape) if field.name in found}
+
+        return cls(
+            VisionTowerConfig(**given("vision_config", VisionTowerConfig)),
+            TextTowerConfig(**given("text_config", TextTowerConfig)),
+            raw.get("projection_dim", cls.projection_dim),
+        )
+
+
+class QuickGelu(nn.Module):
+    """OpenAI's approximation: x * sigmoid(1.702 x)."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Value by value."""
+        return hidden * torch.sigmoid(1.702 * hidden)
+
+
+def known_activation(name: str) -> ClipActivation:
+    """The name of an activation that CLIP models have.
+
+    Raises:
+        BackboneError: If it is none.
+    """
+    if name not in ("gelu", "quick_gelu"):
+        raise BackboneError(f"The activation {name!r} is not one of CLIP's.", "Use a model with gelu or quick_gelu.")
+    return cast(ClipActivation, name)
+
+
+def activation_module(name: str) -> nn.Module:
+    """What computes an activation.
+
+    Raises:
+        BackboneError: If CLIP has none of that name.
+    """
+    return QuickGelu() if known_activation(name) == "quick_gelu" else nn.GELU()
+
+
+class ClipAttention(nn.Module):
+    """Attention of several heads, each token asking all others."""
+
+    def __init__(self, config: TextTowerConfig | VisionTowerConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.head_dim = width // self.num_heads
+        self.scale = self.head_dim**-0.5
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.q_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Mix tokens [N, T, d]; the mask [1, 1, T, T] is added to what queries and keys give."""
+
+        def heads(tokens: Tensor) -> Tensor:
+            return tokens.view(*hidden.shape[:-1], -1, self.head_dim).transpose(1, 2)
+
+        asked = heads(self.q_proj(hidden)), heads(self.k_proj(hidden)), heads(self.v_proj(hidden))
+        mixed = F.scaled_dot_product_attention(*asked, attn_mask=attention_mask, scale=self.scale)
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).contiguous().reshape(hidden.shape))
+        return out
+
+
+class ClipMlp(nn.Module):
+    """The two layers that follow attention, token by token."""
+
+    def __init__(self, config: TextTowerConfig | VisionTowerConfig) -> None:
+        super().__init__()
+        self.activation_fn = activation_module(config.hidden_act)
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Tokens [N, T, d]."""
+        out: Tensor = self.fc2(self.activation_fn(self.fc1(hidden)))
+        return out
+
+
+class ClipBlock(nn.Module):
+    """One block of a tower: attention, then the two layers, each behind its norm and added to what came in."""
+
+    def __init__(self, config: TextTowerConfig | VisionTowerConfig) -> None:
+        super().__init__()
+        self.self_attn = ClipAttention(config)
+        self.layer_norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = ClipMlp(config)
+        self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Tokens [N, T, d]; mask as in ``ClipAttention``."""
+        hidden = hidden + self.self_attn(self.layer_norm1(hidden), attention_mask)
+        out: Tensor = hidden + self.mlp(self.layer_norm2(hidden))
+        return out
+
+
+class ClipEncoder(nn.Module):
+    """The blocks of a tower; who runs them goes through ``layers``."""
+
+    def __init__(self, config: TextTowerConfig | VisionTowerConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(ClipBlock(config) for _ in range(config.num_hidden_layers))
+
+
+class VisionEmbeddings(nn.Module):
+    """From pixels to what enters the vision tower."""
+
+    def __init__(self, config: VisionTowerConfig) -> None:
+        super().__init__()
+        self.image_size, self.patch_size = config.image_size, config.patch_size
+        side, width = config.patch_size, config.hidden_size
+        self.class_embedding = nn.Parameter(torch.randn(width))
+        self.patch_embedding = nn.Conv2d(config.num_channels, width, kernel_size=side, stride=side, bias=False)
+        self.position_embedding = nn.Embedding((config.image_size // side) ** 2 + 1, width)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[N, 3, S, S] to [N, 1 + P, d], the class token first."""
+        patches = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
+        first = self.class_embedding.expand(len(pixels), 1, -1)
+        tokens: Tensor = torch.cat([first, patches], dim=1) + self.position_embedding.weight
+        return tokens
+
+
+class VisionTransformer(nn.Module):
+    """Embeddings, blocks and norms of the vision tower; run by ``vision.TowerPass``."""
+
+    def __init__(self, config: VisionTowerConfig) -> None:
+        super().__init__()
+        self.embeddings = VisionEmbeddings(config)
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.encoder = ClipEncoder(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+
+class TextEmbeddings(nn.Module):
+    """Tables of tokens and positions."""
+
+    def __init__(self, config: TextTowerConfig) -> None:
+        super().__init__()
+        self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.position_embedding = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+
+
+class TextTransformer(nn.Module):
+    """Embeddings, blocks and norm of the text tower; run by ``text.run_text_blocks``."""
+
+    def __init__(self, config: TextTowerConfig) -> None:
+        super().__init__()
+        self.embeddings = TextEmbeddings(config)
+        self.encoder = ClipEncoder(config)
+        self.final_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+
+class ClipModel(nn.Module):
+    """Both towers with their projections into the joint space; weights are random before they are loaded."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.text_model = TextTransformer(config.text_config)
+        self.vision_model = VisionTransformer(config.vision_config)
+        self.visual_projection = nn.Linear(config.vision_config.hidden_size, config.projection_dim, bias=False)
+        self.text_projection = nn.Linear(config.text_config.hidden_size, config.projection_dim, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(2.6592))
+
+    def set_activation(self, name: ClipActivation) -> None:
+        """Replace the activation of all blocks of both towers."""
+        self.config.text_config.hidden_act = self.config.vision_config.hidden_act = name
+        for module in self.modules():
+            if isinstance(module, ClipMlp):
+                module.activation_fn = activation_module(name)
+
+
+def model_of(config: ClipConfig, state: Mapping[str, Tensor], origin: Path, *, spare: bool = False) -> ClipModel:
+    """A model with these weights; every name and shape must match.
+
+    Args:
+        config: Its shape.
+        state: float32 tensors by name, as ``state_dict`` names them; the model keeps them as they are.
+        origin: Where they were read, for error messages.
+        spare: Whether there may be more tensors than the model has.
+
+    Raises:
+        BackboneError: Naming the first tensors that are missing, left over, or of another shape.
+    """
+    with torch.device("meta"):  # nothing is drawn that would be thrown away
+        model = ClipModel(config)
+    own = model.state_dict()
+    missing, extra = sorted(own.keys() - state.keys()), [] if spare else sorted(state.keys() - own.keys())
+    wrong = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+    for problem, names in (("lacks", missing), ("has no place for", extra), ("has another shape for", wrong)):
+        if names:
+            raise BackboneError(
+                f"{origin} {problem} {len(names)} tensors, among them {names[0]!r}.",
+                "Check that configuration and weights belong together; a model with untrained parts would give "
+                "meaningless scores.",
+            )
+    model.load_state_dict({name: state[name] for name in own}, assign=True)
+    return model
