@@ -16,7 +16,7 @@ from vlmad_core.datasets.catalogue import canonical_name, official_key, official
 from vlmad_core.datasets.folders import LayoutReader, subfolders
 from vlmad_core.datasets.labelled import LABELLED
 from vlmad_core.datasets.mvtec import BTAD, MPDD, MVTEC, is_category_folder
-from vlmad_core.datasets.parts import Part, as_part, checked_folder, find_part, list_parts
+from vlmad_core.datasets.parts import Part, as_part, checked_folder, find_part, list_parts, without_links_out
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.datasets.split_files import REAL_IAD, VISA
 from vlmad_core.datasets.unsplit import ELPV, KOLEKTOR, MAGNETIC_TILE, TEXTILE
@@ -106,7 +106,7 @@ def load_dataset(source: str | Path, *, name: str | None = None) -> Dataset:
     """
     part = find_part(source) if isinstance(source, str) else None
     if part is not None:
-        dataset = load_from(checked_folder(part.photos))
+        dataset = without_links_out(load_from(checked_folder(part.photos)))
         return as_part(dataset, part if name is None else replace(part, slug=name))
     root, found_name = _locate(source)
     return load_from(root, name or found_name)

@@ -57,13 +57,17 @@ class Part:
         """Whether it stands in the workspace; until then its photos are in the memory of one visitor's session."""
         return (self.home / RECORD).is_file()
 
+    def record(self) -> dict[str, str | None]:
+        """What stands in its file."""
+        return asdict(self)
+
     def write(self) -> None:
-        """Write its record.
+        """Write its file.
 
         Raises:
             OSError: If the workspace can't be written to.
         """
-        write_atomically(self.home / RECORD, json_bytes(asdict(self)))
+        write_atomically(self.home / RECORD, json_bytes(self.record()))
 
 
 def find_part(slug: str) -> Part | None:
@@ -103,24 +107,23 @@ def as_part(dataset: Dataset, part: Part) -> Dataset:
     """A data set under a part's name; where it has one category of no published set, that is called by the noun.
 
     The noun stands in the place of a category's folder name, with underscores, so that every table of names gives it
-    back in words. A photo that is a link to a file elsewhere becomes a problem and is left out.
+    back in words.
     """
     own = len(dataset.categories) == 1 and dataset.official is None
     category = re.sub(r"[\s/\\]+", "_", part.noun)
+    samples = tuple(replace(s, dataset=part.slug, category=category if own else s.category) for s in dataset.samples)
+    return replace(dataset, name=part.slug, samples=samples, category_kinds={} if own else dataset.category_kinds)
+
+
+def without_links_out(dataset: Dataset) -> Dataset:
+    """A data set without the photos that are links to files where visitors may not look; each becomes a problem."""
     samples, problems = [], list(dataset.problems)
     for sample in dataset.samples:
-        files = [path for path in (sample.image_path, sample.mask_path) if path is not None]
-        if not all(map(may_be_read, files)):
+        if all(may_be_read(path) for path in (sample.image_path, sample.mask_path) if path is not None):
+            samples.append(sample)
+        else:
             problems.append(DatasetProblem("outside", sample.image_path, "leads to a file elsewhere; copy it here."))
-            continue
-        samples.append(replace(sample, dataset=part.slug, category=category if own else sample.category))
-    return replace(
-        dataset,
-        name=part.slug,
-        samples=tuple(samples),
-        problems=tuple(problems),
-        category_kinds={} if own else dataset.category_kinds,
-    )
+    return replace(dataset, samples=tuple(samples), problems=tuple(problems))
 
 
 def may_be_read(path: Path) -> bool:
