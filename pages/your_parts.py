@@ -10,9 +10,10 @@ frame.begin("your_parts")
 try:
     part = photos.show_photos(workspace.choose_part())
     if part is not None:
-        plan.show_plan(part)
+        if photos.usable(part):
+            plan.show_plan(part)
         progress.show_progress(part)
         decision.show_decision(part)
 except VlmadError as error:
-    st.error(selection.tidy(str(error), 400), icon=":material/error:")
+    st.error(selection.shown(str(error), 600), icon=":material/error:")
 workspace.show_workspace()

@@ -156,3 +156,15 @@ def checked_folder(folder: Path) -> Path:
     if not found.is_dir():
         raise DatasetError(f"There is no folder {folder}.", "Check the path.")
     return found
+
+
+def offered_folders(most: int = 200) -> tuple[str, ...]:
+    """Folders of ``VLMAD_DATA_DIR`` and those one level below, relative to it: what a chooser may offer."""
+    root = paths.data_dir()
+    found: list[str] = []
+    for folder in subfolders(root) if root is not None else ():
+        inner = [f"{folder.name}/{below.name}" for below in subfolders(folder)]
+        found += [folder.name, *inner]
+        if len(found) >= most:
+            break
+    return tuple(found[:most])
