@@ -32,7 +32,7 @@ def measured_on(name: str) -> str:
         for one in data.all_comparisons()
         if any((line.method, line.evidence) == (name, "measured") for line in one.entries())
     ]
-    return ", ".join(dict.fromkeys(selection.tidy(one.dataset) for one in found))
+    return ", ".join(dict.fromkeys(frame.dataset_title(one.dataset) for one in found))
 
 
 def show_card(name: str, card: MethodCard) -> None:

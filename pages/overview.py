@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._overview import benchmarks, cards
-from pages._ui import data, frame, selection, take_along
+from pages._ui import data, frame, take_along
 from vlmad_core.metrics import METRICS
 
 HEADLINE = ("image_auroc", "aupro_30", "pixel_auroc")
@@ -23,7 +23,7 @@ if one is None:
         st.page_link("pages/methods.py", label="How the methods work", icon=":material/school:")
     st.stop()
 
-st.subheader(f"Measured here: {selection.tidy(one.dataset)}", anchor="measured")
+st.subheader(f"Measured here: {frame.dataset_title(one.dataset)}", anchor="measured")
 st.markdown(cards.what_is_compared(one))
 with st.container(horizontal=True, vertical_alignment="bottom"):
     categories = frame.choose_parts(one)

@@ -14,11 +14,13 @@ from vlmad_core.prompts import Tuning, tuning_warning
 
 def choose_place() -> desk.Place | None:
     """What the words are judged on; None where there is no data set."""
-    names = list(machine.example_sets())
-    if not names:
+    titles = machine.example_sets()
+    if not titles:
         st.info("No data set is on this machine.", icon=":material/photo_library:")
         return None
-    dataset = selection.choose("dataset", "Data set", names, names[0], slot="lab", width=150)
+    dataset = selection.choose(
+        "dataset", "Data set", list(titles), next(iter(titles)), slot="lab", width=150, format_func=titles.__getitem__
+    )
     method = selection.choose(
         "method", "Maps from", list(desk.METHODS), next(iter(desk.METHODS)), slot="lab", width=160,
         known=card_names(),

@@ -12,6 +12,7 @@ from pages._live import visit
 from pages._ui import frame, machine, selection
 from vlmad_core import paths
 from vlmad_core.cards import first_choices
+from vlmad_core.datasets.catalogue import category_words
 from vlmad_core.datasets.images import DEFAULT_LIMITS
 from vlmad_core.errors import VlmadError
 
@@ -73,8 +74,6 @@ def complain(error: VlmadError) -> None:
 
 def choose_words(asked: Asked) -> str:
     """The part's name in words; empty, with the reason said, if it can't be used."""
-    from vlmad_core.live.inputs import category_words
-
     default = category_words(asked.category) if asked.category else ""
     text = st.text_input(
         "What is it? (in words, as prompts name it)", default, max_chars=DEFAULT_LIMITS.max_words,

@@ -25,6 +25,7 @@ from vlmad_core.analysis.sources import load_sources
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.analysis.transfer import on_other_data
 from vlmad_core.analysis.verdicts import normal_maps, some_maps
+from vlmad_core.datasets.parts import list_parts
 from vlmad_core.errors import StoreError
 from vlmad_core.figures import style
 from vlmad_core.figures.curves import NamedCurve
@@ -162,6 +163,16 @@ def last_command(dataset: str) -> CommandRecord | None:
 def _at(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> Comparison:
     """The comparison of a data set and conditions."""
     return next(one for one in _comparisons(roots, mark) if (one.dataset, one.conditions) == place)
+
+
+@st.cache_data(ttl=2, max_entries=4, show_spinner=False)
+def _own_parts(workspace: Path) -> dict[str, str]:
+    return {part.slug: part.title for part in list_parts()}
+
+
+def own_parts() -> dict[str, str]:
+    """The user's own parts: their names in words by the names of their data sets."""
+    return _own_parts(paths.workspace())
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

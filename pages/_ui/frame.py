@@ -36,7 +36,7 @@ SEEN = {
 
 ONLY_REPORTED = "aupro_reported"
 """A metric that no run has."""
-OWN_CHOOSER = ("live_demo", "prompt_lab")
+OWN_CHOOSER = ("your_parts", "live_demo", "prompt_lab")
 """Pages that have their own chooser of the data set, with more in it."""
 NEEDS_RUNS = {
     "accuracy": "scores of single images, so there are no curves and no thresholds",
@@ -75,7 +75,8 @@ def head(page: Any) -> None:
     """Draw the head of a page: title, data set, backbone; and keep places for notices and for what is taken along."""
     found = data.all_comparisons()
     own = page.url_path in OWN_CHOOSER
-    one, benchmark = _choice(found, measured=own), None if own else published()
+    one = None if page.url_path == "your_parts" else _choice(found, measured=own)
+    benchmark = None if own else published()
     if one is not None and page.url_path != "reproduction" and st.query_params.get("metric") == ONLY_REPORTED:
         selection.forget("metric")
     top, st.session_state["notices"] = st.container(), st.container()
@@ -172,9 +173,9 @@ def datasets(found: tuple[Comparison, ...]) -> list[str]:
 
 
 def dataset_title(name: str) -> str:
-    """A data set as the chooser shows it."""
+    """A data set as pages show it: a part of the user's own by its name in words."""
     one = data.published()[0].get(name)
-    return one.name if one else name
+    return one.name if one else selection.tidy(data.own_parts().get(name, name))
 
 
 def nothing_measured() -> None:
@@ -359,7 +360,7 @@ def _runs_only(what: str) -> None:
     with st.container(horizontal=True):
         for name in dict.fromkeys(one.dataset for one in data.all_comparisons()):
             st.button(
-                selection.tidy(name), key=f"measured-{name}", icon=":material/straighten:",
+                dataset_title(name), key=f"measured-{name}", icon=":material/straighten:",
                 on_click=selection.remember, args=("dataset", name),
             )  # fmt: skip
     st.stop()
@@ -378,6 +379,6 @@ def _measured_with(one: Comparison) -> str:
     count = len(one.categories)
     return (
         f":gray[:material/memory:] **{backbone_title(backbone)}**{badge} :gray[{details}] &ensp; "
-        f":gray[:material/photo_library:] **{selection.tidy(one.dataset)}** "
+        f":gray[:material/photo_library:] **{dataset_title(one.dataset)}** "
         f":gray[{count} {'category' if count == 1 else 'categories'}{kind}] &ensp; {mode}"
     )

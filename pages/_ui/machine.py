@@ -41,7 +41,7 @@ def backbones(named: str | None) -> tuple[Choice, ...]:
 
 def example_sets() -> dict[str, str]:
     """Names of the data sets on this machine, with how they are called."""
-    return {e.name: e.name for e in list_datasets() if e.available}
+    return {e.name: e.title or e.name for e in list_datasets() if e.available}
 
 
 @st.cache_resource(max_entries=3, show_spinner="Listing the images …")

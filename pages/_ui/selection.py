@@ -12,6 +12,9 @@ from typing import Literal
 
 import streamlit as st
 
+OWN_PHOTOS = "own-photos"
+"""The last entry of every chooser of a data set: it leads to the page for parts of one's own."""
+
 DEPENDENTS: Mapping[str, tuple[str, ...]] = {
     "dataset": ("conditions", "parts", "category", "method", "shots", "shown", "image", "threshold"),
     "conditions": ("parts", "category", "method", "shots", "shown", "image", "threshold"),
@@ -87,10 +90,17 @@ def choose(
         help: A word of explanation.
         width: As Streamlit takes it.
     """
+    if st.session_state.pop("to_your_parts", False):
+        open_page("your_parts")
     value = current(name, options, default, slot=slot, known=known)
     key = f"choose_{name}{slot}"
     st.session_state[key] = value
-    if segmented:
+    if name == "dataset":
+        st.selectbox(
+            label, [*options, OWN_PHOTOS], key=key, help=help, width=width, on_change=_changed, args=(name, key),
+            format_func=lambda one: "Your own images…" if one == OWN_PHOTOS else format_func(one),
+        )  # fmt: skip
+    elif segmented:
         st.segmented_control(
             label, options, key=key, format_func=format_func, help=help, required=True,
             on_change=_changed, args=(name, key),
@@ -147,6 +157,9 @@ def shown(text: str, longest: int = 400) -> str:
 
 
 def _changed(name: str, key: str) -> None:
+    if st.session_state[key] == OWN_PHOTOS:
+        st.session_state["to_your_parts"] = True
+        return
     remember(name, st.session_state[key])
 
 

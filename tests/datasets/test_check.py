@@ -135,6 +135,50 @@ def test_counts_are_held_against_the_published_ones(
     assert entry["categories"]["bottle"]["official"] == [209, 20, 63]
 
 
+def test_hand_sorted_photos_are_checked_in_plain_words(
+    tmp_path: Path, write_image: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "plates"
+    for number in range(12):
+        write_image(root / "good" / f"{number}.png")
+    for number in range(8):
+        write_image(root / "bad" / f"{number}.png", size=(48, 32))
+    kept = load_dataset(root).select("plates", "train")
+    shutil.copy(kept[0].image_path, root / "bad" / "copy.png")
+    (root / "bad" / "0.png").write_bytes(b"%PDF-1.4")
+    (root / "bad" / "notes.txt").write_text("hello")
+    report = check_dataset(load_dataset(root))
+    assert [remark.sentence.partition(" (")[0] for remark in report.remarks] == [
+        "1 photo that can't be read.",
+        "1 test photo with the pixels of one that is kept for references.",
+        "1 file left out: no photo by the ending.",
+        "Classification works, segmentation is blank because none of its 9 defective images has a mask.",
+    ]
+    assert report.remarks[0].items[0].startswith("bad/0.png: not an image that can be read; found a PDF document.")
+    assert report.sizes == {(24, 16): 13, (48, 32): 7}
+    assert command("check", str(root)) == 1
+    text = capsys.readouterr().out
+    assert "Photos have 2 sizes, from 24 x 16 to 48 x 32 pixels." in text
+    assert "4 of 12 good photos" in text
+    assert "With 9 defective test photos, finding all of them shows that at least 72% of such defects are found" in text
+
+
+def test_metrics_that_lack_an_interval_are_named(tmp_path: Path, write_image: Write, write_mask: Write) -> None:
+    root = tmp_path / "plates"
+    for place in ("good/1", "good/2", "good/3", "bad/1", "ground_truth/bad/1_mask"):
+        (write_mask if "mask" in place else write_image)(root / f"{place}.png")
+    outlook = check_dataset(load_dataset(root)).outlook
+    assert "only one defective test photo: image AUROC, AP and F1-max get no interval" in outlook[0]
+    assert "only one defective photo has a mask: pixel AUROC, AP, F1-max and AUPRO get no interval" in outlook[1]
+
+
+def test_enough_images_need_no_word(tmp_path: Path, write_image: Write) -> None:
+    for number in range(70):
+        write_image(tmp_path / "plates" / "good" / f"{number}.png")
+        write_image(tmp_path / "plates" / "bad" / f"{number}.png")
+    assert check_dataset(load_dataset(tmp_path / "plates")).outlook == ()
+
+
 def test_folder_of_data_sets_is_checked_one_by_one(
     mvtec_tree: Path, write_image: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,49 +2,65 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from PIL import Image
+from typing import Any
 
 from vlmad_core.datasets import mvtec
 from vlmad_core.datasets.catalogue import Counts, official_sets
-from vlmad_core.datasets.images import open_checked, pixel_hash, read_image
-from vlmad_core.datasets.masks import MASK_LIMITS, to_mask
-from vlmad_core.datasets.sample import Dataset, DatasetProblem, Sample
+from vlmad_core.datasets.images import pixel_hash, read_image
+from vlmad_core.datasets.inspecting import Content, FileFinding, Severity, inspect_files
+from vlmad_core.datasets.sample import Dataset, DatasetProblem
 from vlmad_core.errors import DatasetError
-
-Severity = Literal["error", "difference", "note"]
 
 _NOTES_OF_LISTING = frozenset({"not_an_image"})
 """Kinds of problems met on listing that cost nothing."""
 
-_THREADS = 2
-_LARGE = 0.9
-_MASK_MODES = {"1": "1-bit", "P": "palette", "PA": "palette"}
+PLAIN: Mapping[str, str] = {
+    "unreadable_image": "photo{} that can't be read",
+    "missing_image": "photo{} named but not there",
+    "train_in_test": "test photo{} with the pixels of one that is kept for references",
+    "duplicate": "photo{} with the pixels of another one",
+    "not_an_image": "file{} left out: no photo by the ending",
+    "outside": "photo{} outside the folder, left out",
+    "stray_image": "photo{} beside the folders, left out: good or defective?",
+    "unlabelled": "photo{} without a label, left out",
+    "bad_label": "label{} that can't be understood",
+    "bad_labels": "table{} of labels that can't be read",
+    "listed_twice": "photo{} named twice",
+    "train_defects": "defective photo{} among those for training, left out",
+    "missing_mask": "defective photo{} without a mask, left out of pixel metrics",
+    "orphan_mask": "mask{} without a photo",
+    "unreadable_mask": "mask{} that can't be read",
+    "mask_size": "mask{} of another size than the photo",
+    "empty_mask": "mask{} in which nothing is marked",
+    "full_mask": "mask{} in which everything is marked",
+    "large_mask": "mask{} in which nearly everything is marked",
+    "jpeg_mask": "mask{} saved with loss",
+    "mask_mode": "mask{} in colours, read as marked where not black",
+    "count": "difference{} from the published counts",
+}
+"""Kinds of findings in plain words; ``{}`` is the plural's s."""
+
+ENOUGH = 60
+"""Test images of a class from which on nothing is said of their number: without a mistake they show 95 %."""
 
 
 @dataclass(frozen=True)
-class FileFinding:
-    """One thing that was found about one file, folder or category.
+class Remark:
+    """Findings of one kind, in plain words.
 
     Attributes:
-        kind: A short stable identifier, e.g. ``missing_mask``.
-        severity: ``error`` (an item is lost or wrong), ``difference`` (from the published counts) or ``note``
-            (read as it should be, but worth knowing).
-        path: The file or folder concerned.
-        message: What is wrong and what to do about it.
+        severity: As of a finding.
+        sentence: What was found, with the number.
+        items: Each finding: the file, relative to the data set's root, and what to do about it.
     """
 
-    kind: str
     severity: Severity
-    path: Path
-    message: str
+    sentence: str
+    items: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -55,18 +71,48 @@ class CheckReport:
         dataset: The data set.
         counts: Normal train, normal test and defective test images by category.
         masks: Defective images with a mask by category.
+        sizes: Number of images by width and height in pixels.
         findings: Everything found, errors first.
     """
 
     dataset: Dataset
     counts: Mapping[str, Counts]
     masks: Mapping[str, int]
+    sizes: Mapping[tuple[int, int], int]
     findings: tuple[FileFinding, ...]
 
     @property
     def ok(self) -> bool:
         """True if there are neither errors nor differences from the published counts."""
         return all(finding.severity == "note" for finding in self.findings)
+
+    @property
+    def outlook(self) -> tuple[str, ...]:
+        """What can be shown with so many images and what can't, in sentences; nothing where there are enough."""
+        few = [
+            sentence
+            for name, (_, normal, defective) in self.counts.items()
+            for sentence in _outlook(normal, defective, self.masks[name], f"{name}: " if len(self.counts) > 1 else "")
+        ]
+        if len(self.counts) == 1:
+            (_, normal, defective), *_ = self.counts.values()
+            few += _bounds(normal, defective)
+        return tuple(few)
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """The findings by kind, in plain words; errors first."""
+        kinds: dict[tuple[Severity, str], list[FileFinding]] = {}
+        for finding in self.findings:
+            kinds.setdefault((finding.severity, finding.kind), []).append(finding)
+        return tuple(
+            Remark(
+                severity,
+                _counted(kind, found),
+                tuple(f"{_relative(one.path, self.dataset.root)}: {one.message}" for one in found),
+            )
+            for (severity, kind), found in kinds.items()
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -92,13 +138,36 @@ class CheckReport:
                 {"kind": f.kind, "severity": f.severity, "path": str(f.path), "message": f.message}
                 for f in self.findings
             ],
+            "sizes": [{"width": w, "height": h, "images": n} for (w, h), n in sorted(self.sizes.items())],
+            "outlook": list(self.outlook),
             "notes": list(self.dataset.notes),
             "ok": self.ok,
         }
 
 
-def check_dataset(dataset: Dataset) -> CheckReport:
-    """Check a data set as listed: every file, the masks, duplicates, and the published counts."""
+def sizes_in_words(sizes: Mapping[tuple[int, int], int]) -> str:
+    """The sizes of a data set's images in a sentence.
+
+    >>> sizes_in_words({(640, 480): 3}), sizes_in_words({(900, 700): 1, (640, 480): 3})
+    ('All photos have 640 x 480 pixels.', 'Photos have 2 sizes, from 640 x 480 to 900 x 700 pixels.')
+    """
+    if not sizes:
+        return "No photo can be read."
+    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
+    (width, height), (widest, highest) = ordered[0], ordered[-1]
+    if len(ordered) == 1:
+        return f"All photos have {width} x {height} pixels."
+    return f"Photos have {len(ordered)} sizes, from {width} x {height} to {widest} x {highest} pixels."
+
+
+def check_dataset(dataset: Dataset, content: Content = Path) -> CheckReport:
+    """Check a data set as listed: every file, the masks, duplicates, and the published counts.
+
+    Args:
+        dataset: The data set.
+        content: Where the bytes of its files are.
+    """
+    inspected = inspect_files(dataset.samples, content)
     counts = _counts(dataset)
     masks = Counter(s.category for s in dataset.samples if s.label == 1 and s.mask_path is not None)
     listed = [
@@ -109,14 +178,14 @@ def check_dataset(dataset: Dataset) -> CheckReport:
     findings = [
         *listed,
         *_missing_masks(dataset, masks, {p.path for p in dataset.problems if p.kind == "missing_mask"}),
-        *inspect_files(dataset.samples),
+        *inspected.findings,
         *pixels,
         *_against_official(dataset, counts),
         *_what_is_possible(dataset, counts, masks),
     ]
     order = ("error", "difference", "note")
     findings.sort(key=lambda finding: order.index(finding.severity))
-    return CheckReport(dataset, counts, {name: masks[name] for name in counts}, tuple(findings))
+    return CheckReport(dataset, counts, {name: masks[name] for name in counts}, inspected.sizes, tuple(findings))
 
 
 def _counts(dataset: Dataset) -> dict[str, Counts]:
@@ -179,6 +248,7 @@ def _what_is_possible(
 ) -> Iterable[FileFinding]:
     for name, (train, normal, defective) in counts.items():
         path = dataset.root / name
+        path = path if path.is_dir() else dataset.root
         if defective and not masks.get(name):
             yield FileFinding(
                 "no_masks",
@@ -197,6 +267,57 @@ def _what_is_possible(
             )
         if not train:
             yield FileFinding("no_train", "note", path, "no normal training images, so few-shot methods can't run.")
+
+
+def _outlook(normal: int, defective: int, masks: int, where: str) -> Iterable[str]:
+    """Which metrics lack an interval that means anything, and why."""
+    if 0 < min(normal, defective) < 2:
+        lone = "good" if normal < 2 else "defective"
+        yield (
+            f"{where}only one {lone} test photo: image AUROC, AP and F1-max get no interval that means anything, since"
+            " another photo may change everything."
+        )
+    if masks == 1:
+        yield (
+            f"{where}only one defective photo has a mask: pixel AUROC, AP, F1-max and AUPRO get no interval that means"
+            " anything."
+        )
+
+
+def _bounds(normal: int, defective: int) -> Iterable[str]:
+    """What a method without a mistake on so few test images is shown to do; exact binomial, 95 % confidence."""
+    if 0 < defective < ENOUGH:
+        yield (
+            f"With {_photos(defective, 'defective test')}, finding all of them shows that at least"
+            f" {_shown(defective):.0%} of such defects are found (95 % confidence); with {ENOUGH} it would be"
+            f" {_shown(ENOUGH):.0%}."
+        )
+    if 0 < normal < ENOUGH:
+        yield (
+            f"With {_photos(normal, 'good test')}, no false alarm on any of them shows that at most"
+            f" {1 - _shown(normal):.0%} of good parts are false alarms (95 % confidence); with {ENOUGH} it would be"
+            f" {1 - _shown(ENOUGH):.0%}."
+        )
+
+
+def _counted(kind: str, found: list[FileFinding]) -> str:
+    """How many there are of a kind, or what is said of the first where the kind has no words of its own."""
+    if kind not in PLAIN:
+        return found[0].message[0].upper() + found[0].message[1:]
+    return f"{len(found)} {PLAIN[kind].format('' if len(found) == 1 else 's')}."
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def _photos(count: int, kind: str) -> str:
+    return f"{count} {kind} photo{'' if count == 1 else 's'}"
+
+
+def _shown(count: int) -> float:
+    """The share that so many successes without a failure show at least."""
+    return 0.05 ** (1 / count)
 
 
 def verify_pixels(dataset: Dataset) -> tuple[DatasetProblem, ...]:
@@ -229,113 +350,3 @@ def verify_pixels(dataset: Dataset) -> tuple[DatasetProblem, ...]:
                 DatasetProblem("pixels_differ", path, "its pixels are not those that were published; restore the file.")
             )
     return tuple(problems)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    sample: Sample
-    pixels: str | None
-    findings: tuple[FileFinding, ...]
-
-
-def inspect_files(samples: Sequence[Sample]) -> tuple[FileFinding, ...]:
-    """Decode every image and mask and compare them; one bad file costs nothing but itself.
-
-    Args:
-        samples: The samples as listed.
-
-    Returns:
-        Findings in the order of the samples, then duplicates.
-    """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        seen = list(pool.map(_inspect, samples))
-    findings = [finding for entry in seen for finding in entry.findings]
-    return (*findings, *_duplicates(seen))
-
-
-def _inspect(sample: Sample) -> _Seen:
-    findings: list[FileFinding] = []
-    pixels: str | None = None
-    size: tuple[int, int] | None = None
-    try:
-        image = read_image(sample.image_path)
-    except DatasetError as error:
-        findings.append(
-            FileFinding("unreadable_image", "error", sample.image_path, _without_path(error, sample.image_path))
-        )
-    else:
-        pixels = pixel_hash(image)
-        size = (image.height, image.width)
-    if sample.mask_path is not None:
-        findings.extend(_inspect_mask(sample.mask_path, size))
-    return _Seen(sample, pixels, tuple(findings))
-
-
-def _inspect_mask(path: Path, size: tuple[int, int] | None) -> Iterable[FileFinding]:
-    try:
-        image = open_checked(path, MASK_LIMITS)
-    except DatasetError as error:
-        yield FileFinding("unreadable_mask", "error", path, _without_path(error, path))
-        return
-    yield from _mask_mode(path, image)
-    mask = to_mask(image)
-    if size is not None and mask.shape != size:
-        yield FileFinding(
-            "mask_size",
-            "error",
-            path,
-            f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {size[1]} x {size[0]}; give it at the size of"
-            " its image.",
-        )
-    if not mask.any():
-        yield FileFinding(
-            "empty_mask", "error", path, "no pixel is marked though the image is defective; mark the defect."
-        )
-    elif mask.all():
-        yield FileFinding("full_mask", "error", path, "every pixel is marked; is it inverted, or saved with loss?")
-    elif mask.mean() > _LARGE:
-        yield FileFinding("large_mask", "note", path, f"marks {mask.mean():.0%} of the image; is it inverted?")
-
-
-def _mask_mode(path: Path, image: Image.Image) -> Iterable[FileFinding]:
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        yield FileFinding(
-            "jpeg_mask", "error", path, "saved as JPEG, whose noise marks pixels around the defect; use PNG."
-        )
-    word = _MASK_MODES.get(image.mode)
-    if word is not None:
-        yield FileFinding("mask_mode", "note", path, f"a {word} mask; read as marked where its colour is not black.")
-    elif image.mode not in ("L", "F") and not image.mode.startswith("I"):
-        layers = np.asarray(image.convert("RGB"))
-        coloured = bool((layers != layers[..., :1]).any())
-        how = "coloured" if coloured else "grey throughout"
-        yield FileFinding(
-            "mask_mode", "note", path, f"a {image.mode} mask ({how}); read as marked where any channel is above 0."
-        )
-
-
-def _duplicates(seen: Sequence[_Seen]) -> Iterable[FileFinding]:
-    groups: dict[str, list[Sample]] = defaultdict(list)
-    for entry in seen:
-        if entry.pixels is not None:
-            groups[entry.pixels].append(entry.sample)
-    for group in groups.values():
-        trained = next((sample for sample in group if sample.split == "train"), None)
-        for number, sample in enumerate(group):
-            if trained is not None and sample.split == "test":
-                yield FileFinding(
-                    "train_in_test",
-                    "error",
-                    sample.image_path,
-                    f"the same pixels as the training image {trained.id}; remove one of them.",
-                )
-            elif number and (trained is None or sample is not trained):
-                first = group[0] if group[0].split == sample.split else trained or group[0]
-                other = "" if first.label == sample.label else ", with another label"
-                yield FileFinding(
-                    "duplicate", "error", sample.image_path, f"the same pixels as {first.id}{other}; remove one."
-                )
-
-
-def _without_path(error: DatasetError, path: Path) -> str:
-    return str(error).removeprefix(f"{path}: ")

@@ -9,7 +9,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from vlmad_core.datasets.catalogue import official_sets
-from vlmad_core.datasets.check import CheckReport, FileFinding, check_dataset
+from vlmad_core.datasets.check import CheckReport, check_dataset, sizes_in_words
+from vlmad_core.datasets.inspecting import FileFinding
 from vlmad_core.datasets.loading import data_sets_in, list_datasets, load_dataset
 from vlmad_core.errors import DatasetError
 
@@ -87,7 +88,8 @@ def _text(report: CheckReport) -> str:
     lines.append(f"{'category':<{width}} {'train':>7} {'normal':>7} {'defective':>10} {'masks':>7}")
     for name, (train, normal, defective) in report.counts.items():
         lines.append(f"{name:<{width}} {train:>7} {normal:>7} {defective:>10} {report.masks[name]:>7}")
-    lines.extend(f"Note: {note}" for note in dataset.notes)
+    lines.append(sizes_in_words(report.sizes))
+    lines.extend(f"Note: {note}" for note in (*dataset.notes, *report.outlook))
     groups: dict[tuple[str, str], list[FileFinding]] = defaultdict(list)
     for finding in report.findings:
         groups[finding.severity, finding.kind].append(finding)

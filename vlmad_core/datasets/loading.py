@@ -14,7 +14,9 @@ from vlmad_core import paths
 from vlmad_core.datasets import manifest
 from vlmad_core.datasets.catalogue import canonical_name, official_key, official_sets
 from vlmad_core.datasets.folders import LayoutReader, subfolders
+from vlmad_core.datasets.labelled import LABELLED
 from vlmad_core.datasets.mvtec import BTAD, MPDD, MVTEC, is_category_folder
+from vlmad_core.datasets.parts import Part, as_part, checked_folder, find_part, list_parts, without_links_out
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.datasets.split_files import REAL_IAD, VISA
 from vlmad_core.datasets.unsplit import ELPV, KOLEKTOR, MAGNETIC_TILE, TEXTILE
@@ -31,6 +33,7 @@ READERS: tuple[LayoutReader, ...] = (
     BTAD,
     MPDD,
     MVTEC,
+    LABELLED,
 )
 """The layouts that can be read, most particular first: the first that recognises a path reads it."""
 
@@ -74,6 +77,7 @@ class DatasetEntry:
         available: Whether it can be loaded now.
         reason: Why not, and how to get it; empty if available.
         synthetic: True if its images are rendered or simulated.
+        title: Its name in words, for a user's own part; empty for all others.
     """
 
     name: str
@@ -82,14 +86,15 @@ class DatasetEntry:
     available: bool
     reason: str = ""
     synthetic: bool = False
+    title: str = ""
 
 
 def load_dataset(source: str | Path, *, name: str | None = None) -> Dataset:
     """List a data set by name or path; nothing is decoded except where a label stands in a mask.
 
-    A name is looked up among the bundled sets, then in the folder ``VLMAD_DATA_DIR`` names, then among the
-    installed data packages. A path may be a folder of categories, one category, a folder that holds a single
-    data set, or a csv or parquet manifest.
+    A name is looked up among the user's own parts, the bundled sets, in the folder ``VLMAD_DATA_DIR`` names, and
+    among the installed data packages, in this order. A path may be a folder of categories, one category, a folder
+    that holds a single data set, or a csv or parquet manifest.
 
     Args:
         source: ``bundled_a``, ``bundled_b``, ``elpv``, ``textile``, a name, or a path (a relative one that is
@@ -99,6 +104,10 @@ def load_dataset(source: str | Path, *, name: str | None = None) -> Dataset:
     Raises:
         DatasetError: Nothing is there, nothing of a known layout, or several data sets.
     """
+    part = find_part(source) if isinstance(source, str) else None
+    if part is not None:
+        dataset = without_links_out(load_from(checked_folder(part.photos)))
+        return as_part(dataset, part if name is None else replace(part, slug=name))
     root, found_name = _locate(source)
     return load_from(root, name or found_name)
 
@@ -130,7 +139,7 @@ def load_from(root: Path, name: str | None = None) -> Dataset:
 
 
 def list_datasets() -> tuple[DatasetEntry, ...]:
-    """The data sets that can be loaded by name: bundled, packaged, and those in ``VLMAD_DATA_DIR``."""
+    """The data sets that can be loaded by name: bundled, packaged, in ``VLMAD_DATA_DIR``, and the user's own parts."""
     entries = [
         DatasetEntry(name, "mvtec", root, True, synthetic=True)
         if (root := bundled_root(name)).is_dir()
@@ -149,7 +158,17 @@ def list_datasets() -> tuple[DatasetEntry, ...]:
             entries.append(DatasetEntry(folder.name, "unknown", None, False, error.problem))
         else:
             entries.append(DatasetEntry(folder.name, reader.layout, inner, True))
+    entries += [_entry_of(part) for part in list_parts()]
     return tuple(entries)
+
+
+def _entry_of(part: Part) -> DatasetEntry:
+    """A user's own part as it is listed."""
+    try:
+        inner, reader = _reader_below(checked_folder(part.photos))
+    except (DatasetError, OSError) as error:
+        return DatasetEntry(part.slug, "unknown", None, False, str(error), title=part.title)
+    return DatasetEntry(part.slug, reader.layout, inner, True, title=part.title)
 
 
 def bundled_root(name: str) -> Path:
@@ -230,14 +249,15 @@ def _reader_below(root: Path) -> tuple[Path, LayoutReader]:
     if not root.is_dir():
         raise DatasetError(f"{root} is no data set: neither a folder nor a manifest.", _expected("manifest"))
     if not any(root.iterdir()):
-        raise DatasetError(f"{root} is empty.", _expected("mvtec"))
-    raise DatasetError(f"{root} has no layout that is known.", _expected("mvtec"))
+        raise DatasetError(f"{root} is empty.", _expected("labelled", "mvtec"))
+    raise DatasetError(f"{root} has no layout that is known.", _expected("labelled", "mvtec"))
 
 
-def _expected(layout: str) -> str:
-    reader = next(reader for reader in READERS if reader.layout == layout)
-    others = ", ".join(reader.layout for reader in READERS if reader.layout != layout)
-    return f"Expected ({layout} layout):\n{reader.expected}\nAlso read: {others}."
+def _expected(*layouts: str) -> str:
+    readers = {reader.layout: reader for reader in READERS}
+    shown = "\nor ".join(f"({layout} layout):\n{readers[layout].expected}" for layout in layouts)
+    others = ", ".join(layout for layout in readers if layout not in layouts)
+    return f"Expected {shown}\nAlso read: {others}."
 
 
 def _name_of(root: Path) -> str:

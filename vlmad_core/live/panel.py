@@ -21,10 +21,11 @@ from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.backbones.tower import ImageInput
+from vlmad_core.datasets.catalogue import category_words
 from vlmad_core.engine.session import Entrant, Scored, Session, judge
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.scale import Map
-from vlmad_core.live.inputs import Picture, category_words
+from vlmad_core.live.inputs import Picture
 from vlmad_core.live.members import Member
 from vlmad_core.methods import Predictions, Reason, Scorer, anomaly_maps
 

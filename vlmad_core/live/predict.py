@@ -67,7 +67,7 @@ def predict(
         >>> judged = vlmad_core.predict("part.png", "metal nut", ["clip_cpe", "winclip"])  # doctest: +SKIP
         >>> print(judged.table())  # doctest: +SKIP
     """
-    from vlmad_core.live.inputs import category_words
+    from vlmad_core.datasets.catalogue import category_words
     from vlmad_core.live.members import choose_members
     from vlmad_core.live.panel import Panel
     from vlmad_core.live.record import Judged, setup_of
