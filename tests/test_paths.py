@@ -70,6 +70,16 @@ def test_variables_are_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert paths.plugin_files() == (Path("a.py"), Path("b.py"))
 
 
+def test_jobs_start_where_only_this_machine_can_ask_or_where_it_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, others = ("localhost", "127.0.0.1", "127.1.2.3", "::1"), ("0.0.0.0", "::", "", None, "10.0.0.7", "lab.example")
+    assert [paths.jobs_allowed(address) for address in own] == [True] * len(own)
+    assert [paths.jobs_allowed(address) for address in others] == [False] * len(others)
+    monkeypatch.setenv("VLMAD_JOBS", "0")
+    assert not paths.jobs_allowed("0.0.0.0")
+    monkeypatch.setenv("VLMAD_JOBS", "1")
+    assert all(paths.jobs_allowed(address) for address in others)
+
+
 def test_where_features_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VLMAD_CACHE_DIR", str(tmp_path))
     assert paths.feature_folder() == tmp_path / "features"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 
 from vlmad_core.errors import VlmadError
@@ -125,6 +126,23 @@ def data_dir() -> Path | None:
 def workspace() -> Path:
     """Where a user's own parts, jobs and recipes lie. It need not exist."""
     return _named(WORKSPACE) or store_root().parent / "workspace"
+
+
+def jobs_allowed(address: str | None) -> bool:
+    """Whether visitors of a server may start jobs: it answers to this machine alone, or ``VLMAD_JOBS`` is 1.
+
+    Args:
+        address: What the server is bound to; None or nothing where it answers to everybody.
+
+    >>> jobs_allowed("localhost"), jobs_allowed("127.0.0.1"), jobs_allowed("0.0.0.0"), jobs_allowed(None)
+    (True, True, False, False)
+    """
+    if os.environ.get(JOBS) == "1" or address == "localhost":
+        return True
+    try:
+        return ip_address(address or "").is_loopback
+    except ValueError:  # a name: whoever it is known to may call
+        return False
 
 
 def named_backbone() -> str | None:
