@@ -22,6 +22,7 @@ VIEWS = {
         ("transfer", "Transfer", "model_training", "What is learned on one data set, judged on another."),
     ],
     "Look closer": [
+        ("your_parts", "Your parts", "inventory_2", "From photos of good and defective parts to the method to use."),
         ("failures", "Failures", "search", "Missed defects and false alarms, image by image."),
         ("live_demo", "Live demo", "photo_camera", "Judge an image of your own with several methods."),
         ("prompt_lab", "Prompt lab", "edit_note", "Change the words and see what it does to a whole data set."),

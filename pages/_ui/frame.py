@@ -36,7 +36,7 @@ SEEN = {
 
 ONLY_REPORTED = "aupro_reported"
 """A metric that no run has."""
-OWN_CHOOSER = ("live_demo", "prompt_lab")
+OWN_CHOOSER = ("your_parts", "live_demo", "prompt_lab")
 """Pages that have their own chooser of the data set, with more in it."""
 NEEDS_RUNS = {
     "accuracy": "scores of single images, so there are no curves and no thresholds",

@@ -15,6 +15,7 @@ from vlmad_core.datasets import manifest
 from vlmad_core.datasets.catalogue import canonical_name, official_key, official_sets
 from vlmad_core.datasets.folders import LayoutReader, subfolders
 from vlmad_core.datasets.mvtec import BTAD, MPDD, MVTEC, is_category_folder
+from vlmad_core.datasets.parts import Part, as_part, find_part, list_parts
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.datasets.split_files import REAL_IAD, VISA
 from vlmad_core.datasets.unsplit import ELPV, KOLEKTOR, MAGNETIC_TILE, TEXTILE
@@ -74,6 +75,7 @@ class DatasetEntry:
         available: Whether it can be loaded now.
         reason: Why not, and how to get it; empty if available.
         synthetic: True if its images are rendered or simulated.
+        title: Its name in words, for a user's own part; empty for all others.
     """
 
     name: str
@@ -82,14 +84,15 @@ class DatasetEntry:
     available: bool
     reason: str = ""
     synthetic: bool = False
+    title: str = ""
 
 
 def load_dataset(source: str | Path, *, name: str | None = None) -> Dataset:
     """List a data set by name or path; nothing is decoded except where a label stands in a mask.
 
-    A name is looked up among the bundled sets, then in the folder ``VLMAD_DATA_DIR`` names, then among the
-    installed data packages. A path may be a folder of categories, one category, a folder that holds a single
-    data set, or a csv or parquet manifest.
+    A name is looked up among the user's own parts, the bundled sets, in the folder ``VLMAD_DATA_DIR`` names, and
+    among the installed data packages, in this order. A path may be a folder of categories, one category, a folder
+    that holds a single data set, or a csv or parquet manifest.
 
     Args:
         source: ``bundled_a``, ``bundled_b``, ``elpv``, ``textile``, a name, or a path (a relative one that is
@@ -99,6 +102,9 @@ def load_dataset(source: str | Path, *, name: str | None = None) -> Dataset:
     Raises:
         DatasetError: Nothing is there, nothing of a known layout, or several data sets.
     """
+    part = find_part(source) if isinstance(source, str) else None
+    if part is not None:
+        return as_part(load_from(part.photos), part if name is None else replace(part, slug=name))
     root, found_name = _locate(source)
     return load_from(root, name or found_name)
 
@@ -130,7 +136,7 @@ def load_from(root: Path, name: str | None = None) -> Dataset:
 
 
 def list_datasets() -> tuple[DatasetEntry, ...]:
-    """The data sets that can be loaded by name: bundled, packaged, and those in ``VLMAD_DATA_DIR``."""
+    """The data sets that can be loaded by name: bundled, packaged, in ``VLMAD_DATA_DIR``, and the user's own parts."""
     entries = [
         DatasetEntry(name, "mvtec", root, True, synthetic=True)
         if (root := bundled_root(name)).is_dir()
@@ -149,7 +155,17 @@ def list_datasets() -> tuple[DatasetEntry, ...]:
             entries.append(DatasetEntry(folder.name, "unknown", None, False, error.problem))
         else:
             entries.append(DatasetEntry(folder.name, reader.layout, inner, True))
+    entries += [_entry_of(part) for part in list_parts()]
     return tuple(entries)
+
+
+def _entry_of(part: Part) -> DatasetEntry:
+    """A user's own part as it is listed."""
+    try:
+        inner, reader = _reader_below(part.photos)
+    except (DatasetError, OSError) as error:
+        return DatasetEntry(part.slug, "unknown", None, False, str(error), title=part.title)
+    return DatasetEntry(part.slug, reader.layout, inner, True, title=part.title)
 
 
 def bundled_root(name: str) -> Path:

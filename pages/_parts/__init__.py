@@ -1,0 +1,1 @@
+"""Parts of the page for a user's own parts."""
