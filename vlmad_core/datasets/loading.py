@@ -14,8 +14,9 @@ from vlmad_core import paths
 from vlmad_core.datasets import manifest
 from vlmad_core.datasets.catalogue import canonical_name, official_key, official_sets
 from vlmad_core.datasets.folders import LayoutReader, subfolders
+from vlmad_core.datasets.labelled import LABELLED
 from vlmad_core.datasets.mvtec import BTAD, MPDD, MVTEC, is_category_folder
-from vlmad_core.datasets.parts import Part, as_part, find_part, list_parts
+from vlmad_core.datasets.parts import Part, as_part, checked_folder, find_part, list_parts
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.datasets.split_files import REAL_IAD, VISA
 from vlmad_core.datasets.unsplit import ELPV, KOLEKTOR, MAGNETIC_TILE, TEXTILE
@@ -32,6 +33,7 @@ READERS: tuple[LayoutReader, ...] = (
     BTAD,
     MPDD,
     MVTEC,
+    LABELLED,
 )
 """The layouts that can be read, most particular first: the first that recognises a path reads it."""
 
@@ -104,7 +106,8 @@ def load_dataset(source: str | Path, *, name: str | None = None) -> Dataset:
     """
     part = find_part(source) if isinstance(source, str) else None
     if part is not None:
-        return as_part(load_from(part.photos), part if name is None else replace(part, slug=name))
+        dataset = load_from(checked_folder(part.photos))
+        return as_part(dataset, part if name is None else replace(part, slug=name))
     root, found_name = _locate(source)
     return load_from(root, name or found_name)
 
@@ -162,7 +165,7 @@ def list_datasets() -> tuple[DatasetEntry, ...]:
 def _entry_of(part: Part) -> DatasetEntry:
     """A user's own part as it is listed."""
     try:
-        inner, reader = _reader_below(part.photos)
+        inner, reader = _reader_below(checked_folder(part.photos))
     except (DatasetError, OSError) as error:
         return DatasetEntry(part.slug, "unknown", None, False, str(error), title=part.title)
     return DatasetEntry(part.slug, reader.layout, inner, True, title=part.title)
@@ -246,14 +249,15 @@ def _reader_below(root: Path) -> tuple[Path, LayoutReader]:
     if not root.is_dir():
         raise DatasetError(f"{root} is no data set: neither a folder nor a manifest.", _expected("manifest"))
     if not any(root.iterdir()):
-        raise DatasetError(f"{root} is empty.", _expected("mvtec"))
-    raise DatasetError(f"{root} has no layout that is known.", _expected("mvtec"))
+        raise DatasetError(f"{root} is empty.", _expected("labelled", "mvtec"))
+    raise DatasetError(f"{root} has no layout that is known.", _expected("labelled", "mvtec"))
 
 
-def _expected(layout: str) -> str:
-    reader = next(reader for reader in READERS if reader.layout == layout)
-    others = ", ".join(reader.layout for reader in READERS if reader.layout != layout)
-    return f"Expected ({layout} layout):\n{reader.expected}\nAlso read: {others}."
+def _expected(*layouts: str) -> str:
+    readers = {reader.layout: reader for reader in READERS}
+    shown = "\nor ".join(f"({layout} layout):\n{readers[layout].expected}" for layout in layouts)
+    others = ", ".join(layout for layout in readers if layout not in layouts)
+    return f"Expected {shown}\nAlso read: {others}."
 
 
 def _name_of(root: Path) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from vlmad_core.datasets.folders import Listing
+from vlmad_core.datasets.labelled import means
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.errors import DatasetError
 
@@ -24,10 +25,7 @@ image, mask, label (0|1|normal|anomalous), category, split (train|test), defect_
 
 DEFECT = "defect"
 _FILES = ("manifest.csv", "manifest.parquet")
-_NORMAL_WORDS = frozenset({"0", "0.0", "normal", "good", "ok", "nominal", "false"})
-_DEFECT_WORDS = frozenset(
-    {"1", "1.0", "anomalous", "anomaly", "abnormal", "defective", "defect", "bad", "ng", "ko", "true"}
-)
+_FALSE, _TRUE = ("0", "0.0", "false"), ("1", "1.0", "true")
 
 
 def recognises(root: Path) -> bool:
@@ -138,9 +136,9 @@ def _read_row(
 
 def _label(row: Mapping[str, str]) -> int | None:
     word = (row["label"] or row["defect_type"]).lower()
-    if word in _NORMAL_WORDS:
+    if word in _FALSE or means(word, "normal"):
         return 0
-    return 1 if word in _DEFECT_WORDS or (not row["label"] and row["defect_type"]) else None
+    return 1 if word in _TRUE or means(word, "defective") or (not row["label"] and row["defect_type"]) else None
 
 
 def _split(word: str) -> Split:
@@ -151,4 +149,4 @@ def _defect_type(row: Mapping[str, str], label: int) -> str:
     if label == 0:
         return NORMAL_TYPE
     stated = row["defect_type"]
-    return stated if stated and stated.lower() not in _NORMAL_WORDS else DEFECT
+    return stated if stated and stated.lower() not in _FALSE and not means(stated, "normal") else DEFECT

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from vlmad_core import paths
 from vlmad_core.datasets.folders import subfolders
-from vlmad_core.datasets.sample import Dataset
+from vlmad_core.datasets.sample import Dataset, DatasetProblem
 from vlmad_core.errors import DatasetError, StoreError
 from vlmad_core.io import json_bytes, read_json, write_atomically
 from vlmad_core.records import in_words, read_as
@@ -103,9 +103,53 @@ def as_part(dataset: Dataset, part: Part) -> Dataset:
     """A data set under a part's name; where it has one category of no published set, that is called by the noun.
 
     The noun stands in the place of a category's folder name, with underscores, so that every table of names gives it
-    back in words.
+    back in words. A photo that is a link to a file elsewhere becomes a problem and is left out.
     """
     own = len(dataset.categories) == 1 and dataset.official is None
-    category = re.sub(r"[\s/\\\\]+", "_", part.noun)
-    samples = tuple(replace(s, dataset=part.slug, category=category if own else s.category) for s in dataset.samples)
-    return replace(dataset, name=part.slug, samples=samples, category_kinds={} if own else dataset.category_kinds)
+    category = re.sub(r"[\s/\\]+", "_", part.noun)
+    samples, problems = [], list(dataset.problems)
+    for sample in dataset.samples:
+        files = [path for path in (sample.image_path, sample.mask_path) if path is not None]
+        if not all(map(may_be_read, files)):
+            problems.append(DatasetProblem("outside", sample.image_path, "leads to a file elsewhere; copy it here."))
+            continue
+        samples.append(replace(sample, dataset=part.slug, category=category if own else sample.category))
+    return replace(
+        dataset,
+        name=part.slug,
+        samples=tuple(samples),
+        problems=tuple(problems),
+        category_kinds={} if own else dataset.category_kinds,
+    )
+
+
+def may_be_read(path: Path) -> bool:
+    """Whether a path, followed through links, lies where visitors may look: in ``VLMAD_DATA_DIR`` or the workspace."""
+    found = path.resolve()
+    return any(found.is_relative_to(place.resolve()) for place in readable_places())
+
+
+def readable_places() -> tuple[Path, ...]:
+    """The folders on the server whose photos visitors may use."""
+    return tuple(place for place in (paths.data_dir(), paths.workspace()) if place is not None)
+
+
+def checked_folder(folder: Path) -> Path:
+    """A folder on the server, followed through links, if it lies where visitors may look.
+
+    Args:
+        folder: Whole, or relative to one of those places.
+
+    Raises:
+        DatasetError: If it is not there, or lies elsewhere.
+    """
+    found = next((place / folder for place in readable_places() if (place / folder).is_dir()), folder).resolve()
+    if not may_be_read(found):
+        where = " and ".join(str(place) for place in readable_places())
+        raise DatasetError(
+            f"{folder} is not below the folders that may be read from here: {where}.",
+            f"Copy the photos there, or start the program with another {paths.DATA_DIR}.",
+        )
+    if not found.is_dir():
+        raise DatasetError(f"There is no folder {folder}.", "Check the path.")
+    return found

@@ -12,6 +12,10 @@ HELD_OUT = 0.2
 """Share of the normal images (or items) that goes to the test split."""
 
 
+MOST_REFERENCES = (8, 4, 2, 1)
+"""How many good photos may be kept for references where they come without a split."""
+
+
 def by_hash(keys: Iterable[str], salt: str) -> list[str]:
     """Keys in an order that depends only on the keys and the salt: by SHA-256 of both."""
     return sorted(set(keys), key=lambda key: hashlib.sha256(f"{salt}\n{key}".encode()).digest())
@@ -30,6 +34,23 @@ def held_out(keys: Iterable[str], salt: str) -> frozenset[str]:
     if len(order) < 2:
         return frozenset()
     return frozenset(order[: max(1, round(len(order) * HELD_OUT))])
+
+
+def kept_for_references(keys: Iterable[str]) -> frozenset[str]:
+    """The good photos of data without a split that are kept for references: 8, 4, 2 or 1, at most a third of them.
+
+    The choice depends on nothing but the keys, as that of ``held_out``, which keeps most for training: here photos are
+    few, and those that are not kept say how often a method cries wolf.
+
+    Args:
+        keys: Names of the good photos.
+
+    Examples:
+        >>> [len(kept_for_references(map(str, range(n)))) for n in (2, 3, 6, 12, 24, 200)]
+        [0, 1, 2, 4, 8, 8]
+    """
+    order = by_hash(keys, "references")
+    return frozenset(order[: next((count for count in MOST_REFERENCES if 3 * count <= len(order)), 0)])
 
 
 def draw_references(samples: Iterable[Sample], shots: int, seed: int) -> tuple[Sample, ...]:

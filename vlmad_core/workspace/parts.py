@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vlmad_core import paths
 from vlmad_core.datasets.catalogue import canonical_name, official_sets
-from vlmad_core.datasets.parts import Part
+from vlmad_core.datasets.parts import Part, checked_folder
 from vlmad_core.errors import DatasetError
 from vlmad_core.io import lock, make_folder, remove_folder
 
@@ -29,7 +29,7 @@ def new_part(title: str, noun: str, folder: Path | None = None) -> Part:
     Raises:
         DatasetError: If the folder may not be read from here.
     """
-    where = None if folder is None else str(allowed_folder(folder))
+    where = None if folder is None else str(checked_folder(folder))
     return Part(_slug(title), title, noun, datetime.now(UTC).isoformat(timespec="seconds"), where)
 
 
@@ -81,25 +81,6 @@ def free_slug(title: str, taken: Collection[str] = ()) -> str:
         number += 1
         slug = f"{_slug(title)}-{number}"
     return slug
-
-
-def allowed_folder(folder: Path) -> Path:
-    """A folder on the server, followed through links, if it lies where a visitor may look.
-
-    Raises:
-        DatasetError: If it is not there, or lies outside ``VLMAD_DATA_DIR`` and the workspace.
-    """
-    places = [place.resolve() for place in (paths.data_dir(), paths.workspace()) if place is not None]
-    found = next((place / folder for place in places if (place / folder).is_dir()), folder).resolve()
-    if not any(found.is_relative_to(place) for place in places):
-        where = " and ".join(str(place) for place in places)
-        raise DatasetError(
-            f"{folder} is not below the folders that may be read from here.",
-            f"Those are {where} ({paths.DATA_DIR}, {paths.WORKSPACE}); copy or link nothing out of them.",
-        )
-    if not found.is_dir():
-        raise DatasetError(f"There is no folder {folder}.", "Check the path.")
-    return found
 
 
 _ELSEWHERE = f"Name another folder in {paths.WORKSPACE}."

@@ -39,7 +39,7 @@ class StudyPart:
 
 def default_datasets() -> tuple[str, ...]:
     """The bundled data sets, and the real ones found in ``VLMAD_DATA_DIR``."""
-    real = [entry.name for entry in list_datasets() if entry.available and not entry.synthetic]
+    real = [entry.name for entry in list_datasets() if entry.available and not entry.synthetic and not entry.title]
     return (*BUNDLED, *(real if data_dir() else ()))
 
 
