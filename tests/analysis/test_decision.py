@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from vlmad_core.analysis.comparable import comparisons
-from vlmad_core.analysis.decision import Scored, cards, choose, on_scale, scored_by
+from vlmad_core.analysis.decision import Scored, cards, choose, on_scale, scale_table, scored_by
 from vlmad_core.metrics import image_auroc
 from vlmad_core.metrics.rules import Costs, Promise, Rule
 from vlmad_core.store.reader import open_store
@@ -142,7 +142,19 @@ def test_the_scale_puts_the_threshold_in_the_middle_and_changes_no_order() -> No
     assert on_scale(good, 1.0, good).round(6)[np.argsort(good)[9:11]].mean() == pytest.approx(0.1, abs=0.02)
 
 
-def test_entries_are_judged_on_the_images_they_share(made_up_store, quick_disk: None, tmp_path: Path) -> None:
+def test_the_table_of_scores_begins_with_mistakes() -> None:
+    scores = np.where(LABELS, 10.0, 0.0) + np.arange(LABELS.size) / 100
+    scores[30], scores[31], scores[3] = -2.0, 0.1, 12.0
+    scored = made_up(np.stack([scores, -scores]))
+    table = scale_table(scored, cards(scored, Costs(10, 0.1), 20))
+    assert table["image"].tolist()[:3] == ["030.png", "003.png", "031.png"]
+    assert table["part"].tolist()[:3] == ["defective", "good", "defective"]
+    assert (table["A"] < 0.5).tolist()[:3] == [True, False, True]
+    assert list(table.columns) == ["image", "part", "A", "B"]
+
+
+@pytest.mark.usefixtures("quick_disk")
+def test_entries_are_judged_on_the_images_they_share(made_up_store, tmp_path: Path) -> None:
     store = open_store(made_up_store(tmp_path, methods=("clip_ac", "winclip"), unfinished=[("clip_ac", "felt")]))
     (one,) = comparisons(store)
     scored, kept, without = scored_by(store, one.entries(), "bolt")

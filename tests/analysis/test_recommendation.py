@@ -49,7 +49,7 @@ def test_the_sentence_has_its_reason_and_says_who_is_as_good() -> None:
     said = sentence(CHOICE, photos())
     assert said == (
         "Use WinCLIP+, 4 ref.: of 5 methods it has the highest image AUROC on 26 good and 20 defective photos, and of "
-        "a method chosen like this an image AUROC of 96.4 % [90.1, 99.0] is to be expected; all others are clearly "
+        "a method chosen like this an image AUROC of 96.4 % (90.1 to 99.0) is to be expected; all others are clearly "
         "behind."
     )
     tied = dataclasses.replace(CHOICE, tied=("Patch memory, 4 ref.",))

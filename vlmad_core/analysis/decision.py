@@ -242,6 +242,24 @@ def choose(scored: Scored, rule: Rule, resamples: int = RESAMPLES) -> Choice | N
     )
 
 
+def scale_table(scored: Scored, found: Sequence[Card], first: int = 0) -> pd.DataFrame:
+    """Each image's score on the scale of ``on_scale``, by method; the clearest mistakes of one method come first.
+
+    Args:
+        scored: The scores.
+        found: The cards, as ``cards`` gives them.
+        first: Place of the method whose mistakes come first.
+
+    Returns:
+        image, part (``good`` or ``defective``), and a column for each method under its name.
+    """
+    columns: dict[str, object] = {"image": scored.ids, "part": np.where(scored.labels, "defective", "good")}
+    for card, scores in zip(found, scored.scores, strict=True):
+        columns[card.name] = on_scale(scores, card.threshold.value, scores[~scored.labels])
+    wrong = (scored.scores[first] - found[first].threshold.value) * np.where(scored.labels, -1, 1)
+    return pd.DataFrame(columns).iloc[np.argsort(-wrong, kind="stable")].reset_index(drop=True)
+
+
 def on_scale(scores: Floats, threshold: float, good: Floats) -> Floats:
     """Scores on a scale where 0.5 is the threshold and a typical good part lies at ``TYPICAL``: no probability.
 

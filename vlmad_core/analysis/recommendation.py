@@ -135,7 +135,7 @@ def _with_interval(value: MetricValue) -> str:
         return "not known"
     if value.low is None or value.high is None:
         return f"{100 * value.value:.1f} %"
-    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+    return f"{100 * value.value:.1f} % ({100 * value.low:.1f} to {100 * value.high:.1f})"
 
 
 def _count(number: int, noun: str) -> str:
