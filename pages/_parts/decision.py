@@ -9,7 +9,7 @@ import streamlit as st
 from pages._parts import cards
 from pages._ui import data, deciding, frame, selection, take_along
 from vlmad_core import paths
-from vlmad_core.analysis.decision import Card, Choice, Scored, choose, scored_by
+from vlmad_core.analysis.decision import Card, Recommended, SharedScores, choose, scored_by
 from vlmad_core.analysis.decision import cards as cards_of
 from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.recommendation import sentence
@@ -73,8 +73,8 @@ def _choose(measured: Sequence[Comparison]) -> tuple[Comparison, str]:
 
 @st.cache_data(max_entries=64, show_spinner="Repeating the choice …")
 def _decided(
-    mark: str, place: tuple[str, str, str], rule: str, _scored: Scored, _rule: Rule
-) -> tuple[tuple[Card, ...], Choice | None]:
+    mark: str, place: tuple[str, str, str], rule: str, _scored: SharedScores, _rule: Rule
+) -> tuple[tuple[Card, ...], Recommended | None]:
     return cards_of(_scored, _rule), choose(_scored, _rule)
 
 
@@ -83,9 +83,9 @@ def _keep(
     entries: Sequence[Entry],
     category: str,
     found: Sequence[Card],
-    choice: Choice | None,
+    choice: Recommended | None,
     rule: Rule,
-    scored: Scored,
+    scored: SharedScores,
 ) -> None:
     """Keep a decision, for the recommended method or another; and those kept before."""
     with st.container(horizontal=True, vertical_alignment="bottom"):

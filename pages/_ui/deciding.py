@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from pages._ui import frame, selection
-from vlmad_core.analysis.decision import Card, Choice, Scored, scale_table
+from vlmad_core.analysis.decision import Card, Recommended, SharedScores, scale_table
 from vlmad_core.analysis.recommendation import (
     alarm_line,
     cost_line,
@@ -35,7 +35,7 @@ SCALE_HELP = (
 )
 
 
-def choose_rule(scored: Scored, name: str) -> Rule:
+def choose_rule(scored: SharedScores, name: str) -> Rule:
     """Choosers of what sets the thresholds.
 
     Args:
@@ -71,7 +71,7 @@ def choose_rule(scored: Scored, name: str) -> Rule:
     return Promise(float(rate))
 
 
-def show_choice(choice: Choice | None, scored: Scored, rule: Rule) -> None:
+def show_choice(choice: Recommended | None, scored: SharedScores, rule: Rule) -> None:
     """The recommendation first, then its figures and what would make it surer."""
     if choice is None:
         st.info("There are too few photos of good and defective parts to choose by.", icon=":material/help:")
@@ -91,7 +91,7 @@ def show_choice(choice: Choice | None, scored: Scored, rule: Rule) -> None:
 
 
 def show_cards(
-    found: Sequence[Card], choice: Choice | None, rule: Rule, more: Callable[[int], None] | None = None
+    found: Sequence[Card], choice: Recommended | None, rule: Rule, more: Callable[[int], None] | None = None
 ) -> None:
     """A card for each method, the recommended one first, then by image AUROC.
 
@@ -115,7 +115,7 @@ def show_cards(
                 more(place)
 
 
-def show_scale(scored: Scored, found: Sequence[Card], choice: Choice | None) -> Any:
+def show_scale(scored: SharedScores, found: Sequence[Card], choice: Recommended | None) -> Any:
     """Each photo's scores on a scale where 0.5 is the threshold, mistakes first; gives the table."""
     table = scale_table(scored, found, 0 if choice is None else choice.place)
     with st.expander("Scores of each photo, 0.5 is the threshold", icon=":material/straighten:"):

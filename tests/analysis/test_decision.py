@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from vlmad_core.analysis.comparable import comparisons
-from vlmad_core.analysis.decision import Scored, cards, choose, on_scale, scale_table, scored_by
+from vlmad_core.analysis.decision import SharedScores, cards, choose, on_scale, scale_table, scored_by
 from vlmad_core.metrics import image_auroc
 from vlmad_core.metrics.rules import Costs, Promise, Rule
 from vlmad_core.store.reader import open_store
@@ -19,13 +19,13 @@ LABELS = np.arange(GOOD + BAD) >= GOOD
 COSTS = Costs(10, 0.05)
 
 
-def made_up(scores: np.ndarray, labels: np.ndarray = LABELS, **more) -> Scored:
+def made_up(scores: np.ndarray, labels: np.ndarray = LABELS, **more) -> SharedScores:
     names = tuple("ABCDEFGH"[: len(scores)])
     ids = tuple(f"{place:03d}.png" for place in range(labels.size))
-    return Scored(names, ids, labels, scores, more.pop("alone", (True,) * len(scores)), **more)
+    return SharedScores(names, ids, labels, scores, more.pop("alone", (True,) * len(scores)), **more)
 
 
-def drawn(gaps: list[float], random: np.random.Generator) -> Scored:
+def drawn(gaps: list[float], random: np.random.Generator) -> SharedScores:
     """Scores of methods that share half of their noise."""
     noise = random.normal(size=LABELS.size) + random.normal(size=(len(gaps), LABELS.size))
     return made_up(noise / np.sqrt(2) + np.array(gaps)[:, None] * LABELS)

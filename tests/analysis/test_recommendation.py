@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vlmad_core.analysis.comparable import comparisons
-from vlmad_core.analysis.decision import Choice, Scored, cards
+from vlmad_core.analysis.decision import Recommended, SharedScores, cards
 from vlmad_core.analysis.recommendation import (
     alarm_line,
     cost_line,
@@ -24,13 +24,13 @@ from vlmad_core.metrics.rules import Costs, Promise, at_least, at_most
 from vlmad_core.store.reader import open_store
 
 
-def photos(good: int = 26, defects: int = 20, *, masks: bool = False) -> Scored:
+def photos(good: int = 26, defects: int = 20, *, masks: bool = False) -> SharedScores:
     labels = np.arange(good + defects) >= good
     ids = tuple(map(str, range(labels.size)))
-    return Scored(("A",), ids, labels, np.arange(labels.size, dtype=float)[None], (True,), masks)
+    return SharedScores(("A",), ids, labels, np.arange(labels.size, dtype=float)[None], (True,), masks)
 
 
-CHOICE = Choice(
+CHOICE = Recommended(
     place=0,
     name="WinCLIP+, 4 ref.",
     by="image AUROC",

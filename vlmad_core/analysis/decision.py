@@ -43,7 +43,7 @@ TYPICAL = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class SharedScores:
     """Several methods' scores of the same test images; references are not among these.
 
     Attributes:
@@ -102,7 +102,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Recommended:
     """The method to use, with figures that do not flatter it.
 
     Attributes:
@@ -134,7 +134,7 @@ class Choice:
 
 def scored_by(
     store: Store, entries: Sequence[Entry], category: str
-) -> tuple[Scored | None, tuple[Entry, ...], dict[str, str]]:
+) -> tuple[SharedScores | None, tuple[Entry, ...], dict[str, str]]:
     """What entries say of the images that all of them have scored, each by its run of the lowest seed.
 
     Args:
@@ -165,7 +165,7 @@ def scored_by(
     if not common:
         return None, (), without | dict.fromkeys((one.name for one in kept), "No image was scored by all.")
     first = tables[0].loc[common]
-    scored = Scored(
+    scored = SharedScores(
         names=tuple(entry.name for entry in kept),
         ids=tuple(common),
         labels=first["label"].to_numpy(int) == 1,
@@ -176,7 +176,7 @@ def scored_by(
     return scored, tuple(kept), without
 
 
-def cards(scored: Scored, rule: Rule, resamples: int = RESAMPLES) -> tuple[Card, ...]:
+def cards(scored: SharedScores, rule: Rule, resamples: int = RESAMPLES) -> tuple[Card, ...]:
     """One card for each method, in order.
 
     Args:
@@ -195,7 +195,7 @@ def cards(scored: Scored, rule: Rule, resamples: int = RESAMPLES) -> tuple[Card,
     return tuple(found)
 
 
-def choose(scored: Scored, rule: Rule, resamples: int = RESAMPLES) -> Choice | None:
+def choose(scored: SharedScores, rule: Rule, resamples: int = RESAMPLES) -> Recommended | None:
     """The method to use: of the best image AUROC, or where costs are the rule, of the least expected cost.
 
     Of equal ones the first is taken.
@@ -227,7 +227,7 @@ def choose(scored: Scored, rule: Rule, resamples: int = RESAMPLES) -> Choice | N
     if isinstance(rule, Costs):
         wrong = np.where(scored.labels, 1 - share, share)
         cost = float(wrong @ rule.weights(scored.labels))
-    return Choice(
+    return Recommended(
         place=able[best],
         name=scored.names[able[best]],
         by="expected cost" if by_cost else "image AUROC",
@@ -242,7 +242,7 @@ def choose(scored: Scored, rule: Rule, resamples: int = RESAMPLES) -> Choice | N
     )
 
 
-def scale_table(scored: Scored, found: Sequence[Card], first: int = 0) -> pd.DataFrame:
+def scale_table(scored: SharedScores, found: Sequence[Card], first: int = 0) -> pd.DataFrame:
     """Each image's score on the scale of ``on_scale``, by method; the clearest mistakes of one method come first.
 
     Args:
@@ -288,7 +288,7 @@ def on_scale(scores: Floats, threshold: float, good: Floats) -> Floats:
 class _Draws:
     """Some methods on resampled images: weights [B, N], and each one's AUROC on each draw [J, B]."""
 
-    scored: Scored
+    scored: SharedScores
     places: Sequence[int]
     weights: NDArray[np.int64]
     inside: Floats
@@ -310,7 +310,7 @@ class _Draws:
         return Replicates(metric, value, draws, self.scored.labels.size, fewest_of(self.scored.labels), self.design)
 
 
-def _draws(scored: Scored, resamples: int, places: Sequence[int] | None = None) -> _Draws:
+def _draws(scored: SharedScores, resamples: int, places: Sequence[int] | None = None) -> _Draws:
     places = range(len(scored.names)) if places is None else places
     weights = np.concatenate(list(resample_weights(scored.labels, resamples, 0, scored.ids)))
     inside = np.stack([roc_area(*weighted_counts(scored.labels, scored.scores[k], weights)) for k in places])
@@ -339,7 +339,7 @@ def _flagged_outside(drawn: _Draws, chosen: NDArray[np.int_], flags: Flags) -> F
     return np.asarray((picked * flags).sum(axis=0) / picked.sum(axis=0))
 
 
-def _card(scored: Scored, place: int, name: str, rule: Rule, auroc: MetricValue) -> Card:
+def _card(scored: SharedScores, place: int, name: str, rule: Rule, auroc: MetricValue) -> Card:
     labels, scores = scored.labels, scored.scores[place]
     threshold = threshold_of(rule, labels, scores)
     found = alarms = cost = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vlmad_core.analysis.decision import Card, Choice, Scored
+from vlmad_core.analysis.decision import Card, Recommended, SharedScores
 from vlmad_core.analysis.entries import Entry
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.metrics import MetricValue
@@ -17,7 +17,7 @@ USUAL_RATE = 0.05
 """A share of false alarms that enough photos of good parts should be able to show, where none was promised."""
 
 
-def sentence(choice: Choice, scored: Scored) -> str:
+def sentence(choice: Recommended, scored: SharedScores) -> str:
     """The recommendation, with its reason and who is as good, in one sentence.
 
     Args:
@@ -45,7 +45,7 @@ def sentence(choice: Choice, scored: Scored) -> str:
     )
 
 
-def surer(choice: Choice | None, scored: Scored, rule: Rule) -> tuple[str, ...]:
+def surer(choice: Recommended | None, scored: SharedScores, rule: Rule) -> tuple[str, ...]:
     """What would make the decision surer, most important first.
 
     Args:
@@ -91,12 +91,12 @@ def promise_limit(normals: int) -> str:
     return f"with {photos} no threshold can promise less than {least} false alarms."
 
 
-def found_line(card: Card | Choice) -> str:
+def found_line(card: Card | Recommended) -> str:
     """What is found, with its bound; or why that is not known."""
     return "no defects to find" if card.found is None else _share(card.found, "found")
 
 
-def alarm_line(card: Card | Choice) -> str:
+def alarm_line(card: Card | Recommended) -> str:
     """What is flagged of the good parts, with its bound; or why that is not known."""
     return "too few good parts" if card.alarms is None else _share(card.alarms, "flagged")
 
