@@ -12,13 +12,15 @@ from numpy.typing import ArrayLike
 from vlmad_core.errors import MetricError
 from vlmad_core.metrics.image import f1max_of, missing_class, steps
 
-Origin = Literal["f1max_oracle", "normal_references", "user", "stored_run"]
+Origin = Literal["f1max_oracle", "normal_references", "user", "stored_run", "promise", "costs"]
 
 ORIGIN_LABELS: dict[Origin, str] = {
     "f1max_oracle": "chosen on the test labels (oracle)",
     "normal_references": "from normal references",
     "user": "set by the user",
     "stored_run": "from a stored run",
+    "promise": "promised for new good parts",
+    "costs": "of the least expected cost",
 }
 
 

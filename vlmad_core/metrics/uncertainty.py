@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,20 +71,34 @@ def image_replicates(
     design, fewest = design_of(y, seed, ids), fewest_of(y)
     if missing_class(y) is not None:
         return {k: Replicates(k, None, np.zeros(0), v.n, fewest, design, v.reason) for k, v in values.items()}
-    order = np.argsort(-s, kind="stable")
-    last = np.flatnonzero(np.append(s[order][1:] != s[order][:-1], True))
-    positive = y[order]
     parts: list[tuple[Floats, Floats, Floats]] = []
     for weights in resample_weights(y, resamples, seed, ids):
-        sorted_weights = weights[:, order]
-        tp = np.cumsum(sorted_weights * positive, axis=1)[:, last].astype(np.float64)
-        fp = np.cumsum(sorted_weights * ~positive, axis=1)[:, last].astype(np.float64)
+        tp, fp = weighted_counts(y, s, weights)
         parts.append((roc_area(tp, fp), average_precision(tp, fp), best_f1(tp, fp)))
     draws = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return {
         name: Replicates(name, value.value, draw, value.n, fewest, design)
         for (name, value), draw in zip(values.items(), draws, strict=True)
     }
+
+
+def weighted_counts(labels: NDArray[np.bool_], scores: Floats, weights: NDArray[Any]) -> tuple[Floats, Floats]:
+    """True and false positives at falling thresholds, each image as often as it was drawn.
+
+    Args:
+        labels: Boolean [N]; True is anomalous.
+        scores: Finite, [N].
+        weights: How often each image counts, [B, N].
+
+    Returns:
+        float64 [B, K] each, K the number of distinct scores.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(scores[order][1:] != scores[order][:-1], True))
+    positive, sorted_weights = labels[order], weights[:, order]
+    tp = np.cumsum(sorted_weights * positive, axis=1)[:, last].astype(np.float64)
+    fp = np.cumsum(sorted_weights * ~positive, axis=1)[:, last].astype(np.float64)
+    return tp, fp
 
 
 def roc_area(tp: Floats, fp: Floats) -> Floats:
