@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, CLIPModel
 from transformers.utils import logging as transformers_logging
 
 from vlmad_core.backbones.clip import ClipBackbone
-from vlmad_core.backbones.hub import TOKENIZER_FILES, fetch_model, fetch_tokenizer
+from vlmad_core.backbones.hub import DEFAULT_TOKENIZER, TOKENIZER_FILES, fetch_model, fetch_tokenizer
 from vlmad_core.backbones.info import (
     OPENAI_MEAN,
     OPENAI_STD,
@@ -34,7 +34,6 @@ from vlmad_core.errors import BackboneError
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 VISION_ONLY_NAMES = ("teacher", "efficientnet_lite0")
 """Names of the ImageNet teacher (``teacher.py``), the one backbone that is no CLIP model."""
-DEFAULT_TOKENIZER = "openai/clip-vit-base-patch32"
 
 
 def load_backbone(
