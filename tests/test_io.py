@@ -22,6 +22,7 @@ from vlmad_core.io import (
     LOCK_FOLDER,
     commit_folder,
     held_locks,
+    is_locked,
     json_bytes,
     lock,
     read_json,
@@ -85,6 +86,7 @@ def test_a_lock_is_held_by_one_and_tidied_away(tmp_path: Path) -> None:
 def test_what_another_process_holds_is_refused_or_waited_for(tmp_path: Path) -> None:
     with another_process(tmp_path, "a unit") as process:
         assert held_locks(tmp_path) == 1
+        assert (is_locked(tmp_path, "a unit"), is_locked(tmp_path, "another")) == (True, False)
         with lock(tmp_path, "a unit") as held:
             assert not held
         assert process.stdin is not None

@@ -49,6 +49,7 @@ class Command:
 
 COMMANDS: Mapping[str, Command] = {
     "precompute": Command("run methods on data sets and store the results", "vlmad_core.precompute"),
+    "jobs": Command("run plans in a process of their own, see how far they are, end them", "vlmad_core.workspace.cli"),
     "predict": Command("judge single images with several methods", "vlmad_core.live.cli"),
     "results": Command("list, show, verify, compare and tidy stored results", "vlmad_core.analysis.cli"),
     "datasets": Command("list data sets, check one", "vlmad_core.datasets.cli"),

@@ -251,7 +251,7 @@ def lock(store: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
     Yields:
         True if the lock is held.
     """
-    path = store / LOCK_FOLDER / hashlib.sha256(name.encode()).hexdigest()[:16]
+    path = _lock_file(store, name)
     held = _acquired(path, wait=wait)
     if held is None:
         yield False
@@ -264,15 +264,29 @@ def lock(store: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
 
 def held_locks(store: Path) -> int:
     """How many names other processes hold in a store."""
-    busy = 0
-    for path in (store / LOCK_FOLDER).glob("*"):
-        with contextlib.suppress(OSError):  # one that can't be opened is nobody's, or was let go of just now
-            held = _acquired(path, wait=False)
-            if held is None:
-                busy += 1
-            else:
-                _let_go(held, path)
-    return busy
+    return sum(map(_is_held, (store / LOCK_FOLDER).glob("*")))
+
+
+def is_locked(store: Path, name: str) -> bool:
+    """Whether another process holds a name in a store now; see ``lock``.
+
+    Who looks holds the name for a moment: who wants to hold it without waiting should try more than once.
+    """
+    path = _lock_file(store, name)
+    return path.exists() and _is_held(path)
+
+
+def _is_held(path: Path) -> bool:
+    with contextlib.suppress(OSError):  # one that can't be opened is nobody's, or was let go of just now
+        held = _acquired(path, wait=False)
+        if held is None:
+            return True
+        _let_go(held, path)
+    return False
+
+
+def _lock_file(store: Path, name: str) -> Path:
+    return store / LOCK_FOLDER / hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _acquired(path: Path, *, wait: bool) -> FileLock | None:

@@ -83,14 +83,11 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(report.to_json(), indent=1) if args.json else report.text())
         return 0
     with ledger.measure(COMMAND, "starting up"):
-        from vlmad_core.engine.jobs import jobs_of
         from vlmad_core.engine.progress import Reporter
         from vlmad_core.engine.runner import keep_command, run_plan
 
     store_path(options.store)
-    with ledger.measure(COMMAND, "planning"):
-        total = sum(len(job.samples) for job in jobs_of(plan))
-    with Reporter(total, sys.stderr, args.log) as reporter:
+    with Reporter(sys.stderr, args.log) as reporter:
         for note in plan.notes:
             reporter.say(f"note: {note}")
         for skipped in plan.not_applicable:

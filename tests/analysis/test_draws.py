@@ -48,7 +48,7 @@ def measure(folder: Path, tiny_clip: Path, tiny_dataset: Callable[..., Path]) ->
             "latency_images": 0,
         }
         if not store.exists():
-            with Reporter(0) as reporter:
+            with Reporter() as reporter:
                 assert run_plan(build_plan(make_options({**values, **changes})), reporter).exit_code == 0
         return store
 

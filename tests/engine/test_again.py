@@ -40,7 +40,7 @@ def made(
     for kept in ("all", "none"):
         values = {"methods": ["clip_ac", "clip_cpe", "winclip", "patch_memory"], "shots": [0, 2], "grids": kept}
         common = {"datasets": [str(data)], "backbone": str(tiny_clip), "store": folder / kept, "latency_images": 0}
-        with Reporter(0) as reporter:
+        with Reporter() as reporter:
             run_plan(build_plan(make_options({**values, **common, "threads": 1, "batch_size": 4})), reporter)
         stores.append(open_store(folder / kept))
     return data, stores[0], stores[1]

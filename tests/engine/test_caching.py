@@ -65,7 +65,7 @@ def plan_for(backbone: Counting, tmp_path: Path, tiny_dataset: Callable[..., Pat
 
 
 def do(plan: Plan) -> Summary:
-    with Reporter(0) as reporter:
+    with Reporter() as reporter:
         return run_plan(plan, reporter)
 
 

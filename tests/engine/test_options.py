@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from vlmad_core import precompute
 from vlmad_core.analysis.study import cli as study
-from vlmad_core.engine.options import MethodChoice, PlanError, PlanOptions, make_options, read_plan
+from vlmad_core.engine.options import (
+    MethodChoice,
+    PlanError,
+    PlanOptions,
+    as_command,
+    make_options,
+    plain_options,
+    read_plan,
+)
 
 GIVEN = {
     "datasets": ("--dataset a b", "[a, b]", ("a", "b")),
@@ -58,6 +68,17 @@ def test_all_fields_are_options_and_keys_and_mean_the_same_in_both(tmp_path: Pat
     plan.write_text("\n".join(f"{name}: {text}" for name, (_, text, _) in GIVEN.items()))
     from_words = precompute.options_of(parse(" ".join(words for words, _, _ in GIVEN.values())))
     assert from_words == read_plan(plan, {}) == PlanOptions(**{name: value for name, (_, _, value) in GIVEN.items()})
+
+
+def test_a_plan_comes_back_from_plain_values_and_from_its_command() -> None:
+    least, most = {"datasets": ("a",), "methods": (MethodChoice("winclip"),)}, {k: v for k, (_, _, v) in GIVEN.items()}
+    for options in (PlanOptions(**least), PlanOptions(**most)):
+        assert make_options(json.loads(json.dumps(plain_options(options)))) == options
+        words = shlex.split(as_command(options))
+        assert words[:4] == ["python", "-m", "vlmad_core", "precompute"]
+        assert precompute.options_of(parse(" ".join(words[4:]))) == options
+    own = PlanOptions(("a",), (MethodChoice("winclip", {"scales": [2]}, label="two", shots=(1,)),))
+    assert make_options(plain_options(own)) == own
 
 
 def test_what_is_not_given_has_its_default_and_the_command_line_goes_before_the_plan(tmp_path: Path) -> None:

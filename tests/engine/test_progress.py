@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vlmad_core.engine import progress
-from vlmad_core.engine.progress import Reporter
+from vlmad_core.engine.progress import Reporter, Standing, Workload
 
 
 class Terminal(io.StringIO):
@@ -18,7 +18,9 @@ class Terminal(io.StringIO):
 def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     stream = io.StringIO()
-    with Reporter(20, stream) as reporter:
+    with Reporter(stream) as reporter:
+        reporter.expect({"bolt": Workload(20)})
+        reporter.begin("bolt")
         reporter.stage("bolts")
         reporter.advance(5)
         reporter.say("a [note]")
@@ -33,9 +35,52 @@ def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch)
 def test_what_judges_a_set_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     stream = io.StringIO()
-    with Reporter(20, stream) as reporter:
-        reporter.part("bolts: MuSc, all images", 0.4)
+    with Reporter(stream) as reporter:
+        reporter.part("run", "bolts: MuSc, all images", 0.4)
     assert stream.getvalue() == "bolts: MuSc, all images: 40 %\n"
+
+
+class Clock:
+    """A clock that goes on only where a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_the_time_left_counts_sets_and_measuring_when_all_images_have_passed(monkeypatch: pytest.MonkeyPatch):
+    """It said "about 1 s left" for the minutes in which a set was judged."""
+    clock = Clock(monkeypatch)
+    told: list[Standing] = []
+    reporter = Reporter(io.StringIO(), told=told.append)
+    work = Workload(10, {"musc": 300.0}, 20)
+    reporter.expect({"bolt": work, "nut": work})
+    assert (told[-1].seconds_left, told[-1].left, told[-1].share) == (None, "", 0.0)
+    reporter.begin("bolt")
+    clock.wait(20)
+    reporter.advance(10)
+    measuring = 40 * progress.MEASURING_SECONDS
+    assert told[-1].seconds_left == pytest.approx(20 + 600 + measuring)
+    clock.wait(60)  # twice as quick as expected
+    reporter.part("musc", "MuSc", 0.4)
+    assert told[-1].seconds_left == pytest.approx(20 + (600 - 120) / 2 + measuring)
+    clock.wait(90)
+    reporter.part("musc", "MuSc", 1.0)
+    clock.wait(10)
+    reporter.measured(10)
+    assert told[-1].seconds_left == pytest.approx(20 + 150 + 30)
+    reporter.end("bolt")
+    assert told[-1].seconds_left == pytest.approx(20 + 150 + 20)
+    assert told[-1].left == "about 3 min left"
+    reporter.begin("nut")
+    clock.wait(20)
+    reporter.advance(10)
+    reporter.end("nut")  # its run failed: nothing of it is left
+    assert (told[-1].seconds_left, told[-1].share) == (0.0, 1.0)
+    assert (told[-1].images, told[-1].images_in_all) == (20, 20)
 
 
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
@@ -44,7 +89,9 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
     for name in ("NO_COLOR", "TTY_INTERACTIVE", "TTY_COMPATIBLE", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     stream = Terminal()
-    with Reporter(20, stream) as reporter:
+    with Reporter(stream) as reporter:
+        reporter.expect({"bolt": Workload(20)})
+        reporter.begin("bolt")
         reporter.stage("bolts")
         reporter.advance(5)
         reporter.say("a note")
@@ -55,7 +102,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_log_for_machines(tmp_path: Path):
     log = tmp_path / "log.jsonl"
-    with Reporter(4, io.StringIO(), log) as reporter:
+    with Reporter(io.StringIO(), log) as reporter:
         reporter.stage("bolts")
         reporter.advance(4)
         reporter.say("done", event="unit", run="r", category="bolt")
@@ -68,7 +115,7 @@ def test_a_log_for_machines(tmp_path: Path):
 
 def test_a_log_that_can_not_be_written_stops_nothing(tmp_path: Path):
     stream = io.StringIO()
-    with Reporter(4, stream, tmp_path / "missing" / "log.jsonl") as reporter:
+    with Reporter(stream, tmp_path / "missing" / "log.jsonl") as reporter:
         reporter.stage("bolts")
         reporter.say("goes on")
     assert stream.getvalue().count("The log can't be written any more") == 1

@@ -46,8 +46,24 @@ def plan_for(tiny_clip: Path, data: Path, tmp_path: Path) -> Callable[..., Plan]
 
 
 def do(plan: Plan) -> Summary:
-    with Reporter(0) as reporter:
+    with Reporter() as reporter:
         return run_plan(plan, reporter)
+
+
+@pytest.mark.parametrize("looks", [0, 1, 4, 7])
+def test_who_cancels_keeps_what_is_done_and_the_next_start_does_the_rest(plan_for, content_of, looks):
+    plan, whole = plan_for(methods=["clip_ac", "musc"]), plan_for("whole", methods=["clip_ac", "musc"])
+    asked = iter(range(looks))
+    with Reporter() as reporter:
+        given_up = run_plan(plan, reporter, cancelled=lambda: next(asked, None) is None)
+    done = given_up.count("computed")
+    assert (given_up.cancelled, given_up.troubled, done < 4) == (True, (), True)
+    store = open_store(plan.options.store)
+    assert (store.problems, store.failed, sum(len(run.units) for run in store.runs)) == ((), (), done)
+    rest = do(plan)
+    assert (rest.cancelled, rest.count("kept"), rest.count("computed")) == (False, done, 4 - done)
+    do(whole)
+    assert content_of(plan.options.store) == content_of(whole.options.store)
 
 
 def metric(plan: Plan, method: str, name: str, category: str) -> Any:

@@ -21,7 +21,7 @@ from vlmad_core.backbones.info import (
 )
 from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip, read_state
 from vlmad_core.backbones.teacher import load_vision_only
-from vlmad_core.backbones.text import TOKENIZER_FILES, Tokenizer, read_tokenizer
+from vlmad_core.backbones.text import DEFAULT_TOKENIZER, TOKENIZER_FILES, Tokenizer, read_tokenizer
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, set_image_size
 from vlmad_core.errors import BackboneError
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 VISION_ONLY_NAMES = ("teacher", "efficientnet_lite0")
 """Names of the ImageNet teacher (``teacher.py``), the one backbone that is no CLIP model."""
-DEFAULT_TOKENIZER = "openai/clip-vit-base-patch32"
 
 
 def load_backbone(

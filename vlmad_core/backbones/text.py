@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Tokenizer = Callable[[Sequence[str]], list[list[int]]]
 """Prompts to token ids, start and end token included, not padded."""
 
+DEFAULT_TOKENIZER = "openai/clip-vit-base-patch32"
+"""For checkpoints that bring none."""
+
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 """A folder with either of these brings a tokenizer."""
 

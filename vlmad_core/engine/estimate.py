@@ -21,6 +21,7 @@ from vlmad_core.engine.extraction import own_needs
 from vlmad_core.engine.jobs import CategoryJob, jobs_of
 from vlmad_core.engine.plan import Plan, PlannedRun
 from vlmad_core.engine.profiling import peak_memory
+from vlmad_core.engine.progress import MEASURING_SECONDS, Workload
 from vlmad_core.engine.protocol import evaluation_sizes
 from vlmad_core.store.reader import open_store
 
@@ -29,9 +30,6 @@ BYTES_PER_UNIT = 40_000
 
 BYTES_PER_THUMBNAIL = 3_000
 """A thumbnail with its mask, as measured."""
-
-OWN_SECONDS = 0.05
-"""Scoring and measuring of one image with one method, roughly; used while the store holds no unit to learn from."""
 
 SLOW_PASS = 2.0
 """Seconds beyond which a first pass is taken as it is; a quicker one is repeated, since the first one warms up."""
@@ -137,8 +135,8 @@ def estimate(plan: Plan) -> Estimate:
             if key not in passes:
                 passes[key] = _one_pass(pending, storage)
             cached += passes[key][1] * tiles * len(job.samples)
-            each = passes[key][0] * tiles + OWN_SECONDS * len(pending) if each is None else each
-        seconds += each * len(job.samples) + _set_seconds(pending, tiles * len(job.samples))
+            each = passes[key][0] * tiles + MEASURING_SECONDS * len(pending) if each is None else each
+        seconds += each * len(job.samples) + sum(expected_work(job, pending).sets.values())
     return Estimate(
         units=tuple(units),
         not_applicable=tuple((item.what, item.reason) for item in plan.not_applicable),
@@ -169,10 +167,13 @@ def _one_pass(runs: Sequence[PlannedRun], storage: Storage | None) -> tuple[floa
     return seconds, sum(tensor.nbytes for tensor in stored.values())
 
 
-def _set_seconds(runs: Sequence[PlannedRun], images: int) -> float:
-    """Seconds of judging whole sets, from a matrix product timed now."""
-    operations = sum(run.method.set_operations(images, run.backbone.info) for run in runs)
-    return operations / (SET_SHARE * product_speed("float32")) if operations else 0.0
+def expected_work(job: CategoryJob, pending: Sequence[PlannedRun]) -> Workload:
+    """What the pending runs of a job take; what is judged as a whole, from a matrix product timed now."""
+    images, tiles = len(job.samples), job.runs[0].view.count
+    sets = {run.record.id: run.method.set_operations(tiles * images, run.backbone.info) for run in pending}
+    speed = SET_SHARE * product_speed("float32") if any(sets.values()) else 1.0
+    timed = {run: operations / speed for run, operations in sets.items() if operations}
+    return Workload(images, timed, images * len(pending))
 
 
 def _timed_pass(backbone: Backbone, pixels: torch.Tensor, request: FeatureRequest) -> tuple[float, Features]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -281,6 +283,33 @@ def given_options(args: argparse.Namespace) -> dict[str, Any]:
     if "cache_dir" in given:
         given.setdefault("cache", True)
     return given
+
+
+def plain_options(options: PlanOptions) -> dict[str, Any]:
+    """The options as plain json values, from which ``make_options`` makes the same again."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(options), default=str))
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def as_command(options: PlanOptions) -> str:
+    """The command that computes the same; methods with settings of their own stand in it by their names."""
+    words = ["python", "-m", "vlmad_core", "precompute"]
+    hints = get_type_hints(PlanOptions, include_extras=True)
+    plain, defaults = plain_options(options), plain_options(PlanOptions(("",), (MethodChoice(""),)))
+    for one in dataclasses.fields(PlanOptions):
+        value = plain.get(one.name)
+        if value in (None, defaults.get(one.name)):
+            continue
+        option = next(entry for entry in hints[one.name].__metadata__ if isinstance(entry, Option))
+        flag = option.flag or f"--{one.name.replace('_', '-')}"
+        if one.name == "methods":
+            value = [choice["id"] for choice in value]
+        elif isinstance(value, dict):
+            value = [f"{name}={own}" for name, own in value.items()]
+        elif isinstance(value, bool):
+            flag, value = flag if value or flag.startswith("--no-") else flag.replace("--", "--no-", 1), []
+        words += [flag, *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(words)
 
 
 def own_options(options: PlanOptions, choice: MethodChoice) -> PlanOptions:

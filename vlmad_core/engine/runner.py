@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from vlmad_core.engine.contents import keep_thumbnails, thumbnails_wanted, unit_contents
+from vlmad_core.engine.estimate import expected_work
 from vlmad_core.engine.extraction import CategoryScores, Failure, score_category
 from vlmad_core.engine.jobs import CategoryJob, UnitState, jobs_of
 from vlmad_core.engine.plan import Plan, PlannedRun
 from vlmad_core.engine.profiling import COMMAND, SHARED, Ledger, Stopwatch, peak_memory
-from vlmad_core.engine.progress import Reporter
+from vlmad_core.engine.progress import Reporter, Workload
 from vlmad_core.engine.protocol import evaluation_sizes
 from vlmad_core.engine.provenance import hardware
 from vlmad_core.engine.reading import ImageLoader
@@ -49,6 +50,10 @@ class UnitReport:
     reason: str | None = None
 
 
+class Cancelled(BaseException):
+    """Whoever asked for a plan wants no more of it; no error, so that nobody takes it for a failure of one unit."""
+
+
 @dataclass
 class Summary:
     """What became of a plan.
@@ -59,6 +64,7 @@ class Summary:
         seconds: Time in all.
         peak_bytes: Largest resident memory.
         ledger: Where the time went.
+        cancelled: Whether it was given up before the end.
     """
 
     units: list[UnitReport] = field(default_factory=list)
@@ -66,6 +72,7 @@ class Summary:
     seconds: float = 0.0
     peak_bytes: int | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    cancelled: bool = False
 
     @property
     def troubled(self) -> tuple[UnitReport, ...]:
@@ -82,7 +89,12 @@ class Summary:
         return sum(unit.outcome == outcome for unit in self.units)
 
 
-def run_plan(plan: Plan, reporter: Reporter, ledger: Ledger | None = None) -> Summary:
+def run_plan(
+    plan: Plan,
+    reporter: Reporter,
+    ledger: Ledger | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Summary:
     """Do all units of a plan that are not done yet.
 
     Another process may work on the same store: what it is at is left to it, and looked at again at the end.
@@ -91,16 +103,19 @@ def run_plan(plan: Plan, reporter: Reporter, ledger: Ledger | None = None) -> Su
         plan: The plan.
         reporter: Told how far it is.
         ledger: What was spent before; goes on with it.
+        cancelled: Asked before each batch and each unit whether to give up; what is committed by then stays.
     """
     summary = Summary(ledger=ledger or Ledger())
     started, threads = time.perf_counter(), torch.get_num_threads()
     try:
         with summary.ledger.measure(COMMAND, "planning"):
-            jobs = jobs_of(plan, lambda text: reporter.say(text, event="cache"))
-        later = [job for job in jobs if not _do_job(job, summary, reporter, wait=False)]
+            jobs = _unfinished(plan, summary, reporter)
+        later = [job for job in jobs if not _do_job(job, summary, reporter, cancelled, wait=False)]
         for job in later:
             reporter.say(f"{job.category}: waiting for another process that is at it")
-            _do_job(job, summary, reporter, wait=True)
+            _do_job(job, summary, reporter, cancelled, wait=True)
+    except Cancelled:
+        summary.cancelled = True
     finally:
         torch.set_num_threads(threads)
     summary.seconds = time.perf_counter() - started
@@ -134,23 +149,36 @@ def keep_command(plan: Plan, summary: Summary, command: str, started: float) -> 
         write_command(plan.options.store, record)
 
 
-def _do_job(job: CategoryJob, summary: Summary, reporter: Reporter, *, wait: bool) -> bool:
+def _unfinished(plan: Plan, summary: Summary, reporter: Reporter) -> list[CategoryJob]:
+    """The jobs of which something is left, of which the reporter is told; the others are noted as kept."""
+    expected: dict[str, Workload] = {}
+    unfinished = []
+    for job in jobs_of(plan, lambda text: reporter.say(text, event="cache")):
+        states = job.states()
+        pending = [run for run in job.runs if states[run.record.id].pending]
+        if pending:
+            expected[job.lock_name] = expected_work(job, pending)
+            unfinished.append(job)
+        else:
+            _note_kept(job, states, summary)
+    reporter.expect(expected)
+    return unfinished
+
+
+def _do_job(
+    job: CategoryJob, summary: Summary, reporter: Reporter, cancelled: Callable[[], bool], *, wait: bool
+) -> bool:
     """Do what is left of a job; False if another process is at it."""
-    states = job.states()
-    if not any(state.pending for state in states.values()):
-        _note_kept(job, states, summary)
-        reporter.advance(len(job.samples))
-        return True
     with lock(job.store, job.lock_name, wait=wait) as held:
         if not held:
             return False
         states = job.states()
         _note_kept(job, states, summary)
         pending = [run for run in job.runs if states[run.record.id].pending]
+        reporter.begin(job.lock_name)
         if pending:
-            _compute(job, pending, states, summary, reporter)
-        else:
-            reporter.advance(len(job.samples))
+            _compute(job, pending, states, summary, reporter, cancelled)
+        reporter.end(job.lock_name)
     return True
 
 
@@ -167,13 +195,26 @@ def _compute(
     states: dict[str, UnitState],
     summary: Summary,
     reporter: Reporter,
+    cancelled: Callable[[], bool],
 ) -> None:
     """Pass the images, then evaluate and commit run by run."""
     records = _start_runs(job, pending, summary, reporter)
     pending = [run for run in pending if run.record.id in records]
     if not pending:
-        reporter.advance(len(job.samples))
         return
+
+    def stop_if_cancelled() -> None:
+        if cancelled():
+            raise Cancelled
+
+    def on_images(count: int) -> None:
+        reporter.advance(count)
+        stop_if_cancelled()
+
+    def on_set(run: PlannedRun, share: float) -> None:
+        reporter.part(run.record.id, f"{dataset}/{job.category}: {run.title}, all images", share)
+        stop_if_cancelled()
+
     first = pending[0]
     dataset = first.dataset.name
     reporter.stage(f"{dataset}/{job.category} ({len(pending)} runs)")
@@ -189,8 +230,8 @@ def _compute(
             pending,
             loader,
             batch_size,
-            on_images=reporter.advance,
-            on_set=lambda run, share: reporter.part(f"{dataset}/{job.category}: {run.title}, all images", share),
+            on_images,
+            on_set,
         )
         own = _charge(scored, summary.ledger)
         summary.ledger.charge_all(SHARED, scored.shared_seconds, scored.elapsed - own, "waiting for images")
@@ -202,6 +243,7 @@ def _compute(
         return
     summary.images += scored.computed + scored.references_passed
     for run_id, scores in scored.runs.items():
+        stop_if_cancelled()
         if scores.failure is not None:
             _fail(job, run_id, scores.failure, summary, reporter)
             continue
@@ -224,6 +266,7 @@ def _compute(
         else:
             summary.units.append(UnitReport(run_id, job.category, "computed" if record else "kept"))
         _say_done(job, records[run_id], contents, reporter)
+        reporter.measured(len(job.samples))
         scores.grids.clear()
 
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlmad_core.backbones.info import PRECISIONS, BackboneInfo, Precision
+from vlmad_core.backbones.known import KNOWN_BACKBONES, cached_models
 from vlmad_core.live.members import make_member
 from vlmad_core.methods import list_methods, takes_prompts
 from vlmad_core.prompts import ensemble_label
-
-KNOWN_BACKBONES = (
-    "openai/clip-vit-base-patch16",
-    "openai/clip-vit-base-patch32",
-    "openai/clip-vit-large-patch14-336",
-    "timm/vit_base_patch16_plus_clip_240.laion400m_e31",
-)
-"""Hub models that papers use; offered where their weights are on this machine."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +83,11 @@ def backbone_choices(given: str | None = None) -> tuple[Choice, ...]:
     known = dict.fromkeys([*sorted(cached), *KNOWN_BACKBONES])
     others = [
         Choice(
-            name, name, "" if name in cached else f"Its weights are not on this machine. Fetch them: hf download {name}"
+            name,
+            name,
+            ""
+            if name in cached
+            else f"Its weights are not on this machine. Fetch them: python -m vlmad_core jobs run --download {name}",
         )
         for name in known
         if name != given
@@ -107,31 +103,3 @@ def precision_choices() -> tuple[Choice, ...]:
     slow = f"Here it is {gain:.2g} times as quick as float32 (measured), and no better."
     reasons: dict[Precision, str] = {"bfloat16": "" if gain >= BFLOAT_GAIN else slow}
     return tuple(Choice(name, name, reasons.get(name, "")) for name in PRECISIONS)
-
-
-def cached_models() -> frozenset[str]:
-    """Hub ids of the CLIP models whose configuration and weights are in the local cache."""
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        repositories = scan_cache_dir().repos
-    except (CacheNotFound, OSError):
-        return frozenset()
-    found = set()
-    for repository in repositories:
-        files = {file.file_name: file.file_path for revision in repository.revisions for file in revision.files}
-        weights = any(name.endswith((".safetensors", ".bin")) for name in files)
-        if repository.repo_type == "model" and weights and _is_clip(files):
-            found.add(repository.repo_id)
-    return frozenset(found)
-
-
-def _is_clip(files: dict[str, Path]) -> bool:
-    if "open_clip_config.json" in files:
-        return True
-    try:
-        config = json.loads(files["config.json"].read_text(encoding="utf-8"))
-    except (KeyError, OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("model_type") == "clip"

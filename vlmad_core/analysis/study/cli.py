@@ -85,12 +85,11 @@ def _estimate(args: argparse.Namespace, parts: list[StudyPart]) -> int:
 def _run_part(args: argparse.Namespace, part: StudyPart, command: str) -> int:
     from vlmad_core.engine.plan import store_path
     from vlmad_core.engine.progress import Reporter
-    from vlmad_core.engine.runner import jobs_of, keep_command, run_plan
+    from vlmad_core.engine.runner import keep_command, run_plan
 
     started = time.time()
     store_path(part.plan.options.store)
-    total = sum(len(job.samples) for job in jobs_of(part.plan))
-    with Reporter(total, sys.stderr, args.log) as reporter:
+    with Reporter(sys.stderr, args.log) as reporter:
         reporter.say(f"{part.dataset}: {'ablations' if part.ablations else 'methods'}")
         for skipped in (*part.plan.not_applicable, *part.missing):
             reporter.say(f"not applicable: {skipped.what}: {skipped.reason}", event="not_applicable")
