@@ -21,7 +21,7 @@ from vlmad_core.engine.extraction import own_needs
 from vlmad_core.engine.jobs import CategoryJob, jobs_of
 from vlmad_core.engine.plan import Plan, PlannedRun
 from vlmad_core.engine.profiling import peak_memory
-from vlmad_core.engine.progress import MEASURING_SECONDS, Workload
+from vlmad_core.engine.progress import MEASURING_SECONDS, Workload, roughly
 from vlmad_core.engine.protocol import evaluation_sizes
 from vlmad_core.store.reader import open_store
 
@@ -92,17 +92,21 @@ class Estimate:
             f"{state:<9}{run} {category}" + (f": {reason}" if reason else "")
             for run, category, state, reason in self.units
         ]
+        return "\n".join([*lines, *self.in_short])
+
+    @property
+    def in_short(self) -> tuple[str, str]:
+        """What is to be done, and what it takes."""
         counts = Counter(state for _, _, state, _ in self.units)
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         memory, disk = self.memory_bytes / 2**30, self.disk_bytes / 2**20
         cache = f", features at most {self.cache_bytes / 2**20:.0f} MB" if self.cache_bytes else ""
         most = "at most " if self.cache_bytes else ""
-        lines.append(f"units: {states or 'none'}; {most}{self.images} images to pass")
-        lines.append(
-            f"time {most}about {self.seconds:.0f} s (from {self.seconds_from}), memory about {memory:.1f} GB, "
-            f"disk about {disk:.1f} MB{cache}"
+        return (
+            f"units: {states or 'none'}; {most}{self.images} images to pass",
+            f"time {most}{roughly(self.seconds)} (from {self.seconds_from}), memory about {memory:.1f} GB, "
+            f"disk about {disk:.1f} MB{cache}",
         )
-        return "\n".join(lines)
 
 
 def estimate(plan: Plan) -> Estimate:
