@@ -12,11 +12,9 @@ from typing import Any
 
 import torch
 
-from vlmad_core.backbones import FeatureRequest, Features
 from vlmad_core.backbones.arithmetic import product_speed
 from vlmad_core.backbones.feature_files import Storage, pack
 from vlmad_core.backbones.features import passing_stages
-from vlmad_core.backbones.tower import Backbone
 from vlmad_core.engine.extraction import own_needs
 from vlmad_core.engine.jobs import CategoryJob, jobs_of
 from vlmad_core.engine.plan import Plan, PlannedRun
@@ -31,8 +29,9 @@ BYTES_PER_UNIT = 40_000
 BYTES_PER_THUMBNAIL = 3_000
 """A thumbnail with its mask, as measured."""
 
-SLOW_PASS = 2.0
-"""Seconds beyond which a first pass is taken as it is; a quicker one is repeated, since the first one warms up."""
+PASS_SECONDS = 1.0
+"""Passes are timed for so long, at least one, and the quickest counts: the first one warms up, and others may have been
+disturbed."""
 
 SET_SHARE = 0.55
 """Share of the speed of a plain matrix product that judging a whole set reaches, at least."""
@@ -155,16 +154,18 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def _one_pass(runs: Sequence[PlannedRun], storage: Storage | None) -> tuple[float, int]:
-    """Seconds of the vision tower for one image, timed now, and the bytes its features take in a cache."""
+    """Seconds of the vision tower for one image, the quickest of a second, and the bytes that a cache keeps of it."""
     backbone = runs[0].backbone
     request = reduce(or_, (own_needs(run) for run in runs))
     side = backbone.info.image_size
     before = torch.get_num_threads()
     torch.set_num_threads(int(runs[0].record.plan["threads"]))
     try:
-        seconds, features = _timed_pass(backbone, torch.zeros(1, 3, side, side), request)
-        if seconds < SLOW_PASS:
-            seconds, features = _timed_pass(backbone, torch.zeros(1, 3, side, side), request)
+        began, seconds = time.perf_counter(), float("inf")
+        while seconds == float("inf") or time.perf_counter() - began < PASS_SECONDS:
+            start = time.perf_counter()
+            features = backbone.encode_images(torch.zeros(1, 3, side, side), request)
+            seconds = min(seconds, time.perf_counter() - start)
     finally:
         torch.set_num_threads(before)
     stored = pack(features.to("cpu"), (side, side), storage).tensors if storage is not None else {}
@@ -178,12 +179,6 @@ def expected_work(job: CategoryJob, pending: Sequence[PlannedRun]) -> Workload:
     speed = SET_SHARE * product_speed("float32") if any(sets.values()) else 1.0
     timed = {run: operations / speed for run, operations in sets.items() if operations}
     return Workload(images, timed, images * len(pending))
-
-
-def _timed_pass(backbone: Backbone, pixels: torch.Tensor, request: FeatureRequest) -> tuple[float, Features]:
-    start = time.perf_counter()
-    features = backbone.encode_images(pixels, request)
-    return time.perf_counter() - start, features
 
 
 def _map_bytes(sizes: tuple[int, ...]) -> int:
