@@ -39,6 +39,11 @@ def backbones(named: str | None) -> tuple[Choice, ...]:
     return backbone_choices(named)
 
 
+def address() -> str | None:
+    """What the server is bound to; None where it answers to everybody."""
+    return st.get_option("server.address") or None
+
+
 def example_sets() -> dict[str, str]:
     """Names of the data sets on this machine, with how they are called."""
     return {e.name: e.title or e.name for e in list_datasets() if e.available}

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ import pytest
 
 from vlmad_core.backbones import load_backbone
 from vlmad_core.workspace import queue
-from vlmad_core.workspace.jobs import Job, find_job
+from vlmad_core.workspace.jobs import find_job
 
-WAIT = 240.0
 NAME = "someone/tiny"
 COMMIT = "c" * 40
 
@@ -113,20 +112,7 @@ def hub(tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     made.server.shutdown()
 
 
-def until(true: Callable[[], Any]) -> Any:
-    end = time.monotonic() + WAIT
-    while time.monotonic() < end:
-        if value := true():
-            return value
-        time.sleep(0.01)
-    raise AssertionError("it never came to that")
-
-
-def ended(workspace: Path, job: Job) -> Job:
-    return until(lambda: now if not (now := find_job(workspace, job.id)).open else None)
-
-
-def test_a_download_goes_on_where_a_broken_line_and_a_kill_left_it(hub, tmp_path, tiny_clip):
+def test_a_download_goes_on_where_a_broken_line_and_a_kill_left_it(hub, tmp_path, tiny_clip, until, ended):
     workspace, size = tmp_path / "workspace", len(hub.files["model.safetensors"])
     hub.most = size // 3
     hub.held.set()  # the line goes dead after a third
@@ -144,7 +130,7 @@ def test_a_download_goes_on_where_a_broken_line_and_a_kill_left_it(hub, tmp_path
     hub.held.clear()  # now it breaks after each third
     queue.go_on(workspace, job.id)
     queue.ensure_worker(workspace)
-    job = ended(workspace, job)
+    job = ended(workspace, job.id)
     assert (job.state.stands, job.state.reason) == ("done", "")
     third = size // 3
     assert hub.served == [
@@ -158,12 +144,12 @@ def test_a_download_goes_on_where_a_broken_line_and_a_kill_left_it(hub, tmp_path
     assert not list((tmp_path / "hf").rglob("*.vlmad-partial"))
 
 
-def test_without_a_connection_it_says_so(hub, tmp_path, monkeypatch):
+def test_without_a_connection_it_says_so(hub, tmp_path, monkeypatch, ended):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     workspace = tmp_path / "workspace"
     job = queue.submit_download(workspace, NAME)
     queue.ensure_worker(workspace)
-    job = ended(workspace, job)
+    job = ended(workspace, job.id)
     assert job.state.stands == "failed"
     assert "offline" in job.state.reason
     assert hub.served == []

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from vlmad_core.engine.options import PlanOptions, make_options, plain_options
 from vlmad_core.errors import StoreError, VlmadError
 from vlmad_core.io import lock
 from vlmad_core.workspace import jobs, queue, worker
-from vlmad_core.workspace.jobs import Job, find_job, list_jobs, log_lines
+from vlmad_core.workspace.jobs import find_job, list_jobs, log_lines
 
-WAIT = 240.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -52,31 +50,18 @@ def plan(data: Path, tiny_clip: Path) -> Callable[..., PlanOptions]:
     return make
 
 
-def until(true: Callable[[], Any]) -> Any:
-    end = time.monotonic() + WAIT
-    while time.monotonic() < end:
-        if value := true():
-            return value
-        time.sleep(0.01)
-    raise AssertionError("it never came to that")
-
-
 def units(store: Path) -> list[Path]:
     return list(store.glob("widgets/*/[!.]*/unit.json"))
 
 
-def ended(workspace: Path, identifier: str) -> Job:
-    return until(lambda: job if not (job := find_job(workspace, identifier)).open else None)
-
-
 def test_a_job_outlives_who_started_it_and_killed_goes_on_to_the_same_units_while_the_second_waits(
-    workspace, plan, tmp_path, content_of
+    workspace, plan, tmp_path, content_of, until, ended
 ):
     """Killed after its first unit; what looks on is another process than what started it, as a restarted dashboard."""
     (tmp_path / "plan.json").write_text(json.dumps(plain_options(plan(tmp_path / "killed"))))
     command = [sys.executable, "-m", "vlmad_core", "jobs", "run", "--workspace", str(workspace), "--json", "--plan"]
     started = subprocess.run(
-        [*command, str(tmp_path / "plan.json")], capture_output=True, text=True, cwd=ROOT, timeout=WAIT, check=True
+        [*command, str(tmp_path / "plan.json")], capture_output=True, text=True, cwd=ROOT, timeout=240, check=True
     )
     first = find_job(workspace, json.loads(started.stdout)["id"])
     second = queue.submit(workspace, plan(tmp_path / "second", categories=["bolt"]), "the second")
@@ -103,13 +88,13 @@ def test_a_job_outlives_who_started_it_and_killed_goes_on_to_the_same_units_whil
     assert content_of(tmp_path / "killed") == content_of(tmp_path / "whole")
 
 
-def test_who_cancels_keeps_what_is_done(workspace, plan, tmp_path):
+def test_who_cancels_keeps_what_is_done(workspace, plan, tmp_path, until):
     job = queue.submit(workspace, plan(tmp_path / "store"), "widgets", part="widget")
     thread = threading.Thread(target=worker.work, args=(workspace,))
     thread.start()
     until(lambda: units(tmp_path / "store"))
     assert queue.cancel(workspace, job.id).ending
-    thread.join(WAIT)
+    thread.join(240)
     job = find_job(workspace, job.id)
     done = len(units(tmp_path / "store"))
     assert (job.state.stands, job.state.units) == ("cancelled", {"computed": done})

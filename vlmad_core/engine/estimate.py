@@ -12,16 +12,14 @@ from typing import Any
 
 import torch
 
-from vlmad_core.backbones import FeatureRequest, Features
 from vlmad_core.backbones.arithmetic import product_speed
 from vlmad_core.backbones.feature_files import Storage, pack
 from vlmad_core.backbones.features import passing_stages
-from vlmad_core.backbones.tower import Backbone
 from vlmad_core.engine.extraction import own_needs
 from vlmad_core.engine.jobs import CategoryJob, jobs_of
 from vlmad_core.engine.plan import Plan, PlannedRun
 from vlmad_core.engine.profiling import peak_memory
-from vlmad_core.engine.progress import MEASURING_SECONDS, Workload
+from vlmad_core.engine.progress import MEASURING_SECONDS, Workload, roughly
 from vlmad_core.engine.protocol import evaluation_sizes
 from vlmad_core.store.reader import open_store
 
@@ -31,8 +29,9 @@ BYTES_PER_UNIT = 40_000
 BYTES_PER_THUMBNAIL = 3_000
 """A thumbnail with its mask, as measured."""
 
-SLOW_PASS = 2.0
-"""Seconds beyond which a first pass is taken as it is; a quicker one is repeated, since the first one warms up."""
+PASS_SECONDS = 1.0
+"""Passes are timed for so long, at least one, and the quickest counts: the first one warms up, and others may have been
+disturbed."""
 
 SET_SHARE = 0.55
 """Share of the speed of a plain matrix product that judging a whole set reaches, at least."""
@@ -92,17 +91,21 @@ class Estimate:
             f"{state:<9}{run} {category}" + (f": {reason}" if reason else "")
             for run, category, state, reason in self.units
         ]
+        return "\n".join([*lines, *self.in_short])
+
+    @property
+    def in_short(self) -> tuple[str, str]:
+        """What is to be done, and what it takes."""
         counts = Counter(state for _, _, state, _ in self.units)
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         memory, disk = self.memory_bytes / 2**30, self.disk_bytes / 2**20
         cache = f", features at most {self.cache_bytes / 2**20:.0f} MB" if self.cache_bytes else ""
         most = "at most " if self.cache_bytes else ""
-        lines.append(f"units: {states or 'none'}; {most}{self.images} images to pass")
-        lines.append(
-            f"time {most}about {self.seconds:.0f} s (from {self.seconds_from}), memory about {memory:.1f} GB, "
-            f"disk about {disk:.1f} MB{cache}"
+        return (
+            f"units: {states or 'none'}; {most}{self.images} images to pass",
+            f"time {most}{roughly(self.seconds)} (from {self.seconds_from}), memory about {memory:.1f} GB, "
+            f"disk about {disk:.1f} MB{cache}",
         )
-        return "\n".join(lines)
 
 
 def estimate(plan: Plan) -> Estimate:
@@ -151,16 +154,18 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def _one_pass(runs: Sequence[PlannedRun], storage: Storage | None) -> tuple[float, int]:
-    """Seconds of the vision tower for one image, timed now, and the bytes its features take in a cache."""
+    """Seconds of the vision tower for one image, the quickest of a second, and the bytes that a cache keeps of it."""
     backbone = runs[0].backbone
     request = reduce(or_, (own_needs(run) for run in runs))
     side = backbone.info.image_size
     before = torch.get_num_threads()
     torch.set_num_threads(int(runs[0].record.plan["threads"]))
     try:
-        seconds, features = _timed_pass(backbone, torch.zeros(1, 3, side, side), request)
-        if seconds < SLOW_PASS:
-            seconds, features = _timed_pass(backbone, torch.zeros(1, 3, side, side), request)
+        began, seconds = time.perf_counter(), float("inf")
+        while seconds == float("inf") or time.perf_counter() - began < PASS_SECONDS:
+            start = time.perf_counter()
+            features = backbone.encode_images(torch.zeros(1, 3, side, side), request)
+            seconds = min(seconds, time.perf_counter() - start)
     finally:
         torch.set_num_threads(before)
     stored = pack(features.to("cpu"), (side, side), storage).tensors if storage is not None else {}
@@ -174,12 +179,6 @@ def expected_work(job: CategoryJob, pending: Sequence[PlannedRun]) -> Workload:
     speed = SET_SHARE * product_speed("float32") if any(sets.values()) else 1.0
     timed = {run: operations / speed for run, operations in sets.items() if operations}
     return Workload(images, timed, images * len(pending))
-
-
-def _timed_pass(backbone: Backbone, pixels: torch.Tensor, request: FeatureRequest) -> tuple[float, Features]:
-    start = time.perf_counter()
-    features = backbone.encode_images(pixels, request)
-    return time.perf_counter() - start, features
 
 
 def _map_bytes(sizes: tuple[int, ...]) -> int:

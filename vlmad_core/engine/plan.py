@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,7 @@ def build_plan(
     command: str = "",
     loader: Loader = BackboneSpec.load,
     folders: Sequence[Path] | None = None,
+    reader: Callable[[str], Dataset] = load_dataset,
 ) -> Plan:
     """Work out the runs of a benchmark.
 
@@ -126,12 +127,13 @@ def build_plan(
         command: The command line, for the record.
         loader: Loads a backbone.
         folders: Where trained parameters are looked for; those of ``options.store`` if None.
+        reader: Lists a data set by its name.
 
     Raises:
         VlmadError: If a data set, method or backbone can't be had; nothing has been written then.
     """
     methods = [(_method(choice), own_options(options, choice)) for choice in options.methods]
-    datasets = [load_dataset(source) for source in options.datasets]
+    datasets = [reader(source) for source in options.datasets]
     loaded: dict[BackboneSpec, Backbone] = {}
     skipped: dict[NotApplicable, None] = {}
     notes: list[str] = []

@@ -196,6 +196,7 @@ def _start(workspace: Path) -> subprocess.Popen[bytes]:
     environment = {
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait must not keep the dashboard from its turn
         **os.environ,
+        paths.WORKSPACE: str(workspace.resolve()),
         "PYTHONPATH": os.pathsep.join([home, known]) if known else home,
     }
     command = [sys.executable, "-m", "vlmad_core.workspace.worker", str(workspace.resolve())]

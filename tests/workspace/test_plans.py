@@ -1,0 +1,41 @@
+"""What a part is judged by, and what that would take."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vlmad_core.datasets import load_dataset
+from vlmad_core.errors import VlmadError
+from vlmad_core.workspace.plans import FIRST_METHODS, estimate_part, part_options, reference_choices
+
+
+def test_a_plan_is_estimated_for_photos_that_are_not_written_yet(tiny_dataset, tiny_clip: Path, tmp_path: Path):
+    folder = tiny_dataset(tmp_path / "bolts", categories=("bolt",), train=5, normal=2, defective=1)
+    dataset = load_dataset(folder)
+    shutil.rmtree(folder)  # as an upload: the listing is known, the files are in memory
+    options = part_options("bolts", [*FIRST_METHODS, "musc"], 4, str(tiny_clip))
+    found = estimate_part(dataset, options)
+    units = {run.partition("/")[2].rpartition("-seed")[0] for run, *_ in found.units}
+    assert units == {
+        "clip_ac-canonical-0shot", "winclip-canonical-0shot", "winclip-canonical-4shot",
+        "patch_memory-canonical-4shot", "musc-canonical-0shot",
+    }  # fmt: skip
+    assert {what for what, _ in found.not_applicable} == {
+        "clip_ac:canonical with 4 shots", "musc:canonical with 4 shots", "patch_memory:canonical with 0 shots"
+    }  # fmt: skip
+    assert found.images == 4
+    assert found.seconds > 0
+    assert found.in_short[0] == "units: 5 missing; 4 images to pass"
+    assert found.in_short[1].startswith("time about ")
+
+
+def test_references_are_offered_as_far_as_there_are_good_photos(tiny_dataset, tmp_path: Path):
+    few, more = (tiny_dataset(tmp_path / str(count), categories=("nut",), train=count) for count in (1, 5))
+    assert reference_choices(load_dataset(few)) == ()
+    assert reference_choices(load_dataset(more)) == (2, 4)
+    assert part_options("nut", ["winclip"], 0, "bundled").shots == (0,)
+    with pytest.raises(VlmadError, match="names no methods"):
+        part_options("nut", [], 0, "bundled")

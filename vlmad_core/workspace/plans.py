@@ -1,0 +1,55 @@
+"""What a part is judged by: the choices that are offered first, the plan they make, and what it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vlmad_core.datasets import Dataset
+
+if TYPE_CHECKING:
+    from vlmad_core.engine.estimate import Estimate
+    from vlmad_core.engine.options import PlanOptions
+
+FIRST_METHODS = ("clip_ac", "winclip", "patch_memory")
+"""Chosen at first: words alone, words with windows and references, references alone; each judges single photos and
+none has to be trained."""
+
+REFERENCES = (2, 4, 8)
+"""Numbers of good photos that may be drawn as references."""
+
+
+def reference_choices(dataset: Dataset) -> tuple[int, ...]:
+    """The numbers of references that every category of a data set has good photos for."""
+    fewest = min((len(dataset.select(category, "train")) for category in dataset.categories), default=0)
+    return tuple(count for count in REFERENCES if count <= fewest)
+
+
+def part_options(dataset: str, methods: Sequence[str], references: int, backbone: str) -> PlanOptions:
+    """The plan: each method without references, where it can do without, and with them.
+
+    Args:
+        dataset: The part's slug.
+        methods: Names of methods.
+        references: How many good photos are drawn as references; 0 for none.
+        backbone: ``bundled``, a folder or a hub id.
+
+    Raises:
+        PlanError: If no method is named.
+    """
+    from vlmad_core.engine.options import make_options
+
+    shots = [0, references] if references else [0]
+    return make_options({"datasets": [dataset], "methods": list(methods), "shots": shots, "backbone": backbone})
+
+
+def estimate_part(dataset: Dataset, options: PlanOptions) -> Estimate:
+    """What a plan would take for a part, whether its photos are written or still in memory; from a pass timed now.
+
+    Raises:
+        VlmadError: If the backbone can't be loaded, or the plan can't be made.
+    """
+    from vlmad_core.engine.estimate import estimate
+    from vlmad_core.engine.plan import build_plan
+
+    return estimate(build_plan(options, reader=lambda source: dataset))
