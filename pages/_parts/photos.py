@@ -68,6 +68,10 @@ def show_photos(part: Part | None) -> Part | None:
     """
     st.subheader("1. Photos", anchor=False)
     if part is not None:
+        if part.folder is None and not part.photos.is_dir():
+            title = selection.tidy(part.title)
+            st.info(f"The photos of {title} were removed from the workspace. What was found with them stays.")
+            return part
         try:
             _show_check(_report(part, listing(part)), titled=part)
         except VlmadError as error:
@@ -208,7 +212,7 @@ def _upload_field(label: str, key: str, *, zips: bool, folder: bool = False) -> 
     kinds = [*TYPES, "csv", "json", *(["zip"] if zips else [])]
     given = st.file_uploader(
         label, type=kinds, accept_multiple_files="directory" if folder else True, key=key, on_change=_forget,
-        max_upload_size=UPLOAD_MEGABYTES,
+        max_upload_size=UPLOAD_MEGABYTES - 1,  # the browser would round the limit itself to "1GB"
     )  # fmt: skip
     return list(given or ())
 
@@ -232,7 +236,7 @@ def _tell_problems(upload: Upload | None) -> None:
     if len(problems) > MOST_TOLD:
         st.caption(f"And {len(problems) - MOST_TOLD:,} more that could not be used.")
     if upload and upload.left_out:
-        st.caption(f"{upload.left_out:,} files that are no photos were left out.")
+        st.caption(f"Left out, since they are no photos by their endings: {upload.left_out:,}.")
 
 
 def _where_uploads_go() -> str:
