@@ -56,7 +56,12 @@ def choose_image() -> Asked:
     )  # fmt: skip
     try:
         if source == "Upload":
-            return Asked("Upload", picture=_uploaded(st.file_uploader("Image of a part", type=TYPES, key="upload")))
+            return Asked(
+                "Upload",
+                picture=_uploaded(
+                    st.file_uploader("Image of a part", type=TYPES, key="upload", max_upload_size=MEGABYTES)
+                ),
+            )
         if source == "Camera":
             return Asked("Camera", picture=_uploaded(st.camera_input("Photograph a part", key="camera")))
         if source == "Batch":
@@ -126,7 +131,11 @@ def choose_references(asked: Asked) -> tuple[Picture, ...]:
         try:
             if kind == "Upload":
                 given = st.file_uploader(
-                    "Images of good parts", type=TYPES, accept_multiple_files=True, key="references"
+                    "Images of good parts",
+                    type=TYPES,
+                    accept_multiple_files=True,
+                    key="references",
+                    max_upload_size=MEGABYTES,
                 )
                 return _references([(_name(one), one.getvalue()) for one in given])
             return _drawn(asked) if kind == "Data set" else ()
@@ -242,7 +251,7 @@ def _many() -> Given | None:
     label = f"Folder of images ({DEFAULT_LIMITS.max_batch} at most)" if as_folder else "Images or zip archives"
     files = st.file_uploader(
         label, type=TYPES if as_folder else [*TYPES, "zip"], key=f"batch-{as_folder}",
-        accept_multiple_files="directory" if as_folder else True,
+        accept_multiple_files="directory" if as_folder else True, max_upload_size=MEGABYTES,
     )  # fmt: skip
     if not files:
         st.caption(f"Up to {DEFAULT_LIMITS.max_batch} images, {MEGABYTES} MB each. They are not kept.")

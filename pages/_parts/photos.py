@@ -9,9 +9,9 @@ from typing import Any
 
 import streamlit as st
 
-from pages._ui import data, selection
+from pages._ui import data, machine, selection
 from vlmad_core import paths
-from vlmad_core.datasets import Dataset, list_datasets, load_dataset
+from vlmad_core.datasets import Dataset, Sample, list_datasets, load_dataset
 from vlmad_core.datasets.check import CheckReport, check_dataset, sizes_in_words
 from vlmad_core.datasets.fingerprint import listing_hash
 from vlmad_core.datasets.images import DEFAULT_LIMITS
@@ -34,6 +34,8 @@ FORMS = (
     "AD's layout, or one folder with `labels.csv` (file, label); with or without masks. For photos in no folders, "
     "give good and bad ones apart."
 )
+SHOWN = 4
+"""Photos of each label that are shown small."""
 MOST_TOLD = 8
 """Findings of one kind, and problems of an upload, that are shown one by one."""
 
@@ -68,8 +70,12 @@ def show_photos(part: Part | None) -> Part | None:
     """
     st.subheader("1. Photos", anchor=False)
     if part is not None:
+        if part.folder is None and not part.photos.is_dir():
+            title = selection.tidy(part.title)
+            st.info(f"The photos of {title} were removed from the workspace. What was found with them stays.")
+            return part
         try:
-            _show_check(_report(part, listing(part)), titled=part)
+            _show_check(_report(part, listing(part)), content(part), titled=part)
         except VlmadError as error:
             st.warning(selection.tidy(str(error), 400), icon=":material/broken_image:")
         return part
@@ -89,7 +95,7 @@ def show_photos(part: Part | None) -> Part | None:
         placeholder="for example: metal plate",
     )  # fmt: skip
     named = parts.new_part(title if title.strip() else "part", folder)
-    _show_check(_report(named, listing(named)))
+    _show_check(_report(named, listing(named)), content(named))
     if held is not None:
         st.caption(_where_uploads_go())
     if not title.strip():
@@ -208,7 +214,7 @@ def _upload_field(label: str, key: str, *, zips: bool, folder: bool = False) -> 
     kinds = [*TYPES, "csv", "json", *(["zip"] if zips else [])]
     given = st.file_uploader(
         label, type=kinds, accept_multiple_files="directory" if folder else True, key=key, on_change=_forget,
-        max_upload_size=UPLOAD_MEGABYTES,
+        max_upload_size=UPLOAD_MEGABYTES - 1,  # the browser would round the limit itself to "1GB"
     )  # fmt: skip
     return list(given or ())
 
@@ -232,7 +238,7 @@ def _tell_problems(upload: Upload | None) -> None:
     if len(problems) > MOST_TOLD:
         st.caption(f"And {len(problems) - MOST_TOLD:,} more that could not be used.")
     if upload and upload.left_out:
-        st.caption(f"{upload.left_out:,} files that are no photos were left out.")
+        st.caption(f"Left out, since they are no photos by their endings: {upload.left_out:,}.")
 
 
 def _where_uploads_go() -> str:
@@ -252,15 +258,26 @@ def _report(part: Part, dataset: Dataset) -> CheckReport:
             with st.spinner("Checking the photos …"):
                 held.report = check_dataset(dataset, content(part))
         return held.report
-    return _checked(str(dataset.root), listing_hash(dataset.samples), dataset)
+    return _checked(_state(dataset.samples), dataset)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Checking the photos …")
-def _checked(root: str, mark: str, _dataset: Dataset) -> CheckReport:
+def _checked(state: str, _dataset: Dataset) -> CheckReport:
     return check_dataset(_dataset)
 
 
-def _show_check(report: CheckReport, titled: Part | None = None) -> None:
+def _state(samples: Sequence[Sample]) -> str:
+    """Changes with the photos: which there are, and when the files were written. An upload is like no other."""
+    paths_and_times = [
+        (str(path), path.stat().st_mtime_ns if path.is_file() else 0)
+        for sample in samples
+        for path in (sample.image_path, sample.mask_path)
+        if path is not None
+    ]
+    return f"{listing_hash(samples)} {hash(tuple(paths_and_times))}"
+
+
+def _show_check(report: CheckReport, read: Content, titled: Part | None = None) -> None:
     """Findings in plain words: numbers first, then what is wrong, then what so few photos can show."""
     train, good, bad = (sum(column) for column in zip(*report.counts.values(), strict=True))
     masks = sum(report.masks.values())
@@ -271,6 +288,7 @@ def _show_check(report: CheckReport, titled: Part | None = None) -> None:
     )
     errors = [remark for remark in report.remarks if remark.severity == "error"]
     others = [remark for remark in report.remarks if remark.severity != "error"]
+    _show_some(report.dataset, read)
     for remark in errors:
         st.warning(_told(remark.sentence, remark.items), icon=":material/report:")
     with st.expander("What the check says", icon=":material/fact_check:", expanded=not titled and bool(errors)):
@@ -281,6 +299,26 @@ def _show_check(report: CheckReport, titled: Part | None = None) -> None:
             *report.outlook,
         ]
         st.markdown("\n".join(f"- {selection.tidy(line, 400)}" for line in lines))
+
+
+def _show_some(dataset: Dataset, read: Content) -> None:
+    """A few photos of each label, so that one sees whether the labels are right."""
+    with st.container(horizontal=True, gap="xsmall"):
+        for label, words in ((0, "good"), (1, "defective")):
+            own = [sample for sample in dataset.samples if sample.label == label]
+            for sample in own[:: max(1, len(own) // SHOWN)][:SHOWN]:
+                picture = _small(_state([sample]), sample.image_path, read)
+                if picture:
+                    name = selection.tidy(sample.id, 100)
+                    st.image(picture, width=84, caption=words, alt=f"A {words} photo: {name}")
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _small(state: str, _path: Path, _read: Content) -> bytes | None:
+    try:
+        return machine.small_copy(_read(_path))
+    except VlmadError:
+        return None
 
 
 def _told(sentence: str, items: Sequence[str]) -> str:

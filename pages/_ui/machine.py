@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -63,11 +64,14 @@ def examples(name: str) -> Dataset:
 def small(dataset: str, image_id: str) -> bytes | None:
     """A small copy of an example, or None if it can't be read."""
     sample = next((s for s in examples(dataset).samples if s.id == image_id), None)
+    return small_copy(sample.image_path) if sample else None
+
+
+def small_copy(source: Path | bytes) -> bytes | None:
+    """A small copy of an image as WebP, or None if it can't be read."""
     try:
-        image = read_image(sample.image_path) if sample else None
+        image = read_image(source)
     except VlmadError:
-        return None
-    if image is None:
         return None
     image.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
     buffer = io.BytesIO()

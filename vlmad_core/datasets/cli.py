@@ -43,6 +43,7 @@ def _run_list(as_json: bool) -> int:
                 "available": entry.available,
                 "reason": entry.reason,
                 "synthetic": entry.synthetic,
+                "title": entry.title or None,
             }
             for entry in entries
         ]
@@ -50,7 +51,8 @@ def _run_list(as_json: bool) -> int:
         return 0
     for entry in entries:
         where = str(entry.root) if entry.root else f"not available: {entry.reason}"
-        print(f"{entry.name:<20} {entry.layout:<14} {where}{'  (synthetic)' if entry.synthetic else ''}")
+        said = "  (synthetic)" if entry.synthetic else f"  ({entry.title}, a part of yours)" if entry.title else ""
+        print(f"{entry.name:<20} {entry.layout:<14} {where}{said}")
     return 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from secrets import token_hex
 from tempfile import TemporaryDirectory
 
 from vlmad_core.datasets import Dataset
@@ -48,13 +49,14 @@ class Upload:
         files: How to read each file, by its path with forward slashes; archives are open and read in memory.
         problems: What can't be used, each in a sentence that names it.
         left_out: Number of files that are neither images nor tables, by their endings.
-        root: Where the files seem to lie: what the paths of a listing begin with. Nothing is there.
+        root: Where the files seem to lie: what the paths of a listing begin with. Nothing is there, and no other
+            upload has the same.
     """
 
     files: Mapping[str, Read]
     problems: tuple[str, ...] = ()
     left_out: int = 0
-    root: Path = field(default=Path("/upload") / PHOTOS)
+    root: Path = field(default_factory=lambda: Path("/upload") / token_hex(8) / PHOTOS)
 
     def listing(self, part: Part) -> Dataset:
         """The data set that it is, as it will be read once it is written.
