@@ -14,9 +14,10 @@ import numpy as np
 
 from vlmad_core.analysis.decision import Card, Recommended, SharedScores
 from vlmad_core.analysis.recommendation import alarm_line, found_line, sentence, surer
+from vlmad_core.datasets.archives import is_archive
 from vlmad_core.datasets.labelled import means
 from vlmad_core.datasets.sample import NORMAL_TYPE
-from vlmad_core.live.inputs import Given, Item, is_archive
+from vlmad_core.live.inputs import Given, Item
 from vlmad_core.live.record import ImageResult
 from vlmad_core.live.verdicts import Opinion
 from vlmad_core.metrics.rules import Rule
