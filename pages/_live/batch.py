@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from pages._live import visit
-from pages._ui import selection
+from pages._ui import deciding, selection
 
 if TYPE_CHECKING:
+    from vlmad_core.analysis.decision import Card, Recommended, SharedScores
     from vlmad_core.live.inputs import Given, Picture
+    from vlmad_core.live.labels import Conclusion, Labels
     from vlmad_core.live.panel import LivePrediction, Panel
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
+    from vlmad_core.metrics.rules import Rule
+
+PICTURED = 12
+"""Images that a report of a batch without labels shows with their maps."""
 
 
 def show(given: Given, panel: Panel) -> Picture | None:
@@ -24,6 +31,9 @@ def show(given: Given, panel: Panel) -> Picture | None:
     Returns:
         The image whose row was chosen, to be shown closely; None if there is none or the batch is running.
     """
+    from vlmad_core.live.labels import without_masks
+
+    given = without_masks(given)
     batch = _current(given, panel)
     done, total = len(batch.results), len(given.items)
     if batch.running:
@@ -38,7 +48,7 @@ def show(given: Given, panel: Panel) -> Picture | None:
                 st.warning(f"Cancelled: {done} of {total} images are done.", icon=":material/stop_circle:")
     if not batch.results:
         return None
-    chosen = _table(given, panel, batch)
+    chosen = _shown(given, panel, batch)
     if chosen is None:
         st.caption("Choose a row to look at the image closely.")
         return None
@@ -85,41 +95,102 @@ def _opinion(panel: Panel, prediction: LivePrediction) -> Opinion:
     return give_opinion(prediction, visit.yardstick(panel, None, prediction), own)
 
 
-def _table(given: Given, panel: Panel, batch: visit.Batch) -> int | None:
+def _shown(given: Given, panel: Panel, batch: visit.Batch) -> int | None:
+    """What the batch comes to, its table and its files; gives the place of the image whose row was chosen."""
+    from vlmad_core.analysis.tables import csv_text
+    from vlmad_core.live.labels import folder_labels, judged_again
     from vlmad_core.live.record import verdict_word, wide_table
 
     titles = {member.method_id: selection.tidy(member.title) for member in panel.members}
-    frame = wide_table(batch.results, titles)
+    labels = folder_labels(given.items)
     flagged = sum(any(verdict_word(one) == "anomalous" for one in result.opinions) for result in batch.results)
     failed = sum(result.error is not None for result in batch.results)
-    st.markdown(
-        f"**{len(batch.results)}** images judged, **{flagged}** flagged by at least one method"
+    counted = st.container()
+    concluded = _conclude(panel, batch, labels, titles) if any(labels) else None
+    results = judged_again(batch.results, concluded) if concluded else tuple(batch.results)
+    if concluded:
+        flagged = sum(any(verdict_word(one) == "anomalous" for one in result.opinions) for result in results)
+    counted.markdown(
+        f"**{len(results)}** images judged, **{flagged}** flagged by at least one method"
         + (f", **{failed}** could not be read" if failed else "")
         + "."
     )
-    scores = {
-        name: st.column_config.NumberColumn(format="%.4f") for name in frame.columns if str(name).endswith(": score")
+    frame = wide_table(results, titles, labels)
+    numbers = {": score": "%.4f", ": threshold": "%.4f", ": ms": "%.0f"}
+    formats = {
+        name: st.column_config.NumberColumn(format=form)
+        for name in frame.columns
+        for ending, form in numbers.items()
+        if str(name).endswith(ending)
     }
     event: Any = st.dataframe(
         frame, hide_index=True, on_select="rerun", selection_mode="single-row", key=f"batch-table-{len(frame)}",
-        column_config={**scores, "Image": st.column_config.TextColumn(pinned=True)},
+        column_config={**formats, "Image": st.column_config.TextColumn(pinned=True)},
         alt="Each image's scores and verdicts, by method",
     )  # fmt: skip
     with st.container(horizontal=True):
-        _button("Table (csv)", "scores.csv", "text/csv", lambda: frame.to_csv(index=False).encode())
-        _button("Settings and scores (json)", "scores.json", "application/json", partial(_json, given, panel, batch))
+        _button("Table (csv)", "scores.csv", "text/csv", lambda: csv_text(frame).encode())
+        _button("Settings and scores (json)", "scores.json", "application/json", partial(_json, given, panel, results))
+        wanted = [place for place, one in enumerate(results) if concluded and one.name in concluded.pictured]
+        wanted = wanted or [int(place) for place in frame.index[:PICTURED]]
+        said = concluded.said() if concluded else ()
+        _button("Report (html)", "report.html", "text/html", partial(_html, given, panel, results, wanted, said))
     rows = event.selection.rows if hasattr(event, "selection") else []
-    return int(rows[0]) if rows and rows[0] < len(batch.results) else None
+    return int(frame.index[rows[0]]) if rows and rows[0] < len(frame) else None
 
 
-def _judged(given: Given, panel: Panel, results: list[ImageResult]) -> Judged:
+def _conclude(panel: Panel, batch: visit.Batch, labels: Labels, titles: Mapping[str, str]) -> Conclusion | None:
+    """Cards of all methods, at thresholds by the visitor's rule; None where no good part was judged."""
+    from vlmad_core.live.labels import Conclusion, shared_scores
+
+    references = {one.content for one in panel.references}
+    scored, methods = shared_scores(batch.results, labels, titles, references)
+    if scored is None or not scored.good:
+        return None
+    st.caption(
+        f"By their folders {scored.good} are good and {scored.defects} defective; references are left out, and images "
+        "that a method could not judge."
+    )
+    rule = deciding.choose_rule(scored, "batch")
+    mark = scored.ids, scored.labels.tobytes(), scored.scores.tobytes()
+    found, one = _decided(mark, repr(rule), scored, rule)
+    deciding.show_choice(one, scored, rule)
+    deciding.show_cards(found, one, rule, lambda place: _named(found[place]))
+    deciding.show_scale(scored, found, one)
+    return Conclusion(scored, methods, found, one, rule)
+
+
+@st.cache_data(max_entries=32, show_spinner="Repeating the choice …")
+def _decided(
+    mark: tuple[tuple[str, ...], bytes, bytes], rule: str, _scored: SharedScores, _rule: Rule
+) -> tuple[tuple[Card, ...], Recommended | None]:
+    from vlmad_core.analysis.decision import cards, choose
+
+    return cards(_scored, _rule), choose(_scored, _rule)
+
+
+def _named(card: Card) -> None:
+    """Which images a card's figures are best looked at."""
+    said = {"Typical hit": card.hit, "Worst miss" if card.missed else "Found most narrowly": card.miss}
+    st.caption("  \n".join(f"{what}: {selection.tidy(name, 100)}" for what, name in said.items() if name))
+
+
+def _judged(given: Given, panel: Panel, results: Sequence[ImageResult]) -> Judged:
     from vlmad_core.live.record import Judged, setup_of
 
     return Judged(setup_of(panel), tuple(results), given.problems, given.left_out)
 
 
-def _json(given: Given, panel: Panel, batch: visit.Batch) -> bytes:
-    return json.dumps(_judged(given, panel, batch.results).to_json(), indent=1).encode()
+def _json(given: Given, panel: Panel, results: Sequence[ImageResult]) -> bytes:
+    return json.dumps(_judged(given, panel, results).to_json(), indent=1).encode()
+
+
+def _html(
+    given: Given, panel: Panel, results: Sequence[ImageResult], wanted: Sequence[int], said: Sequence[str]
+) -> bytes:
+    from vlmad_core.live.saved import batch_report
+
+    return batch_report(_judged(given, panel, results), panel, given.items, wanted, said).encode()
 
 
 def _button(label: str, name: str, mime: str, make: Any) -> None:

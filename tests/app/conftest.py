@@ -111,6 +111,15 @@ def tiny_backbone(tiny_clip: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     st.cache_data.clear()
 
 
+@pytest.fixture
+def demo(open_app: OpenApp, measured: Path, tiny_backbone: None) -> AppTest:
+    """The live demo, ready for an upload."""
+    app = open_app(measured, "live_demo")
+    app.segmented_control(key="source").set_value("Upload").run()
+    app.session_state["live"].results.clear()  # of the example that is judged at the first sight
+    return app
+
+
 @pytest.fixture(scope="session")
 def app_server() -> ModuleType:
     """The module that serves the app and takes its pictures."""

@@ -7,7 +7,6 @@ import json
 import struct
 import zlib
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -20,15 +19,6 @@ from vlmad_core.cli import main
 from vlmad_core.errors import BackboneError
 from vlmad_core.live.drawing import Look
 from vlmad_core.store.annotations import read_demos
-
-
-@pytest.fixture
-def demo(open_app, measured: Path, tiny_backbone: None):
-    """The page, ready for an upload."""
-    app = open_app(measured, "live_demo")
-    app.segmented_control(key="source").set_value("Upload").run()
-    visit_of(app).results.clear()  # of the example that is judged at the first sight
-    return app
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -231,47 +221,6 @@ def test_cancel_keeps_what_is_done_and_continue_goes_on(demo) -> None:
     assert not app.exception
     assert "Cancelled" not in texts(app)
     assert texts(app).count("score **") == 3
-
-
-def test_a_batch_becomes_a_table_and_bad_images_cost_themselves_only(demo) -> None:
-    app = demo.segmented_control(key="source").set_value("Batch").run()
-    content = io.BytesIO()
-    with ZipFile(content, "w") as archive:
-        for number in range(3):
-            archive.writestr(f"{number}.png", picture(number))
-        archive.writestr("half.png", picture()[:200])
-        archive.writestr("../out.png", picture())
-        archive.writestr("readme.txt", "no image")
-    app.file_uploader(key="batch-False").upload("parts.zip", content.getvalue())
-    app.text_input(key="words-Batch-").set_value("nut").run()
-    assert "4 images, 1 files that are no images were left out." in texts(app)
-    assert "leads out of the archive" in texts(app)
-    app.button(key="batch_start").click().run()
-    assert not app.exception
-    shown = texts(app)
-    assert "**4** images judged" in shown
-    assert "**1** could not be read" in shown
-    frame = app.dataframe[0].value
-    assert list(frame["Image"]) == ["parts.zip/0.png", "parts.zip/1.png", "parts.zip/2.png", "parts.zip/half.png"]
-    assert frame["CLIP-AC: score"].notna().sum() == 3
-    assert "damaged or cut off" in frame["Note"].iloc[3]
-    assert all(one.prediction.anomaly_map is None for r in visit_of(app).batch.results for one in r.opinions)
-
-
-def test_a_cancelled_batch_goes_on_where_it_was(demo) -> None:
-    app = demo.segmented_control(key="source").set_value("Batch").run()
-    for number in range(3):
-        app.file_uploader(key="batch-False").upload(f"{number}.png", picture(number))
-    app.text_input(key="words-Batch-").set_value("nut").run()
-    app.button(key="batch_start").click().run()
-    batch = visit_of(app).batch
-    first = batch.results[0]
-    del batch.results[1:]
-    app.run()
-    assert "Cancelled: 1 of 3 images are done." in texts(app)
-    app.button(key="batch_start").click().run()
-    assert "**3** images judged" in texts(app)
-    assert visit_of(app).batch.results[0] is first
 
 
 def test_downloads_are_made_and_a_demo_is_saved(demo, measured: Path) -> None:

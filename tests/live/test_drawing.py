@@ -113,8 +113,11 @@ def test_a_batch_becomes_one_row_per_image_without_maps(opinions) -> None:
     results = [ImageResult("a.png", (9, 9), "c", tuple(opinions)), ImageResult("b.png", error="empty")]
     titles = {one.prediction.method_id: one.prediction.title for one in opinions}
     frame = wide_table(results, titles)
-    assert list(frame["Image"]) == ["a.png", "b.png"]
+    assert list(frame["Image"]) == ["b.png", "a.png"], "what could not be judged comes first"
+    assert list(frame.index) == [1, 0]
     assert frame.loc[0, "Flagged by"] == 1
+    assert frame.loc[0, "WinCLIP: threshold"] == opinions[0].verdict.threshold.value
+    assert frame.loc[0, "WinCLIP: ms"] == own_milliseconds(opinions[0])
     assert frame.loc[0, "WinCLIP: verdict"] == "anomalous"
     assert frame.loc[0, "CLIP-AC: verdict"] == "normal"
     assert frame.loc[0, "Note"] == "needs all test images"

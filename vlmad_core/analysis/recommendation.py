@@ -120,7 +120,8 @@ def time_line(entry: Entry, machine: str) -> str:
     if table.empty or math.isnan(table["latency_ms"][0]):
         return "not timed" + (f": {table['reason'][0]}" if len(table) and table["reason"][0] else "")
     row = table.iloc[0]
-    words = f"{row['latency_ms']:.0f} ms per photo"
+    took = float(row["latency_ms"])
+    words = f"{took:.0f} ms per photo" if took < 1000 else f"{took / 1000:.1f} s per photo"
     words += ", its share of a batch" if row["shared"] else ""
     return words if row["hardware_id"] == machine else f"{words}, on another machine"
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from vlmad_core.datasets.images import reading_protocol
+from vlmad_core.datasets.sample import NORMAL_TYPE
 from vlmad_core.engine.provenance import code_version
 from vlmad_core.live.panel import LivePrediction, Panel, shared_stages
 from vlmad_core.live.verdicts import RATE, Opinion
@@ -138,26 +139,43 @@ def table(images: Iterable[ImageResult]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"score": float, "threshold": float, "ms": float})
 
 
-def wide_table(images: Sequence[ImageResult], titles: Mapping[str, str]) -> pd.DataFrame:
-    """One row for each image: its name, how many methods call it anomalous, and each method's score and verdict.
+def wide_table(
+    images: Sequence[ImageResult], titles: Mapping[str, str], labels: Sequence[str | None] = ()
+) -> pd.DataFrame:
+    """One row for each image: what is in it, how many methods call it anomalous, and what each method says.
 
     Args:
         images: The results.
         titles: How methods are shown, by their id; decides the order of the columns.
+        labels: What is in each image, in order, where that is known of any.
+
+    Returns:
+        Image, Part is (with labels), Flagged by, score, verdict, threshold and ms of each method, Note. Images that
+        could not be judged come first, then those that most methods judge wrongly or, without labels, flag. The index
+        holds the places of the images.
     """
     rows: list[dict[str, Any]] = []
-    for image in images:
+    order: list[tuple[bool, int, int, int]] = []
+    for place, image in enumerate(images):
+        label = labels[place] if place < len(labels) else None
         by_id = {one.prediction.method_id: one for one in image.opinions}
         flagged = [one.verdict.anomalous for one in image.opinions if one.verdict is not None]
-        row: dict[str, Any] = {"Image": image.name, "Flagged by": sum(flagged) if flagged else None}
+        row: dict[str, Any] = {"Image": image.name}
+        row |= {"Part is": label} if any(labels) else {}
+        row["Flagged by"] = sum(flagged) if flagged else None
         for method, title in titles.items():
             one = by_id.get(method)
+            known = None if one is None else one.verdict
             row[f"{title}: score"] = math.nan if one is None else one.prediction.image_score
             row[f"{title}: verdict"] = None if one is None else verdict_word(one)
+            row[f"{title}: threshold"] = math.nan if known is None else known.threshold.value
+            row[f"{title}: ms"] = None if one is None else own_milliseconds(one)
         errors = [one.prediction.error for one in image.opinions if one.prediction.error]
         row["Note"] = image.error or " ".join(errors) or None
         rows.append(row)
-    return pd.DataFrame(rows)
+        wrong = 0 if label is None else sum(one != (label != NORMAL_TYPE) for one in flagged)
+        order.append((image.error is None, -len(errors), -wrong, -sum(flagged)))
+    return pd.DataFrame(rows, index=range(len(rows))).iloc[sorted(range(len(rows)), key=order.__getitem__)]
 
 
 def verdict_word(opinion: Opinion) -> str:

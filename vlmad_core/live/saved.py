@@ -6,8 +6,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from vlmad_core.live.drawing import (
     png,
     score_line,
 )
-from vlmad_core.live.inputs import gather
+from vlmad_core.live.inputs import Item, gather
+from vlmad_core.live.panel import Panel
 from vlmad_core.live.record import ImageResult, Judged, own_milliseconds, verdict_word
 from vlmad_core.store.annotations import Demo
 from vlmad_core.store.reader import Missing
@@ -150,7 +151,13 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "_", stem).strip("_")[:60] or "image"
 
 
-def render(judged: Judged, pictures: Mapping[str, Image.Image], look: Look, title: str = "Live demo") -> str:
+def render(
+    judged: Judged,
+    pictures: Mapping[str, Image.Image],
+    look: Look,
+    title: str = "Live demo",
+    said: Sequence[str] = (),
+) -> str:
     """Write the report.
 
     Args:
@@ -158,11 +165,13 @@ def render(judged: Judged, pictures: Mapping[str, Image.Image], look: Look, titl
         pictures: Images by their content hash; a result whose image is not among them is only in the table.
         look: How maps are drawn.
         title: The report's title.
+        said: What they come to, in sentences.
     """
     shown = [image for image in judged.images if image.content in pictures][:MOST_PICTURED]
     return templates.render(
         "live.html.j2",
         title=title,
+        said=said,
         judged=judged,
         setup=judged.setup,
         shown=[_shown(image, pictures[image.content], look) for image in shown],
@@ -171,6 +180,37 @@ def render(judged: Judged, pictures: Mapping[str, Image.Image], look: Look, titl
         score_line=score_line,
         origin_line=origin_line,
     )
+
+
+def batch_report(
+    judged: Judged, panel: Panel, items: Sequence[Item], wanted: Collection[int], said: Sequence[str] = ()
+) -> str:
+    """Write the report of a batch, whose results keep no maps: some images are judged once more, to be shown.
+
+    Args:
+        judged: The results; images in the order of ``items``.
+        panel: Who judged them.
+        items: The images.
+        wanted: Places of those that are shown with their maps.
+        said: What the batch comes to, in sentences.
+    """
+    images, pictures = list(judged.images), dict[str, Image.Image]()
+    for place in sorted(wanted)[:MOST_PICTURED]:
+        try:
+            picture = items[place].read()
+        except VlmadError:
+            continue  # its error is in the results
+        mapped = {one.method_id: one for one in panel.judge(picture)}
+        images[place] = replace(
+            images[place],
+            opinions=tuple(
+                replace(one, prediction=mapped.get(one.prediction.method_id, one.prediction))
+                for one in images[place].opinions
+            ),
+        )
+        pictures[picture.content] = picture.image
+    title = f"{judged.setup['category']}: {len(images)} images judged"
+    return render(replace(judged, images=tuple(images)), pictures, Look(), title, said)
 
 
 def overlay_file(method_id: str) -> str:
