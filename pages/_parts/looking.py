@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 from PIL import Image
@@ -56,11 +54,6 @@ def show_looking(part: Part, dataset: Dataset, side: int, patch: int) -> View:
     with st.expander("Look at a part of each photo only", icon=":material/crop:", expanded=region != WHOLE_PHOTO):
         _draw(part, photo, view, grid)
     return view
-
-
-def view_options(view: View) -> Mapping[str, Any]:
-    """A view as options of a plan; nothing for the whole photo in one piece."""
-    return {} if view.plain else {"region": view.region, "tiles": view.tiles, "tile_overlap": view.overlap}
 
 
 def _tiles(suggested: tuple[int, int]) -> tuple[tuple[int, int], float]:

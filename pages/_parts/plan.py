@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages._parts import photos
+from pages._parts import looking, photos
 from pages._ui import data, machine, selection
 from vlmad_core import paths
 from vlmad_core.backbones.known import KNOWN_BACKBONES, KnownBackbone
@@ -14,6 +14,7 @@ from vlmad_core.cards import card_names, load_card
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.fingerprint import listing_hash
 from vlmad_core.datasets.parts import Part
+from vlmad_core.datasets.views import View
 from vlmad_core.errors import VlmadError
 from vlmad_core.workspace import plans, queue
 from vlmad_core.workspace.jobs import list_jobs
@@ -39,21 +40,24 @@ def show_plan(part: Part) -> None:
         )  # fmt: skip
     with right:
         references = _choose_references(dataset)
+    view = looking.show_looking(part, dataset, *_input(backbone))
     if not methods:
         st.info("Choose at least one method.", icon=":material/checklist:")
         return
     if any(job.open for job in list_jobs(paths.workspace(), part.slug)):
         st.caption("What it takes is worked out when no job of this part is open: timing a pass would disturb it.")
     else:
-        _show_estimate(part, dataset, tuple(methods), references, backbone)
-    _start(part, methods, references, backbone)
+        _show_estimate(part, dataset, tuple(methods), references, backbone, view)
+    _start(part, methods, references, backbone, view)
 
 
-def _show_estimate(part: Part, dataset: Dataset, methods: tuple[str, ...], references: int, backbone: str) -> None:
+def _show_estimate(
+    part: Part, dataset: Dataset, methods: tuple[str, ...], references: int, backbone: str, view: View
+) -> None:
     """What the plan takes, and which of it makes no sense."""
     try:
         mark = listing_hash(dataset.samples), data.signature(paths.stores())
-        found = _estimate(part.slug, mark, methods, references, backbone, dataset)
+        found = _estimate(part.slug, mark, methods, references, backbone, view, dataset)
     except VlmadError as error:
         st.error(selection.tidy(str(error), 400), icon=":material/error:")
         return
@@ -63,7 +67,7 @@ def _show_estimate(part: Part, dataset: Dataset, methods: tuple[str, ...], refer
         st.markdown(f"{line[:1].upper()}{line[1:]}.")
 
 
-def _start(part: Part, methods: list[str], references: int, backbone: str) -> None:
+def _start(part: Part, methods: list[str], references: int, backbone: str, view: View) -> None:
     """The button, or why there is none, and the same on the command line."""
     from vlmad_core.engine.options import as_command
 
@@ -71,7 +75,7 @@ def _start(part: Part, methods: list[str], references: int, backbone: str) -> No
         queue.check_allowed(machine.address())
         if st.button("Start", type="primary", icon=":material/play_arrow:", key="plan_start"):
             kept = photos.keep(part)
-            options = plans.part_options(kept.slug, methods, references, backbone)
+            options = plans.part_options(kept.slug, methods, references, backbone, view)
             queue.submit(paths.workspace(), options, kept.title, kept.slug)
             queue.ensure_worker(paths.workspace())
             st.rerun()
@@ -79,16 +83,22 @@ def _start(part: Part, methods: list[str], references: int, backbone: str) -> No
         st.warning(selection.tidy(str(error), 400), icon=":material/block:")
     if part.kept:
         with st.popover("On the command line", icon=":material/terminal:"):
-            command = as_command(plans.part_options(part.slug, methods, references, backbone))
+            command = as_command(plans.part_options(part.slug, methods, references, backbone, view))
             st.code(command, language="bash", wrap_lines=True)
 
 
 @st.cache_data(max_entries=32, ttl=600, show_spinner="Timing a pass …")
 def _estimate(
-    slug: str, mark: tuple[str, ...], methods: tuple[str, ...], references: int, backbone: str, _dataset: Dataset
+    slug: str,
+    mark: tuple[str, ...],
+    methods: tuple[str, ...],
+    references: int,
+    backbone: str,
+    view: View,
+    _dataset: Dataset,
 ) -> Estimate:
     """What the plan takes; timed once for the same choices."""
-    return plans.estimate_part(_dataset, plans.part_options(slug, methods, references, backbone))
+    return plans.estimate_part(_dataset, plans.part_options(slug, methods, references, backbone, view))
 
 
 def _choose_references(dataset: Dataset) -> int:
@@ -115,6 +125,12 @@ def _choose_backbone() -> str:
         with st.popover("Get another", icon=":material/download:"):
             _offer_downloads({one.id for one in choices if not one.available})
     return chosen or next(iter(titles))
+
+
+@st.cache_data(max_entries=8, show_spinner="Reading the backbone …")
+def _input(backbone: str) -> tuple[int, int]:
+    """Side of its input and of its patches."""
+    return plans.backbone_input(backbone)
 
 
 def _title(hub_id: str, title: str) -> str:

@@ -112,6 +112,13 @@ def tiny_backbone(tiny_clip: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty workspace."""
+    monkeypatch.setenv("VLMAD_WORKSPACE", str(tmp_path / "workspace"))
+    return tmp_path / "workspace"
+
+
+@pytest.fixture
 def demo(open_app: OpenApp, measured: Path, tiny_backbone: None) -> AppTest:
     """The live demo, ready for an upload."""
     app = open_app(measured, "live_demo")

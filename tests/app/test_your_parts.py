@@ -39,13 +39,6 @@ def packed(files: dict[str, bytes]) -> bytes:
     return content.getvalue()
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty workspace."""
-    monkeypatch.setenv("VLMAD_WORKSPACE", str(tmp_path / "workspace"))
-    return tmp_path / "workspace"
-
-
 def kept(title: str, **taken: Any) -> Any:
     """A part of twelve good and eight bad photos."""
     return parts.keep(parts.new_part(title), upload=gather_upload(list(plates().items())), **taken)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from vlmad_core.datasets import load_dataset
+from vlmad_core.datasets.views import View
 from vlmad_core.errors import VlmadError
-from vlmad_core.workspace.plans import FIRST_METHODS, estimate_part, part_options, reference_choices
+from vlmad_core.workspace.plans import FIRST_METHODS, backbone_input, estimate_part, part_options, reference_choices
 
 
 def test_a_plan_is_estimated_for_photos_that_are_not_written_yet(tiny_dataset, tiny_clip: Path, tmp_path: Path):
@@ -39,3 +40,11 @@ def test_references_are_offered_as_far_as_there_are_good_photos(tiny_dataset, tm
     assert part_options("nut", ["winclip"], 0, "bundled").shots == (0,)
     with pytest.raises(VlmadError, match="names no methods"):
         part_options("nut", [], 0, "bundled")
+
+
+def test_a_plan_says_how_photos_are_looked_at_only_where_that_is_not_plain(tiny_clip: Path):
+    assert part_options("nut", ["clip_ac"], 0, "bundled", View()) == part_options("nut", ["clip_ac"], 0, "bundled")
+    options = part_options("nut", ["clip_ac"], 0, "bundled", View((0.0, 0.0, 0.5, 1.0), (2, 3), 0.25))
+    assert (options.region, options.tiles, options.tile_overlap) == ((0.0, 0.0, 0.5, 1.0), (2, 3), 0.25)
+    side, patch = backbone_input(str(tiny_clip))
+    assert side % patch == 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlmad_core.datasets import Dataset
+from vlmad_core.datasets.views import View
 
 if TYPE_CHECKING:
     from vlmad_core.engine.estimate import Estimate
@@ -25,7 +26,21 @@ def reference_choices(dataset: Dataset) -> tuple[int, ...]:
     return tuple(count for count in REFERENCES if count <= fewest)
 
 
-def part_options(dataset: str, methods: Sequence[str], references: int, backbone: str) -> PlanOptions:
+def backbone_input(backbone: str) -> tuple[int, int]:
+    """Side of a backbone's input and of its patches, in pixels.
+
+    Raises:
+        BackboneError: If it can't be loaded.
+    """
+    from vlmad_core.backbones import load_backbone
+
+    info = load_backbone(backbone).info
+    return info.image_size, info.patch_size
+
+
+def part_options(
+    dataset: str, methods: Sequence[str], references: int, backbone: str, view: View | None = None
+) -> PlanOptions:
     """The plan: each method without references, where it can do without, and with them.
 
     Args:
@@ -33,6 +48,7 @@ def part_options(dataset: str, methods: Sequence[str], references: int, backbone
         methods: Names of methods.
         references: How many good photos are drawn as references; 0 for none.
         backbone: ``bundled``, a folder or a hub id.
+        view: How photos are looked at; None for whole photos in one piece.
 
     Raises:
         PlanError: If no method is named.
@@ -40,7 +56,10 @@ def part_options(dataset: str, methods: Sequence[str], references: int, backbone
     from vlmad_core.engine.options import make_options
 
     shots = [0, references] if references else [0]
-    return make_options({"datasets": [dataset], "methods": list(methods), "shots": shots, "backbone": backbone})
+    asked = {"datasets": [dataset], "methods": list(methods), "shots": shots, "backbone": backbone}
+    if view is not None and not view.plain:
+        asked |= {"region": list(view.region), "tiles": list(view.tiles), "tile_overlap": view.overlap}
+    return make_options(asked)
 
 
 def estimate_part(dataset: Dataset, options: PlanOptions) -> Estimate:
