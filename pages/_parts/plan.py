@@ -10,7 +10,7 @@ from pages._parts import looking, photos
 from pages._ui import data, machine, selection
 from vlmad_core import paths
 from vlmad_core.backbones.known import KNOWN_BACKBONES, KnownBackbone
-from vlmad_core.cards import card_names, load_card
+from vlmad_core.cards import card_names, find_card
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.fingerprint import listing_hash
 from vlmad_core.datasets.parts import Part
@@ -31,15 +31,15 @@ def show_plan(part: Part) -> None:
     """
     st.subheader("2. Plan", anchor=False)
     dataset = photos.listing(part)
-    backbone = _choose_backbone()
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns([3, 1], gap="large")
     with left:
-        methods = st.pills(
-            "Methods", card_names(), default=plans.FIRST_METHODS, selection_mode="multi", key="plan_methods",
-            format_func=lambda name: selection.tidy(load_card(name).title), persist_state="session",
-        )  # fmt: skip
+        backbone = _choose_backbone()
     with right:
         references = _choose_references(dataset)
+    methods = st.multiselect(
+        "Methods", card_names(), default=plans.FIRST_METHODS, key="plan_methods", persist_state="session",
+        format_func=method_title,
+    )  # fmt: skip
     view = looking.show_looking(part, dataset, *_input(backbone))
     if not methods:
         st.info("Choose at least one method.", icon=":material/checklist:")
@@ -71,20 +71,27 @@ def _start(part: Part, methods: list[str], references: int, backbone: str, view:
     """The button, or why there is none, and the same on the command line."""
     from vlmad_core.engine.options import as_command
 
-    try:
-        queue.check_allowed(machine.address())
-        if st.button("Start", type="primary", icon=":material/play_arrow:", key="plan_start"):
-            kept = photos.keep(part)
-            options = plans.part_options(kept.slug, methods, references, backbone, view)
-            queue.submit(paths.workspace(), options, kept.title, kept.slug)
-            queue.ensure_worker(paths.workspace())
-            st.rerun()
-    except VlmadError as error:
-        st.warning(selection.tidy(str(error), 400), icon=":material/block:")
-    if part.kept:
-        with st.popover("On the command line", icon=":material/terminal:"):
-            command = as_command(plans.part_options(part.slug, methods, references, backbone, view))
-            st.code(command, language="bash", wrap_lines=True)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        try:
+            queue.check_allowed(machine.address())
+            if st.button("Start", type="primary", icon=":material/play_arrow:", key="plan_start"):
+                kept = photos.keep(part)
+                options = plans.part_options(kept.slug, methods, references, backbone, view)
+                queue.submit(paths.workspace(), options, kept.title, kept.slug)
+                queue.ensure_worker(paths.workspace())
+                st.rerun()
+        except VlmadError as error:
+            st.warning(selection.tidy(str(error), 400), icon=":material/block:")
+        if part.kept:
+            with st.popover("On the command line", icon=":material/terminal:"):
+                command = as_command(plans.part_options(part.slug, methods, references, backbone, view))
+                st.code(command, language="bash", wrap_lines=True)
+
+
+def method_title(name: str) -> str:
+    """A method as it is shown, also where its card is not here, as with a plugin of another day."""
+    card = find_card(name)
+    return selection.tidy(card.title if card else name)
 
 
 @st.cache_data(max_entries=32, ttl=600, show_spinner="Timing a pass …")

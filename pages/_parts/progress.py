@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages._parts.plan import method_title
 from pages._ui import data, machine, selection
 from vlmad_core import paths
 from vlmad_core.datasets.parts import Part
@@ -82,7 +83,7 @@ def _show_job(job: Job, allowed: bool) -> None:
 
 
 def _methods(job: Job) -> list[str]:
-    return [selection.tidy(str(choice["id"])) for choice in job.record.options.get("methods", ())]
+    return [method_title(str(choice["id"]).partition(":")[0]) for choice in job.record.options.get("methods", ())]
 
 
 def _tried(action: object, job: Job) -> None:
