@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# Before torch is loaded: on tiny models threads cost more than they bring.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch is loaded: on tiny models threads cost more than they bring. No test writes where its user keeps things.
+os.environ |= {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "VLMAD_CACHE_DIR": "none"}
 
 import numpy as np
 import pyarrow.parquet as pq

@@ -82,12 +82,15 @@ def test_jobs_start_where_only_this_machine_can_ask_or_where_it_was_said(monkeyp
 
 def test_where_features_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VLMAD_CACHE_DIR", str(tmp_path))
-    assert paths.feature_folder() == tmp_path / "features"
+    assert (paths.feature_folder(), paths.live_folder()) == (tmp_path / "features", tmp_path / "live")
     monkeypatch.delenv("VLMAD_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr(sys, "platform", "linux")
     assert paths.feature_folder() == tmp_path / "xdg" / "vlmad" / "features"
     monkeypatch.setattr(sys, "platform", "darwin")
+    assert paths.feature_folder() == Path.home() / "Library" / "Caches" / "vlmad" / "features"
+    monkeypatch.setenv("VLMAD_CACHE_DIR", "none")
+    assert paths.live_folder() is None, "nothing is kept unasked"
     assert paths.feature_folder() == Path.home() / "Library" / "Caches" / "vlmad" / "features"
 
 

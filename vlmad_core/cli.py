@@ -75,6 +75,7 @@ COMMANDS: Mapping[str, Command] = {
             "engine": Command("what sharing passes and the feature cache save", "vlmad_core.bench.engine"),
             "app": Command("the dashboard", "vlmad_core.bench.app"),
             "live": Command("the live demo, from upload to verdicts", "vlmad_core.bench.live"),
+            "starts": Command("how soon a fresh process answers", "vlmad_core.bench.starts"),
             "prompts": Command("from an edit of the words to new numbers", "vlmad_core.bench.prompts"),
         },
     ),

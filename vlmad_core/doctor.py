@@ -201,16 +201,23 @@ def check_cached_weights() -> list[Diagnosis]:
 
 def check_cached_features() -> list[Diagnosis]:
     """Features that earlier runs left on disk."""
+    found = [_cached_features("cached features", paths.feature_folder(), "precompute --cache makes some.")]
+    live = paths.live_folder()
+    if live is not None:
+        found.append(_cached_features("kept for the live demo", live, "The live demo and predict make some."))
+    return found
+
+
+def _cached_features(name: str, folder: Path, how: str) -> Diagnosis:
     from vlmad_core.backbones.feature_cache import FeatureFolder
 
-    folder = paths.feature_folder()
     if not folder.is_dir():
-        return [Diagnosis("cached features", "ok", f"none in {folder}", "precompute --cache makes some.")]
+        return Diagnosis(name, "ok", f"none in {folder}", how)
     filled = FeatureFolder(folder).filled_bytes()
     found = f"{filled / 2**20:.0f} MB in {folder}"
     if not os.access(folder, os.W_OK):
-        return [Diagnosis("cached features", "note", f"{found}, not writable", "Name another: --cache-dir DIR.")]
-    return [Diagnosis("cached features", "ok", found, "The folder may be removed at any time." if filled else "")]
+        return Diagnosis(name, "note", f"{found}, not writable", "Name another: VLMAD_CACHE_DIR.")
+    return Diagnosis(name, "ok", found, "The folder may be removed at any time." if filled else "")
 
 
 def check_hub() -> list[Diagnosis]:

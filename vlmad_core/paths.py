@@ -25,11 +25,14 @@ BACKBONE = "VLMAD_BACKBONE"
 WORKSPACE = "VLMAD_WORKSPACE"
 JOBS = "VLMAD_JOBS"
 
+NOTHING = "none"
+"""The value of ``VLMAD_CACHE_DIR`` by which nothing is kept that nobody asked to keep."""
+
 VARIABLES: Mapping[str, str] = {
     STORE: "the results folder of every command and page (default: results)",
     DATA_DIR: "a folder of data sets, found there by their folder's name",
     PROMPTS_DIR: "saved prompt ensembles (default: annotations/prompts in the results folder)",
-    CACHE_DIR: "features kept on disk (default: the system's folder for caches)",
+    CACHE_DIR: "features kept on disk (default: the system's folder for caches); none: only where asked to",
     PLUGINS: "Python files with custom methods, separated as in PATH",
     BACKBONE: "the backbone that the dashboard offers first: a folder or hub id",
     WORKSPACE: "a user's own parts, jobs and recipes (default: workspace beside the results folder)",
@@ -108,14 +111,24 @@ def prompts_folder() -> Path:
 
 def feature_folder() -> Path:
     """Where features are kept if no other folder is given."""
-    base = _named(CACHE_DIR)
+    return _cache() / "features"
+
+
+def live_folder() -> Path | None:
+    """Where the live demo and ``predict`` keep features of prompts and references; None where nothing is to be kept."""
+    return None if os.environ.get(CACHE_DIR) == NOTHING else _cache() / "live"
+
+
+def _cache() -> Path:
+    """The folder for what can be computed again."""
+    base = None if os.environ.get(CACHE_DIR) == NOTHING else _named(CACHE_DIR)
     if base is None and sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vlmad" / "Cache"
     elif base is None and sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches" / "vlmad"
     elif base is None:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlmad"
-    return base / "features"
+    return base
 
 
 def data_dir() -> Path | None:

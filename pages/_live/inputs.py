@@ -15,6 +15,7 @@ from vlmad_core.cards import first_choices
 from vlmad_core.datasets.catalogue import category_words
 from vlmad_core.datasets.images import DEFAULT_LIMITS
 from vlmad_core.errors import VlmadError
+from vlmad_core.paths import live_folder
 
 if TYPE_CHECKING:
     from vlmad_core.backbones import BackboneInfo
@@ -24,6 +25,11 @@ SOURCES = {"Example": "Data set", "Upload": "Upload", "Camera": "Camera", "Batch
 TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"]
 MEGABYTES = DEFAULT_LIMITS.max_bytes // 2**20
 FORMATS = f"JPEG, PNG, WebP, BMP or TIFF, up to {MEGABYTES} MB. It stays on this machine and is not kept."
+NOTHING_KEPT = "They stay on this machine and are not kept."
+FEATURES_KEPT = (
+    "The images stay on this machine and are not kept. What the backbone computed from them is, on its disk, "
+    "so that the next start is quick; `VLMAD_CACHE_DIR=none` keeps nothing."
+)
 SHOTS = (1, 2, 4, 8)
 
 
@@ -137,6 +143,7 @@ def choose_references(asked: Asked) -> tuple[Picture, ...]:
                     key="references",
                     max_upload_size=MEGABYTES,
                 )
+                st.caption(NOTHING_KEPT if live_folder() is None else FEATURES_KEPT)
                 return _references([(_name(one), one.getvalue()) for one in given])
             return _drawn(asked) if kind == "Data set" else ()
         except VlmadError as error:

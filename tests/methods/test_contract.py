@@ -114,6 +114,23 @@ def test_one_vision_pass_serves_all_methods(cases, backbone, everything, pixels,
         torch.testing.assert_close(alone.image_score, predictions.image_score, atol=1e-6, rtol=0)
 
 
+def test_a_reference_left_out_is_judged_as_by_the_others_alone(cases, backbone, pixels, trained):
+    able = set()
+    for case in [case for case in cases if case.shots]:
+        known = backbone.encode_images(pixels[:4], case.method.needs(backbone.info, 4))
+        parameters = trained.get(case.method.name)
+        together = case.method.prepare("nut", backbone, known, parameters).score_left_out(known)
+        if together is None:
+            continue
+        able.add(case.method.id)
+        for i in range(4):
+            others = known.select([k for k in range(4) if k != i])
+            alone = case.method.prepare("nut", backbone, others, parameters).score(known.select([i]))
+            torch.testing.assert_close(together.image_score[i : i + 1], alone.image_score, atol=2e-6, rtol=1e-5)
+            torch.testing.assert_close(together.grids[i : i + 1], alone.grids, atol=2e-5, rtol=1e-5)
+    assert able == {"winclip:canonical", "april_gan:canonical", "patch_memory:canonical"}
+
+
 def test_reasons(cases, backbone, everything, trained, reference_pixels):
     for case in cases:
         request = case.method.needs(backbone.info, case.shots)

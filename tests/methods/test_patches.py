@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vlmad_core.methods import patches
-from vlmad_core.methods.patches import nearest_in_memory, unit_rows
+from vlmad_core.methods.patches import nearest_in_memory, nearest_of_others, unit_rows
 
 
 @pytest.mark.parametrize(("queries_at_once", "memory_at_once"), [(7, 4096), (1024, 4), (3, 2), (1024, 4096)])
@@ -36,3 +36,14 @@ def test_order_of_references_does_not_matter():
     queries, rows = torch.randn(4, 8, generator=generator), torch.randn(20, 8, generator=generator)
     forward, backward = (nearest_in_memory(queries, unit_rows(one)).distance for one in (rows, rows.flip(0)))
     torch.testing.assert_close(forward, backward)
+
+
+def test_nearest_of_others_passes_over_an_images_own_patches():
+    tokens = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(2))
+    found = nearest_of_others(tokens, unit_rows(tokens))
+    similarity = unit_rows(tokens) @ unit_rows(tokens).T
+    for image in range(3):
+        own = slice(4 * image, 4 * image + 4)
+        similarity[own, own] = -2.0
+    torch.testing.assert_close(found.similarity.flatten(), similarity.amax(dim=1))
+    assert torch.equal(found.index.flatten(), similarity.argmax(dim=1))

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
+from vlmad_core.backbones.clip import ClipBackbone
 from vlmad_core.backbones.feature_files import (
     FORMAT,
     STORAGES,
@@ -138,11 +139,12 @@ class CachingBackbone:
             stored = cache.get(self.info, image.key) if image.key else None
             left = request.without(stored.names() if stored else ())
             if left.names() or stored is None:
-                computed = self.inner.encode_images(image.pixels[None], left, clock)
+                computed = self.inner.encode_images([image], left, clock)
                 assert image.size is not None
                 stored = merged(stored, pack(computed.to("cpu"), image.size, cache.storage))
                 if image.key:
                     cache.put(self.info, image.key, stored)
+            image.size = image.size or stored.size
         return stored.features(names).to(self.device)
 
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
@@ -296,6 +298,26 @@ class FeatureFolder:
                 path.unlink(missing_ok=True)
                 filled -= size
             self._filled = filled
+
+
+class TextFolder:
+    """Embeddings of prompts in a folder of features: found by their tokens, and by what features depend on."""
+
+    def __init__(self, folder: FeatureFolder, backbone: ClipBackbone) -> None:
+        self._folder, self._backbone = folder, backbone
+
+    def get(self, group: tuple[str, ...]) -> Tensor | None:
+        """What is kept of a group: [n, e] float32; None if nothing is."""
+        stored = self._folder.get(self._backbone.info, self._key(group))
+        return None if stored is None else stored.tensors["text"].clone().to(self._backbone.device)
+
+    def put(self, group: tuple[str, ...], rows: Tensor) -> None:
+        """Keep a group's embeddings."""
+        self._folder.put(self._backbone.info, self._key(group), StoredImage({"text": rows.cpu()}, (0, 0), (0, 0)))
+
+    def _key(self, group: tuple[str, ...]) -> str:
+        """Over the prompts' tokens: tokenizers may differ where the weights do not."""
+        return f"text-{hashlib.sha256(json.dumps(self._backbone.tokenize(group)).encode()).hexdigest()}"
 
 
 def content_key(source: Source) -> str:

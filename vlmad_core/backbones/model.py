@@ -173,6 +173,16 @@ class ClipEncoder(nn.Module):
         self.layers = nn.ModuleList(ClipBlock(config) for _ in range(config.num_hidden_layers))
 
 
+def _drawn(*shape: int) -> Tensor:
+    """Normally distributed values; none on the meta device, where drawing them would load torch's compiler."""
+    values = torch.empty(shape)
+    return values if values.is_meta else values.normal_()
+
+
+def _table(rows: int, width: int) -> nn.Embedding:
+    return nn.Embedding.from_pretrained(_drawn(rows, width), freeze=False)
+
+
 class VisionEmbeddings(nn.Module):
     """From pixels to what enters the vision tower."""
 
@@ -180,9 +190,9 @@ class VisionEmbeddings(nn.Module):
         super().__init__()
         self.image_size, self.patch_size = config.image_size, config.patch_size
         side, width = config.patch_size, config.hidden_size
-        self.class_embedding = nn.Parameter(torch.randn(width))
+        self.class_embedding = nn.Parameter(_drawn(width))
         self.patch_embedding = nn.Conv2d(config.num_channels, width, kernel_size=side, stride=side, bias=False)
-        self.position_embedding = nn.Embedding((config.image_size // side) ** 2 + 1, width)
+        self.position_embedding = _table((config.image_size // side) ** 2 + 1, width)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[N, 3, S, S] to [N, 1 + P, d], the class token first."""
@@ -208,8 +218,8 @@ class TextEmbeddings(nn.Module):
 
     def __init__(self, config: TextTowerConfig) -> None:
         super().__init__()
-        self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.position_embedding = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_embedding = _table(config.vocab_size, config.hidden_size)
+        self.position_embedding = _table(config.max_position_embeddings, config.hidden_size)
 
 
 class TextTransformer(nn.Module):

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import torch
@@ -34,6 +34,16 @@ MOST_STRINGS = 60_000
 """Prompts whose embeddings a cache holds; with 512 dimensions 120 MB."""
 
 
+class TextStore(Protocol):
+    """Where embeddings of groups are kept longer than a process lives."""
+
+    def get(self, group: tuple[str, ...]) -> Tensor | None:
+        """What is kept of a group: [n, e] float32; None if nothing is."""
+
+    def put(self, group: tuple[str, ...], rows: Tensor) -> None:
+        """Keep a group's embeddings."""
+
+
 class TextCache:
     """Embeddings of prompts by groups that were embedded together; may be used from several threads.
 
@@ -41,13 +51,14 @@ class TextCache:
     it came about asks for whole ensembles, and what must be quick after an edit for each prompt by itself.
     """
 
-    def __init__(self, most: int = MOST_STRINGS) -> None:
+    def __init__(self, most: int = MOST_STRINGS, kept: TextStore | None = None) -> None:
         """Start empty.
 
         Args:
             most: Prompts held; if more are asked for, the groups asked for longest ago go.
+            kept: Where groups are looked for before they are embedded, and kept afterwards; None for nowhere.
         """
-        self._most = most
+        self._most, self._kept = most, kept
         self._held = 0
         self._rows: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
         self._lock = threading.Lock()
@@ -71,17 +82,26 @@ class TextCache:
             BackboneError: From ``encode``; nothing of the call is kept then.
         """
         with self._lock:
+            for group in self.missing(groups):
+                if self._kept is not None and (rows := self._kept.get(group)) is not None:
+                    self._hold(group, rows)
             new = self.missing(groups)
             if new:
-                rows = encode([prompt for group in new for prompt in group]).split([len(group) for group in new])
-                self._rows.update(zip(new, rows, strict=True))
-                self._held += sum(map(len, new))
+                parts = encode([prompt for group in new for prompt in group]).split([len(group) for group in new])
+                for group, rows in zip(new, parts, strict=True):
+                    self._hold(group, rows)
+                    if self._kept is not None:
+                        self._kept.put(group, rows)
             found = torch.cat([self._rows[group] for group in groups])
             for group in groups:
                 self._rows.move_to_end(group)
             while self._held > self._most and len(self._rows) > len(set(groups)):
                 self._held -= len(self._rows.popitem(last=False)[0])
         return found
+
+    def _hold(self, group: tuple[str, ...], rows: Tensor) -> None:
+        self._rows[group] = rows
+        self._held += len(group)
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

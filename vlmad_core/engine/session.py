@@ -308,8 +308,30 @@ def judge(
     Raises:
         RuntimeError: If there are not N of them.
     """
-    predictions = (scorer.score_set(features, progress) if together else scorer.score(features)).on_cpu()
-    grids, count = predictions.grids, len(features)
+    return _checked(scorer, scorer.score_set(features, progress) if together else scorer.score(features), len(features))
+
+
+def judge_left_out(scorer: Scorer, references: Features) -> Predictions | None:
+    """What a method says of its own references, each as if it were not one; see ``Scorer.score_left_out``.
+
+    Args:
+        scorer: The method, made ready with them.
+        references: All of them.
+
+    Returns:
+        Predictions on the CPU, or None.
+
+    Raises:
+        RuntimeError: If there is not one for each.
+    """
+    found = scorer.score_left_out(references)
+    return None if found is None else _checked(scorer, found, len(references))
+
+
+def _checked(scorer: Scorer, predictions: Predictions, count: int) -> Predictions:
+    """Predictions on the CPU, as many as there are images."""
+    predictions = predictions.on_cpu()
+    grids = predictions.grids
     if predictions.image_score.shape != (count,) or (grids is not None and len(grids) != count):
         raise RuntimeError(
             f"{type(scorer).__name__} gave {tuple(predictions.image_score.shape)} scores for {count} images."

@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="results folders to take thresholds from; default: results/bundled results",
     )
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="neither read nor keep features of prompts and references (images are never kept)",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write pictures, result.json, scores.csv, report.html")
     add_plugin_argument(parser)
     parser.add_argument("--json", action="store_true", help="print json")
@@ -79,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         dataset=args.dataset,
         thresholds=dict(_pair(text) for text in args.threshold),
         stores=args.store,
+        cache=not args.no_cache,
         progress=None if args.json else print_result,
     )
     if args.json:

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlmad_core.backbones import BackboneInfo, ClipBackbone, FeatureRequest, Features, concatenate_features
-from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory
+from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureFolder, FeatureMemory, TextFolder
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.backbones.tower import ImageInput
 from vlmad_core.datasets.catalogue import category_words
-from vlmad_core.engine.session import Entrant, Scored, Session, judge
+from vlmad_core.engine.session import Entrant, Scored, Session, judge, judge_left_out
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.scale import Map
 from vlmad_core.live.inputs import Picture
@@ -148,16 +148,19 @@ class Engine:
 
     Args:
         backbone: Loaded once, never changed.
+        kept: A folder for features of prompts and references, so that the next start finds them; None to keep none.
 
     Attributes:
         backbone: The backbone.
+        references: The backbone for references: it remembers them as long as the folder does.
         texts: The prompts that were embedded last: methods and visitors share ensembles.
         turns: Held for one image or one method at a time, never longer.
     """
 
-    def __init__(self, backbone: ClipBackbone) -> None:
+    def __init__(self, backbone: ClipBackbone, kept: FeatureFolder | None = None) -> None:
         self.backbone = backbone
-        self.texts = TextCache(MOST_STRINGS)
+        self.references = CachingBackbone(backbone, kept)
+        self.texts = TextCache(MOST_STRINGS, None if kept is None else TextFolder(kept, backbone))
         self.turns = Turns()
 
     @property
@@ -192,8 +195,10 @@ class Panel:
         self.category = category_words(category)
         self.members = tuple(members)
         self.references = tuple(references)
-        backbone = CachingBackbone(engine.backbone, FeatureMemory() if features is None else features, engine.texts)
-        self._session = Session(backbone, turn=engine.turns.take)
+        memory = FeatureMemory() if features is None else features
+        self._session = Session(CachingBackbone(engine.backbone, memory, engine.texts), turn=engine.turns.take)
+        # What is kept on disk are references alone, and of them their features alone.
+        self._remembering = Session(CachingBackbone(engine.references, memory), turn=engine.turns.take)
         self._entrants = [
             Entrant(member.method_id, member.method, self.category, member.shots, member.parameters, explains=True)
             for member in self.members
@@ -236,7 +241,7 @@ class Panel:
             return None
         if request not in self._known:
             start = time.perf_counter()
-            parts = self._session.encode(map(self._input, self.references), request)
+            parts = self._remembering.encode(map(self._input, self.references), request)
             self._known[request] = concatenate_features(parts), time.perf_counter() - start
         self._given[entrant.id] = self._known[request]
         return self._given[entrant.id][0] if entrant.shots else None
@@ -299,19 +304,24 @@ class Panel:
         count, (known, _) = len(self.references), self._given[entrant.id]
         if entrant.shots and count < 2:
             return Normals(reason="A single reference can't be judged by a memory of itself; give at least two.")
-        scores: list[float] = []
-        maps: list[Map] = []
+        with self.engine.turns.take():
+            together = judge_left_out(scorer, known) if entrant.shots else judge(scorer, known)
+            if together is not None:
+                return _normals([together])
+        parts = []
         for number in range(count):
             with self.engine.turns.take():
-                own = scorer
-                if entrant.shots:
-                    others = known.select([i for i in range(count) if i != number])
-                    own = entrant.prepare(self._session.backbone, others)
-                predictions = judge(own, known.select(slice(number, number + 1)))
-                made = _map(predictions, NORMAL_MAP_SIZE)
-            scores.append(float(predictions.image_score[0]))
-            maps += [] if made is None else [made[0]]
-        return Normals(tuple(scores), tuple(maps))
+                others = known.select([i for i in range(count) if i != number])
+                own = entrant.prepare(self._session.backbone, others)
+                parts.append(judge(own, known.select(slice(number, number + 1))))
+        return _normals(parts)
+
+
+def _normals(parts: Sequence[Predictions]) -> Normals:
+    """What was said of the references, batch after batch."""
+    maps = [_map(part, NORMAL_MAP_SIZE) for part in parts]
+    scores = tuple(score for part in parts for score in part.image_score.tolist())
+    return Normals(scores, tuple(one for made in maps if made is not None for one in made))
 
 
 def _failed(member: Member, reason: str) -> LivePrediction:

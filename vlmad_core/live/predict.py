@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 DEFAULT_METHODS = first_choices()
 
+KEPT_BYTES = 2**30
+"""Bytes that features of prompts and references may take on disk; beyond it the least recently used ones go."""
+
 Judge = Callable[["LivePrediction"], "Opinion"]
 
 
@@ -35,6 +39,7 @@ def predict(
     thresholds: Mapping[str, float] | None = None,
     stores: Sequence[Path] | None = None,
     limits: ImageLimits = DEFAULT_LIMITS,
+    cache: bool = True,
     progress: Callable[[ImageResult], None] | None = None,
 ) -> Judged:
     """Judge images with several methods; the same results as the dashboard's live demo.
@@ -52,6 +57,8 @@ def predict(
         stores: Results folders with runs to take thresholds from, and with ``parameters``; those that don't exist are
             passed over. ``paths.stores()`` if None.
         limits: What is accepted.
+        cache: Whether features of prompts and references (never an image) are kept on disk for the next call; see
+            ``load_engine``.
         progress: Called with each image's result as soon as it is there.
 
     Returns:
@@ -76,7 +83,7 @@ def predict(
     roots = paths.stores() if stores is None else stores
     given = gather(_several(images), limits)
     known = read_references(_several(references), limits)
-    engine = load_engine(backbone, precision) if isinstance(backbone, str) else backbone
+    engine = load_engine(backbone, precision, cache=cache) if isinstance(backbone, str) else backbone
     members = choose_members(methods, engine.info, len(known), dataset, paths.parameter_folders(roots), limits)
     panel = Panel(engine, words, members, known)
     judge = opinion_rule(panel, dataset, own_thresholds(panel, thresholds or {}), roots)
@@ -88,16 +95,26 @@ def predict(
     return Judged(setup_of(panel), tuple(results), given.problems, given.left_out)
 
 
-def load_engine(backbone: str = "bundled", precision: Precision = "float32") -> Engine:
+def load_engine(backbone: str = "bundled", precision: Precision = "float32", *, cache: bool = True) -> Engine:
     """Load a backbone for judging single images.
+
+    Args:
+        backbone: ``bundled``, a folder, or a hub id.
+        precision: Arithmetic of the towers.
+        cache: Whether features of prompts and references are kept in ``paths.live_folder()``, as they were computed,
+            ``KEPT_BYTES`` at most. A folder that can't be written to, or is damaged, only costs time.
 
     Raises:
         BackboneError: As ``load_backbone``.
     """
     from vlmad_core.backbones import load_backbone
+    from vlmad_core.backbones.feature_cache import FeatureFolder
     from vlmad_core.live.panel import Engine
 
-    return Engine(load_backbone(backbone, precision=precision))
+    place = paths.live_folder() if cache else None
+    quiet = logging.getLogger("vlmad_core.live").info
+    kept = None if place is None else FeatureFolder(place, KEPT_BYTES, "full", notice=quiet)
+    return Engine(load_backbone(backbone, precision=precision), kept)
 
 
 def read_references(sources: Sequence[Source], limits: ImageLimits = DEFAULT_LIMITS) -> tuple[Picture, ...]:

@@ -19,9 +19,11 @@ from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, torch
 from vlmad_core.methods.base import OPENAI_LARGE, Capabilities, Progress, Reason, Scorer, no_progress
 from vlmad_core.methods.patches import (
+    Search,
     check_stages,
     least_familiar,
     nearest_in_memory,
+    nearest_of_others,
     quarter_stages,
     top_patches,
     unit_rows,
@@ -128,18 +130,26 @@ class AprilGanScorer(Scorer):
 
     def score_set(self, features: Features, progress: Progress = no_progress) -> Predictions:
         """The same for all test images of a category, which the transductive score is normalised over."""
+        return self._scored(features, nearest_in_memory)
+
+    def score_left_out(self, references: Features) -> Predictions | None:
+        """Each reference by the patches of the others; what the other fusions rescale by is of the whole memory."""
+        bounded = self.settings.image_fusion == "bounded"
+        return self._scored(references, nearest_of_others) if bounded else None
+
+    def _scored(self, features: Features, search: Search) -> Predictions:
         assert features.image_embedding is not None
         logits = two_class_logits(features.image_embedding, self.text.prototypes, self.temperature)
-        nearest = self.nearest(features)
+        nearest = self.nearest(features, search)
         score, grids = logits.sigmoid(), self.grids(features, nearest)
         if self.memory:
             score = 0.5 * (score + self._rescale(map_maximum(grids, self.map_rule, self.map_size)))
         last = nearest[max(nearest)] if nearest else None
         return Predictions(image_score=score, grids=grids, map_rule=self.map_rule, nearest=last)
 
-    def nearest(self, features: Features) -> dict[int, NearestPatches]:
+    def nearest(self, features: Features, search: Search = nearest_in_memory) -> dict[int, NearestPatches]:
         """By stage, what the patches of images are compared with; empty for zero-shot."""
-        return {k: nearest_in_memory(features.stages[k][:, 1:], rows) for k, rows in self.memory.items()}
+        return {k: search(features.stages[k][:, 1:], rows) for k, rows in self.memory.items()}
 
     def grids(self, features: Features, nearest: Mapping[int, NearestPatches]) -> Tensor:
         """[N, S, rows, columns]: the stages' logits; with references, the summed distances as the last grid."""

@@ -146,6 +146,17 @@ class Scorer(ABC):
         """
         return self.score(features)
 
+    def score_left_out(self, references: Features) -> Predictions | None:
+        """Score the K references it was made ready with, each as if it were not among them.
+
+        Args:
+            references: Features of all of them, in the order they were given, K >= 2.
+
+        Returns:
+            Predictions for the K images; None where only a scorer made ready without an image can judge it.
+        """
+        return None
+
     def explain(self, features: Features, predictions: Predictions) -> tuple[tuple[Reason, ...], ...]:
         """Why each of the N images got its score, strongest reasons first; empty where a method has none.
 

@@ -16,7 +16,15 @@ from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import torch
 from vlmad_core.methods.base import Capabilities, Method, MethodSettings, Reason, Scorer
-from vlmad_core.methods.patches import check_stages, least_familiar, middle_stages, nearest_in_memory, unit_rows
+from vlmad_core.methods.patches import (
+    Search,
+    check_stages,
+    least_familiar,
+    middle_stages,
+    nearest_in_memory,
+    nearest_of_others,
+    unit_rows,
+)
 from vlmad_core.methods.predictions import MapRule, Predictions
 from vlmad_core.methods.registry import register_method
 
@@ -60,7 +68,14 @@ class PatchMemoryScorer(Scorer):
 
     def score(self, features: Features) -> Predictions:
         """Map: distance to the nearest reference patch, mean over the stages; image score: its maximum, or as set."""
-        nearest = {k: nearest_in_memory(features.stages[k][:, 1:], rows) for k, rows in self.memory.items()}
+        return self._scored(features, nearest_in_memory)
+
+    def score_left_out(self, references: Features) -> Predictions:
+        """Each reference by the patches of the others."""
+        return self._scored(references, nearest_of_others)
+
+    def _scored(self, features: Features, search: Search) -> Predictions:
+        nearest = {k: search(features.stages[k][:, 1:], rows) for k, rows in self.memory.items()}
         distances = torch.stack([found.distance for found in nearest.values()]).mean(dim=0)
         count = 1 if self.settings.image_score == "maximum" else max(1, distances.shape[1] // 100)
         score = distances.topk(count, dim=1).values.mean(dim=1)

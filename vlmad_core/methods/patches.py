@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, torch
@@ -12,6 +12,9 @@ from vlmad_core.methods.predictions import NearestPatches
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Search: TypeAlias = "Callable[[Tensor, Tensor], NearestPatches]"
+"""``nearest_in_memory``, or ``nearest_of_others``."""
 
 QUERIES_AT_ONCE = 1024
 MEMORY_AT_ONCE = 4096
@@ -73,6 +76,25 @@ def nearest_in_memory(queries: Tensor, memory: Tensor) -> NearestPatches:
     found = [_nearest(part, memory) for part in unit_rows(queries).split(QUERIES_AT_ONCE)]
     similarity = torch.cat([values for values, _ in found]).reshape(queries.shape[:-1])
     return NearestPatches(similarity, torch.cat([places for _, places in found]).reshape(queries.shape[:-1]))
+
+
+def nearest_of_others(tokens: Tensor, memory: Tensor) -> NearestPatches:
+    """As ``nearest_in_memory`` for the very images a memory is of: an image's own rows are passed over.
+
+    Args:
+        tokens: [K, P, d], of any length, K >= 2.
+        memory: [K * P, d], what ``unit_rows`` makes of them.
+
+    Returns:
+        Similarities and indices [K, P], into all rows of the memory.
+    """
+    patches = tokens.shape[1]
+    similarities, indices = [], []
+    for first, own in zip(range(0, len(memory), patches), tokens, strict=True):
+        found = nearest_in_memory(own, torch.cat([memory[:first], memory[first + patches :]]))
+        similarities.append(found.similarity)
+        indices.append(torch.where(found.index < first, found.index, found.index + patches))
+    return NearestPatches(torch.stack(similarities), torch.stack(indices))
 
 
 def _nearest(queries: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,14 @@ from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, torch
 from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Reason, Scorer
-from vlmad_core.methods.patches import least_familiar, nearest_in_memory, patch_box, unit_rows
+from vlmad_core.methods.patches import (
+    Search,
+    least_familiar,
+    nearest_in_memory,
+    nearest_of_others,
+    patch_box,
+    unit_rows,
+)
 from vlmad_core.methods.predictions import MapRule, NearestPatches, Predictions
 from vlmad_core.methods.prompted import (
     PromptedMethod,
@@ -86,6 +93,13 @@ class WinClipScorer(Scorer):
 
     def score(self, features: Features) -> Predictions:
         """Zero-shot: class score and harmonic map; with references, both averaged with the association."""
+        return self._scored(features, nearest_in_memory)
+
+    def score_left_out(self, references: Features) -> Predictions:
+        """Each reference by the windows and patches of the others."""
+        return self._scored(references, nearest_of_others)
+
+    def _scored(self, features: Features, search: Search) -> Predictions:
         assert features.image_embedding is not None
         image_logits = two_class_logits(features.image_embedding, self.text.prototypes, self.settings.temperature)
         score = image_logits.sigmoid()
@@ -96,8 +110,8 @@ class WinClipScorer(Scorer):
         grid_map = text_map(windows, image_logits, features.grid, self.settings.image_scale)
         nearest = None
         if self.patch_memory is not None:
-            nearest = nearest_in_memory(patch_tokens(features, self.settings), self.patch_memory)
-            association = self._association(features, nearest)
+            nearest = search(patch_tokens(features, self.settings), self.patch_memory)
+            association = self._association(features, nearest, search)
             score = 0.5 * (score + association.flatten(1).amax(dim=1))
             grid_map = 0.5 * (grid_map + association)
         kept = {_windows_of(k): logits for k, logits in windows.items()}
@@ -114,11 +128,11 @@ class WinClipScorer(Scorer):
         patches = least_familiar(predictions.nearest, features.grid)
         return tuple((*a, *b, c) for a, b, c in zip(prompts, windows, patches, strict=True))
 
-    def _association(self, features: Features, patches: NearestPatches) -> Tensor:
+    def _association(self, features: Features, patches: NearestPatches, search: Search) -> Tensor:
         """Distance to the references per patch, [N, rows, columns]: mean of window scales and patch scale."""
         average = harmonic_window_mean if self.settings.association == "harmonic" else window_mean
         maps = [
-            average(nearest_in_memory(features.windows[k], memory).distance, features.grid, k).float()
+            average(search(features.windows[k], memory).distance, features.grid, k).float()
             for k, memory in self.window_memory.items()
         ]
         return torch.stack([*maps, patches.distance.reshape(-1, *features.grid)]).mean(dim=0)
