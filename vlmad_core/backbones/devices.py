@@ -1,4 +1,4 @@
-"""Where tensors are computed: which device a name means, and the only ways onto it and back.
+"""Where tensors are computed: which device a name means, the only ways onto it and back, and what it may round.
 
 Whatever device torch names is served by the same code. A tensor goes onto a device by ``to_device`` and comes back by
 ``to_host``; both use page-locked memory where a card can copy from it while it computes, and are free on the CPU.
@@ -6,7 +6,11 @@ Whatever device torch names is served by the same code. A tensor goes onto a dev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +18,12 @@ from torch import Tensor
 from vlmad_core.errors import BackboneError
 
 CPU = torch.device("cpu")
+
+Similarities = Literal["float32", "tf32"]
+"""In what similarities between patches are multiplied: ``tf32`` rounds factors to 11 bits where a card has units for
+that, and is float32 everywhere else."""
+
+_similarities: ContextVar[Similarities] = ContextVar("similarities", default="float32")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -51,14 +61,19 @@ def devices_here() -> tuple[str, ...]:
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device; itself if it is there already.
 
-    From the CPU to a card through page-locked memory, without waiting for the copy: later work on the card is queued
-    behind it.
+    From the CPU to a card through page-locked memory and beside what the card computes, without waiting for either:
+    what is asked of the card afterwards, by whatever thread, sees the tensor whole.
     """
     if tensor.device == device:
         return tensor
-    if tensor.device.type == "cpu" and device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+    if tensor.device.type != "cpu" or device.type != "cuda":
+        return tensor.to(device)
+    aside, computing = _upload_stream(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(aside):
+        there = tensor.pin_memory().to(device, non_blocking=True)
+    computing.wait_stream(aside)
+    there.record_stream(computing)
+    return there
 
 
 def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -73,11 +88,40 @@ def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             back[name] = tensor.cpu()
     for device in waiting:
-        wait(device)
+        torch.cuda.current_stream(device).synchronize()
     return back
 
 
+@cache
+def _upload_stream(device: torch.device) -> Any:
+    """The one queue in which a card takes tensors in; a queue for each copy would hoard memory for each."""
+    return torch.cuda.Stream(device)
+
+
 def wait(device: torch.device) -> None:
-    """Return once a device has done what it was given; at once on the CPU, which never lags behind."""
-    if device.type not in ("cpu", "meta"):
+    """Return once a device has done what it was given; at once where nothing lags behind, as on the CPU."""
+    found = torch.accelerator.current_accelerator()
+    if found is not None and device.type == found.type:
         torch.accelerator.synchronize(device)
+
+
+@contextmanager
+def similarities_in(precision: Similarities) -> Iterator[None]:
+    """While the context lasts, ``similarities`` multiplies in this precision, in this thread."""
+    token = _similarities.set(precision)
+    try:
+        yield
+    finally:
+        _similarities.reset(token)
+
+
+def similarities(queries: Tensor, memory: Tensor) -> Tensor:
+    """Cosines of unit vectors: [q, m] from [q, d] and [m, d]; in what precision, says ``similarities_in``."""
+    if _similarities.get() == "float32" or queries.device.type != "cuda":
+        return queries @ memory.T
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        return queries @ memory.T
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before

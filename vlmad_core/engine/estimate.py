@@ -14,6 +14,7 @@ import torch
 
 from vlmad_core.backbones import FeatureRequest, Features
 from vlmad_core.backbones.arithmetic import product_speed
+from vlmad_core.backbones.devices import wait
 from vlmad_core.backbones.feature_files import Storage, pack
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.backbones.tower import Backbone
@@ -163,7 +164,7 @@ def _one_pass(runs: Sequence[PlannedRun], storage: Storage | None) -> tuple[floa
             seconds, features = _timed_pass(backbone, torch.zeros(1, 3, side, side), request)
     finally:
         torch.set_num_threads(before)
-    stored = pack(features.to("cpu"), (side, side), storage).tensors if storage is not None else {}
+    stored = pack(features, (side, side), storage).tensors if storage is not None else {}
     return seconds, sum(tensor.nbytes for tensor in stored.values())
 
 
@@ -179,6 +180,7 @@ def expected_work(job: CategoryJob, pending: Sequence[PlannedRun]) -> Workload:
 def _timed_pass(backbone: Backbone, pixels: torch.Tensor, request: FeatureRequest) -> tuple[float, Features]:
     start = time.perf_counter()
     features = backbone.encode_images(pixels, request)
+    wait(backbone.device)
     return time.perf_counter() - start, features
 
 

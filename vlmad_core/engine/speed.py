@@ -26,7 +26,7 @@ from vlmad_core.engine.profiling import PeakSampler, Stopwatch, load_average, pe
 from vlmad_core.engine.protocol import MAP_SIZE
 from vlmad_core.engine.session import Entrant, judge
 from vlmad_core.engine.tiles import join_tiles, tile_pixels
-from vlmad_core.methods import Scorer, anomaly_maps
+from vlmad_core.methods import Scorer, full_maps
 
 WARM_UP = 1
 """Images passed before the first that counts."""
@@ -221,7 +221,7 @@ def _score(subject: Subject, scorer: Scorer, features: Features, watch: Stopwatc
         predictions = join_tiles(subject.view, judge(scorer, features, together=subject.transductive))
     if predictions.grids is not None and predictions.map_rule is not None:
         with watch.measure("upsampling"):
-            anomaly_maps(predictions.grids, predictions.map_rule, (MAP_SIZE, MAP_SIZE))
+            full_maps(predictions.grids.numpy(), predictions.map_rule, MAP_SIZE, subject.backbone.device)
 
 
 def _arithmetic(
