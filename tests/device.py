@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from vlmad_core.backbones import devices
+from vlmad_core.backbones import ClipBackbone, devices
 
 DEVICE = torch.device("lazy:0")
 """A device torch has a name for and nothing else."""
@@ -93,6 +93,13 @@ def strict_device() -> Iterator[torch.device]:
     """While the context lasts, this thread has the device."""
     with _Factories(), _Lists():
         yield DEVICE
+
+
+def moved(backbone: ClipBackbone) -> ClipBackbone:
+    """A backbone, put onto the device; to be used within ``strict_device`` only."""
+    with strict_device():
+        backbone.model.to(DEVICE)
+    return backbone
 
 
 def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

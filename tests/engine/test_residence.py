@@ -6,19 +6,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
-from tests.device import DEVICE, ElsewhereTensor, LeftDeviceError, strict_device
+from tests.device import DEVICE, ElsewhereTensor, LeftDeviceError, moved, strict_device
 from vlmad_core.backbones import ClipBackbone, Features, concatenate_features, load_backbone
 from vlmad_core.backbones.devices import to_device, to_host
 from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory
+from vlmad_core.backbones.loading import BackboneSpec, Loader
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.backbones.tower import Backbone, ImageInput
 from vlmad_core.bench.architectures import random_parameters
+from vlmad_core.engine import extraction
+from vlmad_core.engine.options import make_options
+from vlmad_core.engine.plan import build_plan
+from vlmad_core.engine.progress import Reporter
+from vlmad_core.engine.runner import run_plan
 from vlmad_core.engine.session import Entrant, Scored, Session
 from vlmad_core.methods import Method, create_method, list_methods, method_class
+from vlmad_core.store.reader import open_store
 
 METHODS = [
     create_method(f"{name}:{preset}")
@@ -58,9 +67,7 @@ def clip(tiny_clip: Path) -> ClipBackbone:
 
 @pytest.fixture(scope="module")
 def elsewhere(tiny_clip: Path) -> ClipBackbone:
-    backbone = load_backbone(str(tiny_clip))
-    with strict_device() as device:
-        backbone.model.to(device)
+    backbone = moved(load_backbone(str(tiny_clip)))
     assert backbone.device == DEVICE
     return backbone
 
@@ -86,6 +93,32 @@ def test_every_method_stays_on_the_device(clip, elsewhere, method, shots, rememb
         ]
         values = [torch.tensor([r.value for image in scored.reasons for r in image]) for scored in (here, there)]
         close(values[1], values[0])
+
+
+def test_a_whole_plan_stays_on_the_device(tiny_clip, tiny_dataset, tmp_path, monkeypatch, quick_disk):
+    """Reading, references, passing, scoring, measuring speed, full-size maps: and the scores are the CPU's."""
+    data = tiny_dataset(tmp_path / "widgets", categories=("bolt",))
+    methods = ["clip_cpe", "winclip", "patch_memory", "musc"]
+    common = {"datasets": [str(data)], "backbone": str(tiny_clip), "threads": 1, "latency_images": 1, "batch_size": 4}
+
+    def scores(store: str, loader: Loader) -> dict[str, pd.DataFrame]:
+        values = {**common, "methods": methods, "shots": [0, 2], "store": tmp_path / store}
+        plan = build_plan(make_options(values), loader=loader)
+        with Reporter(0) as reporter:
+            assert run_plan(plan, reporter).exit_code == 0
+        made = open_store(tmp_path / store)
+        assert all(unit.profile["speed"].get("batch_n") for run in made.runs for unit in run.units.values())
+        return {run.key.method + str(run.key.shots): made.images(run.id, "bolt") for run in made.runs}
+
+    expected = scores("here", BackboneSpec.load)
+    # The stand-in is there for one thread only; a card is there for all.
+    monkeypatch.setattr(extraction, "ahead", lambda items, work, *bounds: map(work, items))
+    with strict_device():
+        found = scores("there", lambda spec: moved(load_backbone(spec.name)))
+    assert len(found) == 5
+    assert set(found) == set(expected)
+    for run, images in found.items():
+        np.testing.assert_allclose(images["score"], expected[run]["score"], atol=1e-4, rtol=1e-4)
 
 
 def test_the_device_of_tests_is_as_strict_as_a_card():

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
 from vlmad_core.backbones.arithmetic import count_flops, product_speed
+from vlmad_core.backbones.devices import wait
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.datasets.images import read_image
@@ -145,6 +146,7 @@ def measure_speed(
     facts: dict[str, Any] = {"precision": info.precision, "threads": threads, "load_average": load_average()}
     start = time.perf_counter()
     scorer = subject.prepare()
+    wait(subject.backbone.device)
     text_ms = 1000 * (time.perf_counter() - start) if subject.entrant.method.capabilities.uses_text else None
     with PeakSampler() as memory:
         facts |= _one_by_one(subject, scorer, files, images, warm_up)

@@ -88,8 +88,8 @@ def predict(
     return Judged(setup_of(panel), tuple(results), given.problems, given.left_out)
 
 
-def load_engine(backbone: str = "bundled", precision: Precision = "float32") -> Engine:
-    """Load a backbone for judging single images.
+def load_engine(backbone: str = "bundled", precision: Precision = "float32", device: str = "auto") -> Engine:
+    """Load a backbone for judging single images, onto the accelerator if there is one.
 
     Raises:
         BackboneError: As ``load_backbone``.
@@ -97,7 +97,7 @@ def load_engine(backbone: str = "bundled", precision: Precision = "float32") -> 
     from vlmad_core.backbones import load_backbone
     from vlmad_core.live.panel import Engine
 
-    return Engine(load_backbone(backbone, precision=precision))
+    return Engine(load_backbone(backbone, precision=precision, device=device))
 
 
 def read_references(sources: Sequence[Source], limits: ImageLimits = DEFAULT_LIMITS) -> tuple[Picture, ...]:
