@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vlmad_core.backbones.devices import devices_here, resolve_device, to_device, to_host
+from vlmad_core.backbones import FeatureRequest
+from vlmad_core.backbones.devices import devices_here, resolve_device, similarities, similarities_in, to_device, to_host
 from vlmad_core.errors import BackboneError
 
 
@@ -32,3 +33,22 @@ def test_what_is_there_already_is_not_copied() -> None:
     assert to_device(tensor, torch.device("cpu")) is tensor
     assert to_host({"a": tensor})["a"] is tensor
     assert to_device(tensor, torch.device("meta")).device.type == "meta"
+
+
+def test_patches_are_embedded_in_float32_on_cards_too(backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    embeddings, convolutions = backbone.model.vision_model.embeddings, torch.backends.cudnn.conv
+    forward = embeddings.forward
+    monkeypatch.setattr(embeddings, "forward", lambda *a: told.append(convolutions.fp32_precision) or forward(*a))
+    before = convolutions.fp32_precision
+    backbone.encode_images(torch.zeros(1, 3, 32, 32), FeatureRequest(image_embedding=True))
+    assert (told, convolutions.fp32_precision) == (["ieee"], before)
+
+
+def test_similarities_are_rounded_only_where_that_was_asked_for_and_never_on_the_cpu() -> None:
+    rows = torch.nn.functional.normalize(torch.randn(5, 7, generator=torch.Generator().manual_seed(0)), dim=-1)
+    before = torch.backends.cuda.matmul.fp32_precision
+    with similarities_in("tf32"):
+        found = similarities(rows, rows)
+    assert torch.equal(found, rows @ rows.T)
+    assert torch.backends.cuda.matmul.fp32_precision == before

@@ -106,6 +106,18 @@ def wait(device: torch.device) -> None:
 
 
 @contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """While the context lasts, convolutions in float32 are that on cards, too: by default they round to 11 bits."""
+    convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before
+
+
+@contextmanager
 def similarities_in(precision: Similarities) -> Iterator[None]:
     """While the context lasts, ``similarities`` multiplies in this precision, in this thread."""
     token = _similarities.set(precision)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from vlmad_core.backbones.devices import CPU, resolve_device, to_device, wait
+from vlmad_core.backbones.devices import CPU, exact_convolutions, resolve_device, to_device, wait
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, Preprocessing, hash_tensors
 from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
@@ -221,7 +221,9 @@ class VisionBackbone:
             )
         if not request.stages:
             return Features(grid=self.info.grid)
-        tokens = self.teacher.patches(pixel_values, self.info.grid[0], [stage - 1 for stage in sorted(request.stages)])
+        blocks = [stage - 1 for stage in sorted(request.stages)]
+        with exact_convolutions():
+            tokens = self.teacher.patches(pixel_values, self.info.grid[0], blocks)
         stages = {
             block + 1: torch.cat([patches.mean(dim=1, keepdim=True), patches], dim=1)
             for block, patches in tokens.items()

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from vlmad_core.backbones.devices import to_device
+from vlmad_core.backbones.devices import exact_convolutions, to_device
 from vlmad_core.backbones.info import PositionRule
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import F, nn, torch
@@ -76,7 +76,8 @@ class TowerPass:
                 "Preprocess them with the backbone's own preprocessing.",
             )
         pixels = to_device(pixel_values, next(vision.parameters()).device).float()
-        tokens = vision.pre_layrnorm(vision.embeddings(pixels))
+        with exact_convolutions():
+            tokens = vision.pre_layrnorm(vision.embeddings(pixels))
         return cls(model, tokens, (size // vision.embeddings.patch_size,) * 2, token_budget)
 
     @property
