@@ -127,7 +127,7 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 def _inner(one: Any) -> Any:
     if isinstance(one, ElsewhereTensor):
         return one.inner
-    return devices.CPU if isinstance(one, torch.device) else one
+    return torch.device("cpu") if isinstance(one, torch.device) else one
 
 
 def _in_gate() -> bool:

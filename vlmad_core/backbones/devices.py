@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlmad_core.errors import BackboneError
+from vlmad_core.libraries import torch
 
-CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Similarities = Literal["float32", "tf32"]
 """In what similarities between patches are multiplied: ``tf32`` rounds factors to 11 bits where a card has units for
@@ -82,7 +81,7 @@ def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     waiting: set[torch.device] = set()
     for name, tensor in tensors.items():
         if tensor.device.type == "cuda":
-            back[name] = torch.empty_like(tensor, device=CPU, pin_memory=True)
+            back[name] = torch.empty_like(tensor, device="cpu", pin_memory=True)
             back[name].copy_(tensor, non_blocking=True)
             waiting.add(tensor.device)
         else:

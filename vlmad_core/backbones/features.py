@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from vlmad_core.backbones.devices import CPU, to_device, to_host
+from vlmad_core.backbones.devices import to_device, to_host
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.vision import (
     FeatureReader,
@@ -283,7 +283,7 @@ class Features:
     @property
     def device(self) -> torch.device:
         """Where they are; the CPU if there are none."""
-        return next((tensor.device for tensor in self._tensors.values()), CPU)
+        return next((tensor.device for tensor in self._tensors.values()), torch.device("cpu"))
 
     def __len__(self) -> int:
         """Number of images N."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from vlmad_core.backbones.devices import CPU, exact_convolutions, resolve_device, to_device, wait
+from vlmad_core.backbones.devices import exact_convolutions, resolve_device, to_device, wait
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, Preprocessing, hash_tensors
 from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
@@ -178,7 +178,7 @@ class VisionBackbone:
 
     teacher: Teacher
     info: BackboneInfo
-    device: torch.device = CPU
+    device: torch.device
 
     @property
     def preprocess(self) -> Preprocessing:
@@ -261,7 +261,7 @@ def load_vision_only(image_size: int | None = None, device: str = "cpu") -> Visi
         BackboneError: If its packages are missing, the size is not a multiple of 32, or there is no such device.
     """
     teacher, place = load_teacher(image_size or TEACHER_SIZE), resolve_device(device)
-    if place != CPU:  # the one on the CPU is others' too
+    if place.type != "cpu":  # the one on the CPU is others' too
         teacher = replace(teacher, network=copy.deepcopy(teacher.network).to(place))
     side = teacher.preprocessing.image_size
     info = BackboneInfo(

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-
-from vlmad_core.backbones.devices import CPU, to_device, to_host
+from vlmad_core.backbones.devices import to_device, to_host
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, ndimage, torch
 
@@ -182,18 +181,19 @@ def _smoothing(length: int, sigma: float, device: torch.device) -> Tensor:
     return to_device(matrix.float(), device)
 
 
-def full_maps(grids: np.ndarray, rule: MapRule, side: int, device: torch.device = CPU) -> np.ndarray:
+def full_maps(grids: np.ndarray, rule: MapRule, side: int, device: torch.device | None = None) -> np.ndarray:
     """Anomaly maps [N, side, side] float32 from stored native grids, a few at a time; see ``anomaly_maps``.
 
     Args:
         grids: [N, S, rows, columns], float32.
         rule: The rule stored with them.
         side: Of the maps, in pixels.
-        device: Where they are made.
+        device: Where they are made; None for the CPU.
     """
     maps = np.empty((len(grids), side, side), dtype=np.float32)
     for start in range(0, len(grids), MAPS_AT_ONCE):
-        part = to_device(torch.from_numpy(grids[start : start + MAPS_AT_ONCE]), device)
+        part = torch.from_numpy(grids[start : start + MAPS_AT_ONCE])
+        part = part if device is None else to_device(part, device)
         made = to_host({"maps": anomaly_maps(part, rule, (side, side))})["maps"]
         maps[start : start + MAPS_AT_ONCE] = made.numpy()
     return maps
