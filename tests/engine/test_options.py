@@ -37,6 +37,7 @@ GIVEN = {
     "threads": ("--threads 2", "2", 2),
     "precision": ("--precision bfloat16", "bfloat16", "bfloat16"),
     "device": ("--device cuda", "cuda", "cuda"),
+    "similarities": ("--similarities tf32", "tf32", "tf32"),
     "image_size": ("--image-size 240", "240", 240),
     "activation": ("--activation gelu", "gelu", "gelu"),
     "region": ("--region 0.1 0.0 0.9 1.0", "[0.1, 0.0, 0.9, 1.0]", (0.1, 0.0, 0.9, 1.0)),

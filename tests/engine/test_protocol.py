@@ -30,3 +30,12 @@ def test_the_bundled_runs_would_be_called_the_same_today(dataset: str, tmp_path:
         assert forms == {"None"}
         competitors = {(run.key, run.protocol.competitor) for run in stored.values()}
         assert {(record.key, record.protocol.competitor) for record in planned} <= competitors
+
+
+def test_quicker_similarities_are_a_protocol_of_their_own_and_are_planned(tmp_path: Path):
+    values = {"datasets": ["bundled_a"], "methods": ["patch_memory"], "shots": 1, "store": tmp_path}
+    (usual,), (quicker,) = (
+        build_plan(make_options({**values, "similarities": name})).runs for name in ("float32", "tf32")
+    )
+    assert usual.record.protocol.hash != quicker.record.protocol.hash
+    assert (usual.record.plan.get("similarities"), quicker.record.plan["similarities"]) == (None, "tf32")

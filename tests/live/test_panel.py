@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from vlmad_core.backbones import FeatureRequest
+from tests.device import moved, strict_device
+from vlmad_core.backbones import FeatureRequest, load_backbone
 from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory, image_input
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.datasets.images import DEFAULT_LIMITS
@@ -41,6 +42,20 @@ def test_results_are_those_of_the_methods_alone(engine: Engine, picture) -> None
         whole = anomaly_maps(expected.grids, expected.map_rule, (MAP_SIZE, MAP_SIZE))[0].numpy()
         assert np.abs(prediction.anomaly_map - whole).max() < 2e-5
         assert prediction.reasons
+
+
+def test_on_a_device_only_results_come_back(tiny_clip, engine: Engine, picture) -> None:
+    image, references = picture(0, defect=True), [picture(1), picture(2)]
+    names = ["winclip", "clip_cpe", "patch_memory"]
+    expected = list(panel_of(engine, names, references).judge(image))
+    with strict_device():
+        found = list(panel_of(Engine(moved(load_backbone(str(tiny_clip)))), names, references).judge(image))
+    for there, here in zip(found, expected, strict=True):
+        assert there.error is None
+        assert there.image_score == pytest.approx(here.image_score, abs=1e-5)
+        np.testing.assert_allclose(there.anomaly_map, here.anomaly_map, atol=1e-5)
+        assert there.normals.scores == pytest.approx(here.normals.scores, abs=1e-5)
+        assert len(there.reasons) == len(here.reasons)
 
 
 def test_methods_without_windows_come_first(engine: Engine, picture) -> None:

@@ -9,8 +9,7 @@ from vlmad_core.methods.patches import nearest_in_memory, nearest_of_others, uni
 
 @pytest.mark.parametrize(("queries_at_once", "memory_at_once"), [(7, 4096), (1024, 4), (3, 2), (1024, 4096)])
 def test_nearest_is_the_brute_force_one(monkeypatch, queries_at_once, memory_at_once):
-    monkeypatch.setattr(patches, "QUERIES_AT_ONCE", queries_at_once)
-    monkeypatch.setattr(patches, "MEMORY_AT_ONCE", memory_at_once)
+    monkeypatch.setattr(patches, "BLOCK", (queries_at_once, memory_at_once))
     generator = torch.Generator().manual_seed(0)
     queries, rows = torch.randn(2, 10, 6, generator=generator), torch.randn(9, 6, generator=generator)
     found = nearest_in_memory(queries, unit_rows(rows))
@@ -20,7 +19,7 @@ def test_nearest_is_the_brute_force_one(monkeypatch, queries_at_once, memory_at_
 
 
 def test_of_equal_patches_the_first_is_named_in_whatever_block(monkeypatch):
-    monkeypatch.setattr(patches, "MEMORY_AT_ONCE", 2)
+    monkeypatch.setattr(patches, "BLOCK", (1024, 2))
     rows = unit_rows(torch.eye(3).repeat(3, 1))
     assert nearest_in_memory(torch.eye(3)[None], rows).index.tolist() == [[0, 1, 2]]
 

@@ -61,9 +61,9 @@ def test_rule_must_fit_the_grids():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_refused(bad):
     with pytest.raises(MethodError, match="not finite"):
-        Predictions(torch.tensor([0.1, bad]))
+        Predictions(torch.tensor([0.1, bad])).on_cpu()
     with pytest.raises(MethodError, match="not finite"):
-        Predictions(torch.tensor([0.1]), torch.full((1, 1, 2, 2), bad), MapRule())
+        Predictions(torch.tensor([0.1]), torch.full((1, 1, 2, 2), bad), MapRule()).on_cpu()
 
 
 def test_grids_and_rule_go_together():

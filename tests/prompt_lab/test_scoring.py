@@ -6,11 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+from tests.device import moved, strict_device
 from vlmad_core.analysis.statistics import compare_over_categories
+from vlmad_core.backbones import load_backbone
 from vlmad_core.cli import main
+from vlmad_core.engine.session import Session
 from vlmad_core.errors import BackboneError, MethodError
-from vlmad_core.prompt_lab import LAB_METHODS, PromptBank, all_prompts, compare_results, score_dataset
-from vlmad_core.prompt_lab.scoring import PIXEL_METRICS, lab_method
+from vlmad_core.prompt_lab import (
+    LAB_METHODS,
+    PromptBank,
+    all_prompts,
+    compare_results,
+    lab_request,
+    load_lab_data,
+    score_dataset,
+)
+from vlmad_core.prompt_lab.scoring import PIXEL_METRICS, lab_method, score_category
 from vlmad_core.prompts import load_ensemble
 from vlmad_core.prompts.prototypes import embed_ensemble
 from vlmad_core.store.reader import open_store
@@ -35,6 +46,22 @@ def test_numbers_are_those_of_runs(data, bank, widgets, tiny_clip, tmp_path):
             np.testing.assert_allclose(found.scores, images[list(category.image_ids)], atol=1e-6)
             for metric, value in found.values.items():
                 assert value.value == pytest.approx(stored[category.name, metric], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", LAB_METHODS)
+def test_on_a_device_features_and_prompts_stay_there(data, bank, widgets, tiny_clip, name):
+    method = lab_method(name)
+    here, rule = data.categories[0], method.settings.text_average
+    expected = score_category(here, bank.classes(STATES, here.noun, rule), method, pixel_draws=True)
+    with strict_device() as device:
+        backbone = moved(load_backbone(str(tiny_clip)))
+        there = load_lab_data(widgets, Session(backbone), lab_request(backbone.info, name)).categories[0]
+        text = PromptBank(backbone.encode_text_shared).classes(STATES, there.noun, rule)
+        found = score_category(there, text, method, pixel_draws=True)
+    assert there.features.device == text.prototypes.device == device
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+    for metric, value in found.values.items():
+        assert value.value == pytest.approx(expected.values[metric].value, abs=1e-3)
 
 
 def test_only_new_strings_pass_the_tower(data, backbone):

@@ -144,7 +144,7 @@ def _scores(store: Store, run_id: str, category: str) -> pd.DataFrame:
 
 def _from_maps(store: Store, run: RunRecord, category: str, size: int) -> Drawn | Missing:
     """All pixel metrics of one unit on resampled images, from its maps and the data set's masks."""
-    from vlmad_core.engine.evaluation import full_maps
+    from vlmad_core.methods.predictions import full_maps
     from vlmad_core.metrics.pixel_bootstrap import pixel_replicates
 
     key = ("masks", run.provenance.data.get("source"), category, size, run.units[category].data_hash)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from vlmad_core.backbones.devices import wait
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, Preprocessing
 from vlmad_core.backbones.text import Tokenizer, embed_learned_prompts, embed_prompts, embed_shared
@@ -41,7 +42,7 @@ class ClipBackbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the vision tower stands, and with it features and embeddings of prompts."""
+        """Where both towers stand, and with them features and embeddings of prompts."""
         device: torch.device = self.model.visual_projection.weight.device
         return device
 
@@ -62,7 +63,7 @@ class ClipBackbone:
         Raises:
             BackboneError: If a prompt is longer than the text tower takes.
         """
-        return embed_prompts(self.model, self._tokens(prompts)).to(self.device)
+        return embed_prompts(self.model, self._tokens(prompts))
 
     def encode_text_shared(self, prompts: Sequence[str]) -> Tensor:
         """As ``encode_text`` but for rounding; many prompts that begin alike take a third of the time.
@@ -70,7 +71,7 @@ class ClipBackbone:
         Raises:
             BackboneError: If a prompt is longer than the text tower takes.
         """
-        return embed_shared(self.model, self._tokens(prompts)).to(self.device)
+        return embed_shared(self.model, self._tokens(prompts))
 
     def over_length(self, prompts: Sequence[str]) -> dict[str, int]:
         """Prompts that the text tower can't read whole, with their numbers of tokens (start and end included)."""
@@ -91,7 +92,7 @@ class ClipBackbone:
 
     def encode_learned_prompts(self, prompts: Sequence[str], context: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
         """Embed prompts behind learned context vectors: [n, e] float32; see ``embed_learned_prompts``."""
-        return embed_learned_prompts(self.model, self.tokenize(prompts), context, deep).to(self.device)
+        return embed_learned_prompts(self.model, self.tokenize(prompts), context, deep)
 
 
 def extract_features(
@@ -116,31 +117,31 @@ def extract_features(
     Raises:
         BackboneError: If the image size, a stage or a window scale does not fit the tower.
     """
-    device = next(model.vision_model.parameters()).device
-    start = _seconds(device)
+    device: torch.device = model.visual_projection.weight.device
+
+    def seconds() -> float:
+        """The time now, once the device has done what it was given; nobody waits where nobody asks for the time."""
+        if clock is not None:
+            wait(device)
+        return time.perf_counter()
+
+    start = seconds()
     with torch.no_grad():
         tower = TowerPass.of(model, pixel_values, token_budget)
         readers = {feature: feature.read(tower, request.keys(feature)) for feature in request.features()}
-        vision = _seconds(device) - start
+        vision = seconds() - start
         tensors: dict[str, Tensor] = {}
         for expensive in (True, False):
             chosen = {feature: reader for feature, reader in readers.items() if feature.expensive is expensive}
-            start = _seconds(device)
+            start = seconds()
             if chosen and not expensive:
                 tower.run(chosen.values())
             for feature, reader in chosen.items():
                 tensors |= {feature.flat_name(key): tensor for key, tensor in reader.tensors().items()}
                 if expensive and clock is not None:
-                    clock(feature.name, _seconds(device) - start)
-                    start = _seconds(device)
-            vision += _seconds(device) - start
+                    clock(feature.name, seconds() - start)
+                    start = seconds()
+            vision += seconds() - start
     if clock is not None:
         clock("vision", vision)
     return Features.of_tensors(tower.grid, {name: tensors[name] for name in sorted(tensors)})
-
-
-def _seconds(device: torch.device) -> float:
-    """The time now, in seconds, once the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

@@ -141,7 +141,7 @@ class CachingBackbone:
             if left.names() or stored is None:
                 computed = self.inner.encode_images([image], left, clock)
                 assert image.size is not None
-                stored = merged(stored, pack(computed.to("cpu"), image.size, cache.storage))
+                stored = merged(stored, pack(computed, image.size, cache.storage))
                 if image.key:
                     cache.put(self.info, image.key, stored)
             image.size = image.size or stored.size
@@ -163,7 +163,7 @@ def _with_size(pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
 
 
 class FeatureMemory:
-    """Features of the images that were looked at last, as they were computed; may be used from several threads."""
+    """Features of the images that were looked at last, as and where they were computed; for several threads."""
 
     storage: Storage = "full"
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from safetensors import SafetensorError, safe_open
 
+from vlmad_core.backbones.devices import to_host
 from vlmad_core.backbones.features import Features, feature_of
 from vlmad_core.libraries import torch
 
@@ -41,7 +42,8 @@ class StoredImage:
     """What is stored of one image.
 
     Attributes:
-        tensors: By flat name, as ``pack`` made them; memory-mapped where they were read from a file.
+        tensors: By flat name, as ``pack`` made them, where it was given them; memory-mapped where they were read from
+            a file.
         grid: Patch grid (rows, columns).
         size: Height and width of the image as it was read, in pixels.
     """
@@ -90,7 +92,7 @@ def merged(first: StoredImage | None, second: StoredImage) -> StoredImage:
 
 def to_bytes(stored: StoredImage) -> bytes:
     """The file's content: safetensors with a checksum of each tensor."""
-    tensors = {name: tensor.contiguous() for name, tensor in stored.tensors.items()}
+    tensors = {name: tensor.contiguous() for name, tensor in to_host(stored.tensors).items()}
     facts = {
         "format": FORMAT,
         "grid": stored.grid,

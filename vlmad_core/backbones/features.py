@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from vlmad_core.backbones.devices import to_device, to_host
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.vision import (
     FeatureReader,
@@ -274,7 +275,15 @@ class Features:
         place = torch.device(device)
         if all(tensor.device == place for tensor in self._tensors.values()):
             return self
-        return Features.of_tensors(self.grid, {name: tensor.to(place) for name, tensor in self._tensors.items()})
+        if place.type == "cpu":
+            return Features.of_tensors(self.grid, to_host(self._tensors))
+        moved = {name: to_device(tensor, place) for name, tensor in self._tensors.items()}
+        return Features.of_tensors(self.grid, moved)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are; the CPU if there are none."""
+        return next((tensor.device for tensor in self._tensors.values()), torch.device("cpu"))
 
     def __len__(self) -> int:
         """Number of images N."""
@@ -282,8 +291,13 @@ class Features:
 
     def select(self, indices: Sequence[int] | slice) -> Features:
         """The features of some of the images; a slice gives views, indices give copies."""
-        index = indices if isinstance(indices, slice) else torch.as_tensor(list(indices), dtype=torch.long)
-        return Features.of_tensors(self.grid, {name: tensor[index] for name, tensor in self._tensors.items()})
+        chosen = self._tensors
+        if isinstance(indices, slice):
+            return Features.of_tensors(self.grid, {name: tensor[indices] for name, tensor in chosen.items()})
+        index = torch.tensor(list(indices), dtype=torch.long)
+        return Features.of_tensors(
+            self.grid, {name: tensor[to_device(index, tensor.device)] for name, tensor in chosen.items()}
+        )
 
 
 def concatenate_features(parts: Iterable[Features]) -> Features:

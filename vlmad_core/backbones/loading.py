@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vlmad_core.backbones.clip import ClipBackbone
+from vlmad_core.backbones.devices import resolve_device
 from vlmad_core.backbones.info import (
     OPENAI_MEAN,
     OPENAI_STD,
@@ -56,7 +57,7 @@ def load_backbone(
         precision: Arithmetic of the towers.
         tokenizer: Hub id or folder of a tokenizer, used only where the checkpoint brings none; or a function.
         token_budget: Bound on memory: most window tokens at once.
-        device: Where the vision tower stands, e.g. ``cuda``; text and scoring stay on the CPU.
+        device: Where the towers stand and methods score; see ``resolve_device``.
 
     Raises:
         BackboneError: If it can't be found, fetched or read, or doesn't fit what is asked.
@@ -65,7 +66,7 @@ def load_backbone(
 
     if precision not in PRECISIONS:
         raise BackboneError(f"There is no precision {precision!r}.", f"Known are: {', '.join(PRECISIONS)}.")
-    check_device(device)
+    place = resolve_device(device)
     folder, source = _locate(name)
     if (folder / CONFIG_NAME).is_file():
         model, mean, std = load_open_clip(folder)
@@ -83,8 +84,7 @@ def load_backbone(
     if precision == "bfloat16":
         model.vision_model.encoder.to(torch.bfloat16)
         model.text_model.encoder.to(torch.bfloat16)
-    model.vision_model.to(device)
-    model.visual_projection.to(device)
+    model.to(place)
     training = _read_training_record(folder)
     vision, text = model.config.vision_config, model.config.text_config
     info = BackboneInfo(
@@ -129,7 +129,7 @@ class BackboneSpec:
         position_rule: How the position table is resampled; None for the default.
         precision: Arithmetic of the towers.
         tokenizer: For checkpoints that bring none; None for the default.
-        device: Where the vision tower stands.
+        device: Where it stands.
     """
 
     name: str
@@ -147,7 +147,7 @@ class BackboneSpec:
             BackboneError: If it can't be found, fetched or read.
         """
         if self.name in VISION_ONLY_NAMES:
-            return load_vision_only(self.image_size)
+            return load_vision_only(self.image_size, self.device)
         more: dict[str, Any] = {}
         if self.position_rule is not None and self.position_rule != "native":
             more["position_rule"] = self.position_rule
@@ -164,21 +164,6 @@ class BackboneSpec:
 
 
 Loader = Callable[[BackboneSpec], Backbone]
-
-
-def check_device(device: str) -> None:
-    """See that torch can compute there.
-
-    Raises:
-        BackboneError: If the name means nothing to torch, or this machine or this build of torch has no such device.
-    """
-    try:
-        torch.empty(1, device=torch.device(device)).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise BackboneError(
-            f"The device {device!r} can't be used here: {str(error).splitlines()[0]}.",
-            "Use 'cpu', or install a build of torch for your graphics card and name it, e.g. 'cuda'.",
-        ) from error
 
 
 def _locate(name: str) -> tuple[Path, Literal["bundled", "hub", "folder", "open_clip"]]:

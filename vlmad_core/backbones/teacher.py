@@ -10,15 +10,17 @@ what language adds.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from vlmad_core.backbones.devices import exact_convolutions, resolve_device, to_device, wait
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, Preprocessing, hash_tensors
 from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
@@ -171,15 +173,12 @@ class VisionBackbone:
     Attributes:
         teacher: The network.
         info: What it is; ``text_depth``, ``embed_dim`` and ``context_length`` are 0.
+        device: Where the network stands.
     """
 
     teacher: Teacher
     info: BackboneInfo
-
-    @property
-    def device(self) -> torch.device:
-        """The CPU."""
-        return torch.device("cpu")
+    device: torch.device
 
     @property
     def preprocess(self) -> Preprocessing:
@@ -213,7 +212,7 @@ class VisionBackbone:
                 f"{self.info.title} knows images only: it has no embeddings in a space shared with text.",
                 "Use a CLIP model for methods that read text.",
             )
-        pixel_values, side = stacked_pixels(images), self.info.image_size
+        pixel_values, side = to_device(stacked_pixels(images), self.device), self.info.image_size
         start = time.perf_counter()
         if pixel_values.ndim != 4 or pixel_values.shape[-2:] != (side, side):
             raise BackboneError(
@@ -222,12 +221,15 @@ class VisionBackbone:
             )
         if not request.stages:
             return Features(grid=self.info.grid)
-        tokens = self.teacher.patches(pixel_values, self.info.grid[0], [stage - 1 for stage in sorted(request.stages)])
+        blocks = [stage - 1 for stage in sorted(request.stages)]
+        with exact_convolutions():
+            tokens = self.teacher.patches(pixel_values, self.info.grid[0], blocks)
         stages = {
             block + 1: torch.cat([patches.mean(dim=1, keepdim=True), patches], dim=1)
             for block, patches in tokens.items()
         }
         if clock is not None:
+            wait(self.device)
             clock("vision", time.perf_counter() - start)
         return Features(grid=self.info.grid, stages=stages)
 
@@ -248,16 +250,19 @@ class VisionBackbone:
         raise _without_text(self.info)
 
 
-def load_vision_only(image_size: int | None = None) -> VisionBackbone:
+def load_vision_only(image_size: int | None = None, device: str = "cpu") -> VisionBackbone:
     """Load the teacher as a backbone.
 
     Args:
         image_size: Side of the square input in pixels, a multiple of 32; None for 320.
+        device: Where it stands; see ``resolve_device``.
 
     Raises:
-        BackboneError: If its packages are missing, or the size is not a multiple of 32.
+        BackboneError: If its packages are missing, the size is not a multiple of 32, or there is no such device.
     """
-    teacher = load_teacher(image_size or TEACHER_SIZE)
+    teacher, place = load_teacher(image_size or TEACHER_SIZE), resolve_device(device)
+    if place.type != "cpu":  # the one on the CPU is others' too
+        teacher = replace(teacher, network=copy.deepcopy(teacher.network).to(place))
     side = teacher.preprocessing.image_size
     info = BackboneInfo(
         id=TEACHER_ID,
@@ -280,7 +285,7 @@ def load_vision_only(image_size: int | None = None) -> VisionBackbone:
         image_std=teacher.preprocessing.std,
         training_data=("imagenet_1k",),
     )
-    return VisionBackbone(teacher, info)
+    return VisionBackbone(teacher, info, place)
 
 
 def _without_text(info: BackboneInfo) -> BackboneError:

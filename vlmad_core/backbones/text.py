@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from vlmad_core.backbones.devices import to_device
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import torch
 
@@ -133,22 +134,26 @@ def embed_prompts(model: Any, tokens: Sequence[Sequence[int]]) -> Tensor:
         tokens: n prompts as token ids, start and end token included.
 
     Returns:
-        [n, e] float32, not normalised.
+        [n, e] float32, not normalised, where the model stands; as from the other functions here.
     """
     with torch.no_grad():
         parts = [
             _embed_batch(model, tokens[first : first + PROMPT_BATCH]) for first in range(0, len(tokens), PROMPT_BATCH)
         ]
-    return torch.cat(parts) if parts else torch.empty(0, model.config.projection_dim)
+    return torch.cat(parts) if parts else torch.empty(0, model.config.projection_dim, device=_place(model))
+
+
+def _place(model: Any) -> torch.device:
+    """The device the text tower stands on."""
+    device: torch.device = model.text_projection.weight.device
+    return device
 
 
 def _embed_batch(model: Any, tokens: Sequence[Sequence[int]]) -> Tensor:
-    text = model.text_model
-    lengths = torch.tensor([len(ids) for ids in tokens])
-    padded = torch.zeros(len(tokens), int(lengths.max()), dtype=torch.long)
-    for row, ids in enumerate(tokens):
-        padded[row, : len(ids)] = torch.tensor(ids)
-    return run_text_blocks(model, text.embeddings.token_embedding(padded), lengths - 1)
+    longest = max(map(len, tokens))
+    padded = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in tokens], device=_place(model))
+    embedded = model.text_model.embeddings.token_embedding(padded)
+    return run_text_blocks(model, embedded, [len(ids) - 1 for ids in tokens])
 
 
 def embed_learned_prompts(
@@ -172,27 +177,27 @@ def embed_learned_prompts(
     """
     table = model.text_model.embeddings.token_embedding
     limit = model.config.text_config.max_position_embeddings
-    lengths = torch.tensor([len(ids) + context.shape[1] for ids in tokens])
-    if int(lengths.max()) > limit:
+    lengths = [len(ids) + context.shape[1] for ids in tokens]
+    if max(lengths) > limit:
         raise BackboneError(
-            f"A learned prompt has {int(lengths.max())} tokens, but the text tower takes {limit}.",
+            f"A learned prompt has {max(lengths)} tokens, but the text tower takes {limit}.",
             "Use fewer context vectors.",
         )
     rows = []
     for ids, vectors in zip(tokens, context, strict=True):
-        words = table(torch.tensor(ids))
+        words = table(torch.tensor(ids, device=_place(model)))
         row = torch.cat([words[:1], vectors.to(words), words[1:]])
-        rows.append(torch.cat([row, row.new_zeros(int(lengths.max()) - len(row), row.shape[1])]))
-    return run_text_blocks(model, torch.stack(rows), lengths - 1, deep)
+        rows.append(torch.cat([row, row.new_zeros(max(lengths) - len(row), row.shape[1])]))
+    return run_text_blocks(model, torch.stack(rows), [length - 1 for length in lengths], deep)
 
 
-def run_text_blocks(model: Any, embeddings: Tensor, last: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
+def run_text_blocks(model: Any, embeddings: Tensor, last: Sequence[int], deep: Sequence[Tensor] = ()) -> Tensor:
     """Run the text tower over token embeddings and pool at the end token.
 
     Args:
         model: A ``ClipModel``.
         embeddings: [n, length, d], positions not yet added.
-        last: [n] int64, index of each prompt's end token.
+        last: Index of each of the n prompts' end token.
         deep: See ``embed_learned_prompts``.
 
     Returns:
@@ -203,13 +208,14 @@ def run_text_blocks(model: Any, embeddings: Tensor, last: Tensor, deep: Sequence
     hidden = embeddings + text.embeddings.position_embedding.weight[:length]
     layers = text.encoder.layers
     hidden = hidden.to(next(layers.parameters()).dtype)
-    mask = torch.full((length, length), float("-inf"), dtype=hidden.dtype).triu(1)[None, None]
+    mask = hidden.new_full((length, length), float("-inf")).triu(1)[None, None]
     for number, layer in enumerate(layers):
         if 1 <= number <= len(deep):
             vectors = deep[number - 1].to(hidden).expand(len(hidden), -1, -1)
             hidden = torch.cat([hidden[:, :1], vectors, hidden[:, 1 + vectors.shape[1] :]], dim=1)
         hidden = layer(hidden, attention_mask=mask)
-    pooled = text.final_layer_norm(hidden[torch.arange(len(hidden)), last].float())
+    ends = torch.tensor(last, device=hidden.device)
+    pooled = text.final_layer_norm(hidden[torch.arange(len(hidden), device=hidden.device), ends].float())
     projected: Tensor = model.text_projection(pooled)
     return projected
 
@@ -295,14 +301,14 @@ def embed_tree(model: Any, tree: TokenTree) -> Tensor:
     Returns:
         [n, e] float32 in the order of ``tree.prompts``, not normalised.
     """
-    text = model.text_model
-    words = text.embeddings.token_embedding(torch.tensor([tree.tokens]))
-    hidden = words + text.embeddings.position_embedding.weight[torch.tensor(tree.depths)]
+    text, place = model.text_model, _place(model)
+    words = text.embeddings.token_embedding(torch.tensor([tree.tokens], device=place))
+    hidden = words + text.embeddings.position_embedding.weight[torch.tensor(tree.depths, device=place)]
     hidden = hidden.to(next(text.encoder.layers.parameters()).dtype)
-    mask = tree.mask(hidden.dtype)
+    mask = to_device(tree.mask(hidden.dtype), place)
     for layer in text.encoder.layers:
         hidden = layer(hidden, attention_mask=mask)
-    pooled = text.final_layer_norm(hidden[0, torch.tensor(tree.ends)].float())
+    pooled = text.final_layer_norm(hidden[0, torch.tensor(tree.ends, device=place)].float())
     projected: Tensor = model.text_projection(pooled)
     return projected
 
@@ -317,8 +323,9 @@ def embed_shared(model: Any, tokens: Sequence[Sequence[int]]) -> Tensor:
     Returns:
         [n, e] float32, not normalised; off by less than 1e-5 of their length.
     """
-    result = torch.empty(len(tokens), model.config.projection_dim)
+    place = _place(model)
+    result = torch.empty(len(tokens), model.config.projection_dim, device=place)
     with torch.inference_mode():
         for tree in token_trees(tokens):
-            result[torch.tensor(tree.prompts)] = embed_tree(model, tree)
+            result[torch.tensor(tree.prompts, device=place)] = embed_tree(model, tree)
     return result

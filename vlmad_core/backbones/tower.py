@@ -89,7 +89,7 @@ class TextTower(Protocol):
         """The backbone it belongs to."""
 
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
-        """Embed prompts: [n, e] float32, not normalised."""
+        """Embed prompts: [n, e] float32, not normalised, on the backbone's device."""
 
     def encode_learned_prompts(self, prompts: Sequence[str], context: Tensor, deep: Sequence[Tensor] = ()) -> Tensor:
         """Embed prompts behind learned context vectors (AnomalyCLIP, section 3.1): [n, e] float32."""

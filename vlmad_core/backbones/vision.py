@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from vlmad_core.backbones.devices import exact_convolutions, to_device
 from vlmad_core.backbones.info import PositionRule
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import F, nn, torch
@@ -74,8 +75,9 @@ class TowerPass:
                 f"The backbone takes images of {size} x {size} pixels, not {tuple(pixel_values.shape)}.",
                 "Preprocess them with the backbone's own preprocessing.",
             )
-        device = next(vision.parameters()).device
-        tokens = vision.pre_layrnorm(vision.embeddings(pixel_values.to(device).float()))
+        pixels = to_device(pixel_values, next(vision.parameters()).device).float()
+        with exact_convolutions():
+            tokens = vision.pre_layrnorm(vision.embeddings(pixels))
         return cls(model, tokens, (size // vision.embeddings.patch_size,) * 2, token_budget)
 
     @property
@@ -237,7 +239,7 @@ class WindowReader(FeatureReader):
     def _embedded(self, index: Tensor) -> Tensor:
         tokens, layers = self._tower.tokens, self._tower.layers
         count, length = index.shape[0], 1 + index.shape[1]
-        index = torch.cat([torch.zeros(count, 1, dtype=torch.long), index + 1], dim=1).to(tokens.device)
+        index = to_device(torch.cat([torch.zeros(count, 1, dtype=torch.long), index + 1], dim=1), tokens.device)
         sequences = len(tokens) * count
         chunk = max(1, self._tower.token_budget // length)
         hidden_tokens = tokens.to(next(layers.parameters()).dtype)

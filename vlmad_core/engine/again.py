@@ -90,6 +90,7 @@ def load_again(stated: Mapping[str, Any]) -> Recall:
         stated["activation"],
         position_rule=stated["position_rule"],
         precision=stated["precision"],
+        device="auto",
     )
     backbone = spec.load()
     _hold_against("backbone", backbone_record(backbone.info), stated, DESCRIPTIVE)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from vlmad_core.backbones.arithmetic import product_speed
+from vlmad_core.backbones.devices import wait
 from vlmad_core.backbones.feature_files import Storage, pack
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.engine.extraction import own_needs
@@ -165,10 +166,11 @@ def _one_pass(runs: Sequence[PlannedRun], storage: Storage | None) -> tuple[floa
         while seconds == float("inf") or time.perf_counter() - began < PASS_SECONDS:
             start = time.perf_counter()
             features = backbone.encode_images(torch.zeros(1, 3, side, side), request)
+            wait(backbone.device)
             seconds = min(seconds, time.perf_counter() - start)
     finally:
         torch.set_num_threads(before)
-    stored = pack(features.to("cpu"), (side, side), storage).tensors if storage is not None else {}
+    stored = pack(features, (side, side), storage).tensors if storage is not None else {}
     return seconds, sum(tensor.nbytes for tensor in stored.values())
 
 

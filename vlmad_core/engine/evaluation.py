@@ -14,7 +14,7 @@ from vlmad_core.engine.profiling import Stopwatch
 from vlmad_core.engine.protocol import MAP_SIZE
 from vlmad_core.engine.reading import LoadedImage
 from vlmad_core.libraries import ndimage
-from vlmad_core.methods import MapRule, anomaly_maps
+from vlmad_core.methods import MapRule, full_maps
 from vlmad_core.metrics import (
     METRICS,
     Curve,
@@ -43,8 +43,6 @@ REGION_RATES = {"fpr05": 0.05, "fpr01": 0.01}
 
 MAX_REASONS = 16
 """Explanations kept per image."""
-
-MAPS_AT_ONCE = 16
 
 
 @dataclass
@@ -78,8 +76,9 @@ def evaluate(category: CategoryScores, scores: RunScores, sizes: Sequence[int], 
         reason = f"{scores.run.record.title} makes no anomaly map."
         _blank(result, sizes, reason, len(images))
         return result
+    device = scores.run.backbone.device
     for size in sizes:
-        _pixel_level(result, images, grids, scores.rule, size, watch)
+        _pixel_level(result, images, grids, scores.rule, size, device, watch)
     return result
 
 
@@ -155,6 +154,7 @@ def _pixel_level(
     grids: np.ndarray,
     rule: MapRule,
     size: int,
+    device: torch.device,
     watch: Stopwatch,
 ) -> None:
     known = [i for i, image in enumerate(images) if image.masks.get(size) is not None]
@@ -169,7 +169,7 @@ def _pixel_level(
     masks = np.stack([mask for image in chosen if (mask := image.masks[size]) is not None])
     labels = np.array([image.sample.label for image in chosen], dtype=bool)
     with watch.measure("upsampling"):
-        maps = full_maps(grids[known], rule, size)
+        maps = full_maps(grids[known], rule, size, device)
     with watch.measure("metrics"):
         ordering = order_pixels(maps, masks)
         evaluation = evaluate_pixels(ordering)
@@ -184,15 +184,6 @@ def _pixel_level(
         _add_curves(result, "pixel", size, evaluation.curves)
         oracle = evaluation.f1max
         _add_regions(result, chosen, masks, ordering, oracle.value if oracle else None)
-
-
-def full_maps(grids: np.ndarray, rule: MapRule, size: int) -> np.ndarray:
-    """Anomaly maps [N, size, size] float32 from native grids, a few at a time."""
-    maps = np.empty((len(grids), size, size), dtype=np.float32)
-    for start in range(0, len(grids), MAPS_AT_ONCE):
-        part = torch.from_numpy(grids[start : start + MAPS_AT_ONCE])
-        maps[start : start + MAPS_AT_ONCE] = anomaly_maps(part, rule, (size, size)).numpy()
-    return maps
 
 
 def _add_regions(

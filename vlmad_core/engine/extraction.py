@@ -19,7 +19,7 @@ from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.datasets.splits import draw_references
 from vlmad_core.engine.plan import PlannedRun
 from vlmad_core.engine.profiling import Stopwatch
-from vlmad_core.engine.reading import ImageLoader, LoadedImage, ahead, batches
+from vlmad_core.engine.reading import ImageLoader, LoadedImage, ahead, batches, readers
 from vlmad_core.engine.session import Entrant, Scored, Session
 from vlmad_core.engine.tiles import join_reasons, join_tiles
 from vlmad_core.errors import DatasetError, VlmadError
@@ -141,7 +141,10 @@ def score_category(
     result = CategoryScores(runs={run.record.id: RunScores(run) for run in runs})
     assert loader.backbone is not None
     session = Session(
-        loader.backbone, watch=watch, told=lambda entrant, share: on_set(result.runs[entrant.id].run, share)
+        loader.backbone,
+        watch=watch,
+        told=lambda entrant, share: on_set(result.runs[entrant.id].run, share),
+        similarities=runs[0].record.plan.get("similarities", "float32"),
     )
     _draw_references(category, result, session, loader)
     entrants = _entrants(category, result)
@@ -150,9 +153,9 @@ def score_category(
         """The images in batches; what is asked of them is settled when everybody is ready."""
         alive = [scores.run for scores in result.runs.values() if scores.failure is None]
         wanted = reduce(or_, map(own_needs, alive))
-        reading = dataclasses.replace(loader, request=wanted)
         photos = max(1, batch_size // loader.view.count)
-        for batch, met in batches(ahead(samples, reading, depth=2 * photos), photos):
+        read = ahead(samples, dataclasses.replace(loader, request=wanted), 2 * photos, readers(session.device))
+        for batch, met in batches(read, photos):
             result.images += met
             if batch:
                 result.scored += [image.sample.id for image in batch]
@@ -239,7 +242,8 @@ def _draw_references(category: str, result: CategoryScores, session: Session, lo
     unique = {sample.id: sample for samples in drawn.values() for sample in samples}
     features: dict[str, Features] = {}
     broken: dict[str, str] = {}
-    for image in ahead([unique[key] for key in sorted(unique)], plain, depth=4):
+    threads = readers(session.device)
+    for image in ahead([unique[key] for key in sorted(unique)], plain, 2 * threads, threads):
         if not image.inputs:
             broken[image.sample.id] = str(image.error)
             continue

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, with_config
 from pydantic_core import PydanticCustomError
 
+from vlmad_core.backbones.devices import Similarities
 from vlmad_core.backbones.feature_cache import DEFAULT_LIMIT
 from vlmad_core.backbones.feature_files import Storage
 from vlmad_core.backbones.info import Precision
@@ -159,9 +160,15 @@ class PlanOptions:
     ] = None
     threads: Annotated[Positive | None, Option(HOW, "threads of torch (default: all)", "N")] = None
     precision: Annotated[Precision, Option(HOW, "arithmetic of the backbone (default {default})")] = "float32"
-    device: Annotated[str, Option(HOW, "where the vision tower computes, e.g. cuda (default {default})", "NAME")] = (
-        "cpu"
-    )
+    device: Annotated[str, Option(HOW, "where everything is computed, e.g. cuda (default {default})", "NAME")] = "cpu"
+    similarities: Annotated[
+        Similarities,
+        Option(
+            HOW,
+            "in what patches are compared on a graphics card (default {default}); tf32 is up to eight times as quick, "
+            "moves scores a little and is a protocol of its own",
+        ),
+    ] = "float32"
     image_size: Annotated[Positive | None, Option(HOW, "side of the input (default: the backbone's own)", "S")] = None
     activation: Annotated[Literal["gelu", "quick_gelu"] | None, Option(HOW, "override the checkpoint's")] = None
     region: Annotated[

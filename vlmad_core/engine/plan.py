@@ -253,7 +253,7 @@ def _backbone_for(
             skipped[NotApplicable(method.id, reason)] = None
             return None
         size = options.image_size if options.backbone in VISION_ONLY_NAMES else None
-        spec = BackboneSpec(method.own_backbone, size)
+        spec = BackboneSpec(method.own_backbone, size, device=options.device)
     elif options.mode == "as_published":
         published = method.published
         if published is None:

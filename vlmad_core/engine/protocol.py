@@ -32,9 +32,10 @@ MASK_RULE = "defective where any stored value is above zero; then bilinear to th
 """How masks are read, as the protocol says it."""
 
 
-def feature_storage(options: PlanOptions) -> dict[str, str]:
-    """What a cache does to features, where it does something: a choice that moves numbers."""
-    return {"feature_storage": "half"} if options.cache and options.cache_storage == "half" else {}
+def moving_choices(options: PlanOptions) -> dict[str, str]:
+    """What moves numbers between backbone and methods, where it is not as usual: a cache, quicker similarities."""
+    stored = {"feature_storage": "half"} if options.cache and options.cache_storage == "half" else {}
+    return stored if options.similarities == "float32" else {**stored, "similarities": options.similarities}
 
 
 def planned_view(options: PlanOptions) -> View:
@@ -89,7 +90,7 @@ def make_record(
     key = RunKey(dataset.name, method.name, method.preset, shots, seed, info.id)
     protocol = Protocol(
         mode=options.mode,
-        backbone={**backbone_record(info), **feature_storage(options)},
+        backbone={**backbone_record(info), **moving_choices(options)},
         method=method_record(method, shots, trained.get("hash")),
         data={
             "dataset": dataset.name,
@@ -117,6 +118,7 @@ def make_record(
         "replicates": options.replicates is not False,
         "window_tokens": options.window_tokens or DEFAULT_TOKEN_BUDGET,
         **({"features": options.cache_storage} if options.cache else {}),
+        **({"similarities": options.similarities} if options.similarities != "float32" else {}),
     }
     identifier = layout.run_id(key, protocol.hash)
     path = layout.run_folder(options.store, identifier)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from vlmad_core.backbones import FeatureRequest
+from vlmad_core.backbones.devices import to_device
 from vlmad_core.backbones.tower import Backbone, ImageInput
 from vlmad_core.datasets import Sample
 from vlmad_core.datasets.fingerprint import UNREADABLE, content_hashes, files_hash
@@ -27,7 +30,10 @@ from vlmad_core.engine.tiles import tile_pixels
 from vlmad_core.errors import VlmadError
 
 READERS = 2
-"""Reading threads; Pillow lets go of the interpreter while it decodes and resizes."""
+"""Reading threads beside a tower on the CPU; Pillow lets go of the interpreter while it decodes and resizes."""
+
+MOST_READERS = 32
+"""Reading threads at most where the tower stands on a device and leaves the cores to them."""
 
 THUMBNAIL_SIDE = 160
 """Longer side of thumbnails, in pixels."""
@@ -102,7 +108,7 @@ class ImageLoader:
         try:
             if self.backbone is not None and image is not None and not known:
                 for one, tile in zip(given, tile_pixels(self.backbone, self.view, image), strict=True):
-                    one.take(tile, (image.height, image.width))
+                    one.take(to_device(tile, self.backbone.device), (image.height, image.width))
         except VlmadError as error:
             reason = f"{sample.image_path.name}: {error}"
             return LoadedImage(sample, (), nothing, None, reason, content, None, None)
@@ -151,8 +157,20 @@ class ImageLoader:
         return tuple(map(made, range(self.view.count)))
 
 
+def readers(device: torch.device) -> int:
+    """How many threads are to read images for a tower on a device."""
+    return READERS if device.type == "cpu" else max(READERS, min(MOST_READERS, os.cpu_count() or 1))
+
+
 def ahead(items: Iterable[In], work: Callable[[In], Out], depth: int, threads: int = READERS) -> Iterator[Out]:
-    """Results of a function over items, in order, computed up to ``depth`` items ahead of their use."""
+    """Results of a function over items, in order, computed up to ``depth`` items ahead of their use.
+
+    Args:
+        items: The items.
+        work: The function.
+        depth: The bound on memory: results that wait to be used, at most.
+        threads: How many at a time.
+    """
     pending: deque[Future[Out]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="vlmad-read") as pool:
         try:

@@ -1,8 +1,8 @@
 """From images to predictions: one pass of a backbone for all methods that take part, and their scores at once.
 
 The only way there is: a benchmark adds commits to it, the live demo adds turns, the prompt lab adds memory. Features
-stay on the backbone's device and live for one batch, unless a method judges all images together; predictions come
-back on the CPU.
+stay on the backbone's device and live for one batch, unless a method judges all images together; of what methods make
+of them there, only scores, native grids and what explanations read come back to the CPU.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from functools import partial, reduce
 from operator import or_
 
+import torch
 from torch import Tensor
 
 from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, concatenate_features
+from vlmad_core.backbones.devices import Similarities, similarities_in, to_device
 from vlmad_core.backbones.tower import Backbone, ImageInput
 from vlmad_core.engine.profiling import Stopwatch
 from vlmad_core.errors import VlmadError
@@ -71,7 +73,11 @@ class Entrant:
             drawn, calibration = drawn.select(slice(count)), drawn.select(slice(count, None))
         parameters = self.parameters
         if parameters is not None:
-            parameters = {name: tensor.to(backbone.device) for name, tensor in parameters.items()}
+            # Single and whole numbers say how weights are to be used: they are read, not computed with.
+            parameters = {
+                name: to_device(tensor, backbone.device) if tensor.ndim and tensor.is_floating_point() else tensor
+                for name, tensor in parameters.items()
+            }
         return self.method.prepare(self.category, backbone, drawn, parameters, calibration)
 
 
@@ -120,6 +126,7 @@ class Session:
         turn: Callable[[], AbstractContextManager[object]] = nullcontext,
         watch: Stopwatch | None = None,
         told: Callable[[Entrant, float], None] = lambda entrant, share: None,
+        similarities: Similarities = "float32",
     ) -> None:
         """Begin; nothing is computed yet.
 
@@ -129,11 +136,17 @@ class Session:
                 machine.
             watch: Where the time of passes, references, text and scoring is noted.
             told: Told what share of a whole set a transductive entrant has judged.
+            similarities: In what methods may multiply patches.
         """
         self.backbone = backbone
-        self._turn, self._told = turn, told
+        self._turn, self._told, self._similarities = turn, told, similarities
         self._watch = watch or Stopwatch()
         self._ready: dict[Entrant, tuple[Scorer, float]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is computed."""
+        return self.backbone.device
 
     def encode(self, images: Iterable[ImageInput], request: FeatureRequest) -> Iterator[Features]:
         """Features of images that are not to be judged, such as references: N = 1 each.
@@ -256,7 +269,7 @@ class Session:
         """The method made ready, once for all images, and the seconds that took, references not counted."""
         if entrant not in self._ready:
             drawn = references(entrant, request)
-            with self._turn(), self._watch.measure("text"):
+            with self._turn(), self._watch.measure("text"), similarities_in(self._similarities):
                 start = time.perf_counter()
                 scorer = entrant.prepare(self.backbone, drawn)
                 self._ready[entrant] = scorer, time.perf_counter() - start
@@ -274,7 +287,7 @@ class Session:
         """One method's word on a batch; whatever it does wrong is its own affair."""
         try:
             scorer, preparing = self._prepared(entrant, request or entrant.needs(self.backbone.info), references)
-            with self._turn():
+            with self._turn(), similarities_in(self._similarities):
                 start = time.perf_counter()
                 told = partial(self._told, entrant)
                 predictions = judge(scorer, features, together=entrant.transductive, progress=told)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, Features
 from vlmad_core.backbones.arithmetic import count_flops, product_speed
+from vlmad_core.backbones.devices import wait
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.datasets.images import read_image
@@ -26,7 +27,7 @@ from vlmad_core.engine.profiling import PeakSampler, Stopwatch, load_average, pe
 from vlmad_core.engine.protocol import MAP_SIZE
 from vlmad_core.engine.session import Entrant, judge
 from vlmad_core.engine.tiles import join_tiles, tile_pixels
-from vlmad_core.methods import Scorer, anomaly_maps
+from vlmad_core.methods import Scorer, full_maps
 
 WARM_UP = 1
 """Images passed before the first that counts."""
@@ -145,6 +146,7 @@ def measure_speed(
     facts: dict[str, Any] = {"precision": info.precision, "threads": threads, "load_average": load_average()}
     start = time.perf_counter()
     scorer = subject.prepare()
+    wait(subject.backbone.device)
     text_ms = 1000 * (time.perf_counter() - start) if subject.entrant.method.capabilities.uses_text else None
     with PeakSampler() as memory:
         facts |= _one_by_one(subject, scorer, files, images, warm_up)
@@ -221,7 +223,7 @@ def _score(subject: Subject, scorer: Scorer, features: Features, watch: Stopwatc
         predictions = join_tiles(subject.view, judge(scorer, features, together=subject.transductive))
     if predictions.grids is not None and predictions.map_rule is not None:
         with watch.measure("upsampling"):
-            anomaly_maps(predictions.grids, predictions.map_rule, (MAP_SIZE, MAP_SIZE))
+            full_maps(predictions.grids.numpy(), predictions.map_rule, MAP_SIZE, subject.backbone.device)
 
 
 def _arithmetic(

@@ -27,7 +27,7 @@ from vlmad_core.errors import VlmadError
 from vlmad_core.figures.scale import Map
 from vlmad_core.live.inputs import Picture
 from vlmad_core.live.members import Member
-from vlmad_core.methods import Predictions, Reason, Scorer, anomaly_maps
+from vlmad_core.methods import Predictions, Reason, Scorer, full_maps
 
 MOST_STRINGS = 8_000
 """Prompts that are remembered for all visitors; an ensemble has a few hundred."""
@@ -271,7 +271,7 @@ class Panel:
             seconds["threshold"] = self._normals[member.method_id][1]
         with self.engine.turns.take():
             begun = time.perf_counter()
-            anomaly_map = _map(predictions, MAP_SIZE)
+            anomaly_map = self._map(predictions, MAP_SIZE)
             enlarged = time.perf_counter() - begun
         near, nearest = predictions.nearest, None
         if near is not None:
@@ -307,28 +307,26 @@ class Panel:
         with self.engine.turns.take():
             together = judge_left_out(scorer, known) if entrant.shots else judge(scorer, known)
             if together is not None:
-                return _normals([together])
+                return self._normals_said([together])
         parts = []
         for number in range(count):
             with self.engine.turns.take():
                 others = known.select([i for i in range(count) if i != number])
                 own = entrant.prepare(self._session.backbone, others)
                 parts.append(judge(own, known.select(slice(number, number + 1))))
-        return _normals(parts)
+        return self._normals_said(parts)
 
+    def _normals_said(self, parts: Sequence[Predictions]) -> Normals:
+        """What was said of the references, batch after batch."""
+        maps = [self._map(part, NORMAL_MAP_SIZE) for part in parts]
+        scores = tuple(score for part in parts for score in part.image_score.tolist())
+        return Normals(scores, tuple(one for made in maps if made is not None for one in made))
 
-def _normals(parts: Sequence[Predictions]) -> Normals:
-    """What was said of the references, batch after batch."""
-    maps = [_map(part, NORMAL_MAP_SIZE) for part in parts]
-    scores = tuple(score for part in parts for score in part.image_score.tolist())
-    return Normals(scores, tuple(one for made in maps if made is not None for one in made))
+    def _map(self, predictions: Predictions, side: int) -> NDArray[np.float32] | None:
+        if predictions.grids is None or predictions.map_rule is None:
+            return None
+        return full_maps(predictions.grids.numpy(), predictions.map_rule, side, self.engine.backbone.device)
 
 
 def _failed(member: Member, reason: str) -> LivePrediction:
     return LivePrediction(member.method_id, member.title, member.shots, error=reason)
-
-
-def _map(predictions: Predictions, side: int) -> NDArray[np.float32] | None:
-    if predictions.grids is None or predictions.map_rule is None:
-        return None
-    return anomaly_maps(predictions.grids, predictions.map_rule, (side, side)).numpy()

@@ -95,8 +95,10 @@ def predict(
     return Judged(setup_of(panel), tuple(results), given.problems, given.left_out)
 
 
-def load_engine(backbone: str = "bundled", precision: Precision = "float32", *, cache: bool = True) -> Engine:
-    """Load a backbone for judging single images.
+def load_engine(
+    backbone: str = "bundled", precision: Precision = "float32", device: str = "auto", *, cache: bool = True
+) -> Engine:
+    """Load a backbone for judging single images, onto the accelerator if there is one.
 
     Args:
         backbone: ``bundled``, a folder, or a hub id.
@@ -114,7 +116,7 @@ def load_engine(backbone: str = "bundled", precision: Precision = "float32", *, 
     place = paths.live_folder() if cache else None
     quiet = logging.getLogger("vlmad_core.live").info
     kept = None if place is None else FeatureFolder(place, KEPT_BYTES, "full", notice=quiet)
-    return Engine(load_backbone(backbone, precision=precision), kept)
+    return Engine(load_backbone(backbone, precision=precision, device=device), kept)
 
 
 def read_references(sources: Sequence[Source], limits: ImageLimits = DEFAULT_LIMITS) -> tuple[Picture, ...]:

@@ -4,7 +4,7 @@ from vlmad_core.cards import MethodCard, MethodStyle, load_card
 from vlmad_core.methods import anomaly_clip, april_gan, clip_text, musc, patch_memory, teacher_memory, winclip
 from vlmad_core.methods.base import Capabilities, Method, MethodSettings, PublishedSetup, Reason, Scorer
 from vlmad_core.methods.plugins import load_all_plugins, load_plugin
-from vlmad_core.methods.predictions import MapRule, Predictions, anomaly_maps, map_maximum
+from vlmad_core.methods.predictions import MapRule, Predictions, anomaly_maps, full_maps, map_maximum
 from vlmad_core.methods.registry import (
     ALIASES,
     create_method,
@@ -34,6 +34,7 @@ __all__ = [
     "clip_text",
     "create_method",
     "find_parameters",
+    "full_maps",
     "list_methods",
     "load_card",
     "load_parameters",

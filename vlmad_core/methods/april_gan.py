@@ -96,11 +96,11 @@ class AprilGanScorer(Scorer):
     Attributes:
         text: Prompts and prototypes of the two classes.
         settings: The method's settings.
-        projections: Block -> weight [e, d] and bias [e] of its linear layer.
+        projections: Block -> weight [e, d] and bias [e] of its linear layer, in the precision of the tower's blocks.
         memory: Block -> [K*P, d] patch tokens of the references, unit vectors; empty for zero-shot.
         map_size: (height, width) of the map whose maximum enters the image score.
         temperature: Divides the difference of cosines.
-        span: Least and greatest map maximum over the calibration images; None without.
+        span: Least and greatest map maximum over the calibration images, [2]; None without.
     """
 
     text: TextClasses
@@ -109,7 +109,7 @@ class AprilGanScorer(Scorer):
     memory: Mapping[int, Tensor]
     map_size: tuple[int, int]
     temperature: float
-    span: tuple[float, float] | None = None
+    span: Tensor | None = None
 
     @property
     def map_rule(self) -> MapRule:
@@ -155,8 +155,8 @@ class AprilGanScorer(Scorer):
         """[N, S, rows, columns]: the stages' logits; with references, the summed distances as the last grid."""
         grids = []
         for stage, (weight, bias) in self.projections.items():
-            projected = F.linear(features.stages[stage][:, 1:], weight, bias)
-            logits = two_class_logits(projected, self.text.prototypes, self.temperature)
+            projected = F.linear(features.stages[stage][:, 1:].to(weight.dtype), weight, bias)
+            logits = two_class_logits(projected.float(), self.text.prototypes, self.temperature)
             grids.append(logits.reshape(-1, *features.grid))
         if nearest:
             # Enlarging is linear, so the stages' distances may be summed before it. Not halved, as the authors do.
@@ -167,9 +167,9 @@ class AprilGanScorer(Scorer):
     def _rescale(self, maximum: Tensor) -> Tensor:
         if self.settings.image_fusion == "bounded":
             return maximum / (len(self.projections) + len(self.memory))
-        low, high = self.span if self.span is not None else (float(maximum.min()), float(maximum.max()))
+        low, high = (_span(maximum) if self.span is None else self.span).unbind()
         # A single image, or equal ones, have no range: all are then the least anomalous.
-        return (maximum - low) / (high - low) if high > low else torch.zeros_like(maximum)
+        return torch.where(high > low, (maximum - low) / (high - low), torch.zeros_like(maximum))
 
     def explain(self, features: Features, predictions: Predictions) -> tuple[tuple[Reason, ...], ...]:
         """The most similar prompts, the most abnormal patches, and with references the least familiar patch."""
@@ -272,8 +272,12 @@ class AprilGan(PromptedMethod):
                 "Give further normal images for it, or choose image_fusion='bounded'.",
             )
         maximum = map_maximum(scorer.grids(calibration, scorer.nearest(calibration)), scorer.map_rule, size)
-        span = (float(maximum.min()), float(maximum.max()))
-        return replace(scorer, span=span)
+        return replace(scorer, span=_span(maximum))
+
+
+def _span(values: Tensor) -> Tensor:
+    """Least and greatest of some values: [2]."""
+    return torch.stack([values.min(), values.max()])
 
 
 def _trained_temperature(parameters: Mapping[str, Tensor] | None) -> float:
@@ -297,7 +301,7 @@ def _projections(
             f"The parameters of APRIL-GAN were trained for the stages {trained}, not for {stages}.",
             "Leave out the setting 'stages', or train for these.",
         )
-    expected = (backbone.embed_dim, backbone.width)
+    expected, dtype = (backbone.embed_dim, backbone.width), getattr(torch, backbone.precision)
     found = {}
     for i, stage in enumerate(stages):
         weight, bias = parameters.get(f"linear.{i}.weight"), parameters.get(f"linear.{i}.bias")
@@ -308,7 +312,7 @@ def _projections(
                 f"{backbone.title}; the parameters hold {shape}.",
                 "Use parameters trained on this backbone with these stages.",
             )
-        found[stage] = (weight.float(), bias.float())
+        found[stage] = (weight.to(dtype), bias.to(dtype))
     if f"linear.{len(stages)}.weight" in parameters:
         raise MethodError(
             f"The parameters hold more linear layers than the {len(stages)} stages {stages}.",

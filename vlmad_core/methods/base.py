@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from vlmad_core.backbones.devices import to_host
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, PositionRule
 from vlmad_core.backbones.tower import TextTower
@@ -109,6 +110,17 @@ class Reason:
     box: tuple[float, float, float, float] | None = None
 
 
+def greatest(values: Tensor, count: int) -> list[list[tuple[float, int]]]:
+    """For each row of [N, m] its greatest values with their places, greatest first; for reasons.
+
+    What is on a device is chosen there, in all rows at once.
+    """
+    top = values.topk(min(count, values.shape[1]), dim=1)
+    found = to_host({"values": top.values, "places": top.indices})
+    rows = zip(found["values"].tolist(), found["places"].tolist(), strict=True)
+    return [list(zip(*row, strict=True)) for row in rows]
+
+
 Progress = Callable[[float], None]
 """Is told from time to time what share of some work is done, from 0 to 1."""
 
@@ -161,7 +173,7 @@ class Scorer(ABC):
         """Why each of the N images got its score, strongest reasons first; empty where a method has none.
 
         Args:
-            features: What was scored.
+            features: What was scored, on the backbone's device: read little of it.
             predictions: What ``score`` or ``score_set`` made of it, on the CPU. What scoring computed is read from
                 here, not computed again.
         """
@@ -278,8 +290,9 @@ class Method(ABC):
         Args:
             category: The category in words, as prompts are to name it, e.g. ``metal nut``.
             text: The backbone's text side.
-            references: Features of the K normal reference images; None for zero-shot.
-            parameters: Trained tensors by name, for methods that train.
+            references: Features of the K normal reference images, on the backbone's device; None for zero-shot.
+            parameters: Trained tensors by name, for methods that train: on the backbone's device, but for single and
+                whole numbers, which stay on the CPU to be read.
             calibration: Features of further normal images for score calibration, where a setting asks for it.
 
         Raises:

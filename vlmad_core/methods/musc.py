@@ -5,12 +5,14 @@ Transductive by nature: a patch is anomalous if few of the other test images hav
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from vlmad_core.backbones.devices import similarities
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
@@ -38,6 +40,9 @@ SIMILARITIES_AT_ONCE = 64_000_000
 
 PRODUCT_AT_ONCE = 524_288
 """Similarities in one matrix product: 2 MB, which stay in a core's cache until their maxima are taken."""
+
+PRODUCT_ON_DEVICE = 128_000_000
+"""The same where many units must be kept busy: 512 MB, 8 x 8 images of 37 x 37 patches."""
 
 
 @dataclass(frozen=True)
@@ -179,24 +184,33 @@ def mutual_scores(tokens: Tensor, fraction: float, budget: int, progress: Progre
 
 def _nearest_in_each(tokens: Tensor, first: int, last: int, progress: Progress) -> Tensor:
     """[last - first, N, P]: the greatest cosine of each patch of images first..last-1 to each image's patches."""
-    count, patches, channels = tokens.shape
-    several = max(1, PRODUCT_AT_ONCE // patches**2)
+    count, patches, _ = tokens.shape
+    high, wide = _tile(patches, tokens.device)
     best = tokens.new_full((last - first, count, patches), float("-inf"))
-    for i in range(first, last):
+    for i in range(first, last, high):
+        behind = min(i + high, last)
         # A pair inside the block is computed once and read along both axes: j runs over the images before the
-        # block, then over those behind i.
-        for start, end in ((0, first), (i + 1, count)):
-            for j in range(start, end, several):
-                k = min(j + several, end)
-                similarities = tokens[i] @ tokens[j:k].reshape(-1, channels).T
-                best[i - first, j:k] = similarities.view(patches, k - j, patches).amax(dim=2).T
+        # block, then over those of this tile among themselves, then over those behind it.
+        for start, end in ((0, first), (i, behind if behind > i + 1 else i), (behind, count)):
+            for j in range(start, end, wide):
+                k = min(j + wide, end)
+                found = similarities(tokens[i:behind].flatten(0, 1), tokens[j:k].flatten(0, 1))
+                found = found.view(behind - i, patches, k - j, patches)
+                best[i - first : behind - first, j:k] = found.amax(dim=3).transpose(1, 2)
                 inside = min(k, last) - j
-                if j > i and inside > 0:
-                    best[j - first : j - first + inside, i] = (
-                        similarities[:, : inside * patches].amax(dim=0).view(inside, patches)
-                    )
-        progress((i + 1) / count)
+                if j >= behind and inside > 0:
+                    best[j - first : j - first + inside, i:behind] = found[:, :, :inside].amax(dim=1).transpose(0, 1)
+        progress(behind / count)
+    best.diagonal(first).fill_(float("-inf"))
     return best
+
+
+def _tile(patches: int, device: torch.device) -> tuple[int, int]:
+    """How many images are compared with how many in one product."""
+    if device.type == "cpu":
+        return 1, max(1, PRODUCT_AT_ONCE // patches**2)
+    side = max(1, math.isqrt(PRODUCT_ON_DEVICE // patches**2))
+    return side, side
 
 
 def rescore_by_neighbours(scores: Tensor, embeddings: Tensor, neighbours: Sequence[int]) -> Tensor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from vlmad_core.backbones.devices import similarities
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, torch
-from vlmad_core.methods.base import Reason
+from vlmad_core.methods.base import Reason, greatest
 from vlmad_core.methods.predictions import NearestPatches
 
 if TYPE_CHECKING:
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 Search: TypeAlias = "Callable[[Tensor, Tensor], NearestPatches]"
 """``nearest_in_memory``, or ``nearest_of_others``."""
 
-QUERIES_AT_ONCE = 1024
-MEMORY_AT_ONCE = 4096
+BLOCK = (1024, 4096)
 """Queries and rows of a memory compared at once: 16 MB of similarities, whatever the memory's size."""
+
+BLOCK_ON_DEVICE = (16_384, 8192)
+"""The same where many units must be kept busy: 512 MB."""
 
 
 def quarter_stages(depth: int) -> tuple[int, ...]:
@@ -73,7 +76,8 @@ def nearest_in_memory(queries: Tensor, memory: Tensor) -> NearestPatches:
     Returns:
         Similarities and indices [N, P].
     """
-    found = [_nearest(part, memory) for part in unit_rows(queries).split(QUERIES_AT_ONCE)]
+    several, rows = BLOCK if queries.device.type == "cpu" else BLOCK_ON_DEVICE
+    found = [_nearest(part, memory, rows) for part in unit_rows(queries).split(several)]
     similarity = torch.cat([values for values, _ in found]).reshape(queries.shape[:-1])
     return NearestPatches(similarity, torch.cat([places for _, places in found]).reshape(queries.shape[:-1]))
 
@@ -89,19 +93,19 @@ def nearest_of_others(tokens: Tensor, memory: Tensor) -> NearestPatches:
         Similarities and indices [K, P], into all rows of the memory.
     """
     patches = tokens.shape[1]
-    similarities, indices = [], []
+    found = []
     for first, own in zip(range(0, len(memory), patches), tokens, strict=True):
-        found = nearest_in_memory(own, torch.cat([memory[:first], memory[first + patches :]]))
-        similarities.append(found.similarity)
-        indices.append(torch.where(found.index < first, found.index, found.index + patches))
-    return NearestPatches(torch.stack(similarities), torch.stack(indices))
+        near = nearest_in_memory(own, torch.cat([memory[:first], memory[first + patches :]]))
+        found.append((near.similarity, torch.where(near.index < first, near.index, near.index + patches)))
+    similarity, index = (torch.stack(column) for column in zip(*found, strict=True))
+    return NearestPatches(similarity, index)
 
 
-def _nearest(queries: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+def _nearest(queries: Tensor, memory: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     """Greatest cosine of each query and the row it belongs to, the first of equals: [q] each."""
-    best, index = (queries @ memory[:MEMORY_AT_ONCE].T).max(dim=1)
-    for start in range(MEMORY_AT_ONCE, len(memory), MEMORY_AT_ONCE):
-        values, places = (queries @ memory[start : start + MEMORY_AT_ONCE].T).max(dim=1)
+    best, index = similarities(queries, memory[:rows]).max(dim=1)
+    for start in range(rows, len(memory), rows):
+        values, places = similarities(queries, memory[start : start + rows]).max(dim=1)
         nearer = values > best
         best, index = torch.where(nearer, values, best), torch.where(nearer, places + start, index)
     return best, index
@@ -122,12 +126,13 @@ def least_familiar(nearest: NearestPatches, grid: tuple[int, int]) -> tuple[Reas
     """
     columns = grid[1]
     reasons = []
-    for row, where in zip(nearest.similarity, nearest.index, strict=True):
-        patch = int(row.argmin())
-        reference, place = divmod(int(where[patch]), grid[0] * columns)
+    patches = nearest.similarity.argmin(dim=1, keepdim=True)
+    found = (patches, nearest.similarity.gather(1, patches), nearest.index.gather(1, patches))
+    for patch, similarity, index in zip(*(column.flatten().tolist() for column in found), strict=True):
+        reference, place = divmod(index, grid[0] * columns)
         text = f"nearest: reference {reference + 1}, row {place // columns + 1}, column {place % columns + 1}"
         box = patch_box(patch // columns, patch % columns, 1, grid)
-        reasons.append(Reason("reference", text, float(row[patch]), "abnormal", box))
+        reasons.append(Reason("reference", text, similarity, "abnormal", box))
     return tuple(reasons)
 
 
@@ -135,17 +140,16 @@ def top_patches(values: Tensor, count: int = 3) -> tuple[tuple[Reason, ...], ...
     """For each image the patches with the greatest scores.
 
     Args:
-        values: [N, rows, columns], higher means more anomalous.
+        values: [N, rows, columns], on the CPU; higher means more anomalous.
         count: How many.
     """
     rows, columns = values.shape[1:]
     reasons = []
-    for image in values.flatten(1).cpu():
-        top = image.topk(min(count, len(image)))
+    for image in greatest(values.flatten(1), count):
         found = []
-        for value, index in zip(top.values, top.indices, strict=True):
-            row, column = divmod(int(index), columns)
+        for value, index in image:
+            row, column = divmod(index, columns)
             box = patch_box(row, column, 1, (rows, columns))
-            found.append(Reason("window", f"patch row {row + 1}, column {column + 1}", float(value), "abnormal", box))
+            found.append(Reason("window", f"patch row {row + 1}, column {column + 1}", value, "abnormal", box))
         reasons.append(tuple(found))
     return tuple(reasons)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from vlmad_core.backbones.devices import to_device, to_host
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, ndimage, torch
 
@@ -15,7 +19,10 @@ if TYPE_CHECKING:
 Activation = Literal["none", "sigmoid"]
 
 MAPS_AT_ONCE = 8
-"""Full-size maps made at once where only their maxima are wanted; at 518 pixels and five grids 43 MB."""
+"""Full-size maps made at once; at 518 pixels and five grids 43 MB."""
+
+GAUSSIAN_REACH = 4.0
+"""Standard deviations at which the Gaussian filter is cut off: scipy's default, which the authors' codes take."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class Predictions:
         map_rule: How the grids become a map; None without grids.
         nearest: What the patches were compared with; None where a method has no memory of patches.
         kept: What else the method's explanations read, so that nothing is computed twice; names are its own, each
-            tensor has N rows.
+            tensor has N rows. It comes back from the device with the scores: keep little.
     """
 
     image_score: Tensor
@@ -99,29 +106,33 @@ class Predictions:
     kept: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not torch.isfinite(self.image_score).all():
-            raise MethodError("A method returned an image score that is not finite.", "This is a defect; report it.")
         if (self.grids is None) != (self.map_rule is None):
             raise MethodError("Grids and the rule that makes a map of them go together.", "Give both or neither.")
-        if self.grids is not None and not torch.isfinite(self.grids).all():
-            raise MethodError("A method returned an anomaly map that is not finite.", "This is a defect; report it.")
 
     def on_cpu(self) -> Predictions:
-        """The same on the CPU; these, if they are there already."""
-        if self.image_score.device.type == "cpu":
-            return self
-        near = self.nearest
-        return replace(
-            self,
-            image_score=self.image_score.cpu(),
-            grids=None if self.grids is None else self.grids.cpu(),
-            nearest=None if near is None else NearestPatches(near.similarity.cpu(), near.index.cpu()),
-            kept={name: tensor.cpu() for name, tensor in self.kept.items()},
+        """The same on the CPU, brought there together.
+
+        Raises:
+            MethodError: If a score is not finite; only here, since a device would have to be waited for.
+        """
+        near = {} if self.nearest is None else {"similarity": self.nearest.similarity, "index": self.nearest.index}
+        grids = {} if self.grids is None else {"grids": self.grids}
+        kept = {f"kept {name}": tensor for name, tensor in self.kept.items()}
+        found = to_host({"image_score": self.image_score, **grids, **near, **kept})
+        for name, what in (("image_score", "image score"), ("grids", "anomaly map")):
+            if name in found and not torch.isfinite(found[name]).all():
+                raise MethodError(f"A method returned an {what} that is not finite.", "This is a defect; report it.")
+        return Predictions(
+            found["image_score"],
+            found.get("grids"),
+            self.map_rule,
+            NearestPatches(found["similarity"], found["index"]) if near else None,
+            {name: found[f"kept {name}"] for name in self.kept},
         )
 
 
 def anomaly_maps(grids: Tensor, rule: MapRule, size: tuple[int, int]) -> Tensor:
-    """Recreate full-size anomaly maps from native grids.
+    """Recreate full-size anomaly maps from native grids, on the grids' device.
 
     Args:
         grids: [N, S, rows, columns], float32.
@@ -148,9 +159,44 @@ def anomaly_maps(grids: Tensor, rule: MapRule, size: tuple[int, int]) -> Tensor:
     if rule.gaussian_sigma > 0:
         # The filter is defined at the method's own map size; at another size it covers the same part of the image.
         scale = [extent / rule.gaussian_size for extent in size] if rule.gaussian_size else [1.0, 1.0]
-        sigma = [0.0, rule.gaussian_sigma * scale[0], rule.gaussian_sigma * scale[1]]
-        combined = torch.from_numpy(ndimage.gaussian_filter(combined.cpu().numpy(), sigma=sigma)).to(combined.device)
+        sigma = [rule.gaussian_sigma * scale[0], rule.gaussian_sigma * scale[1]]
+        if combined.device.type == "cpu":  # where few products are cheap, scipy's are the fewest
+            smooth = ndimage.gaussian_filter(combined.numpy(), sigma=[0.0, *sigma], truncate=GAUSSIAN_REACH)
+            return torch.from_numpy(smooth)
+        down, across = (_smoothing(*side, combined.device) for side in zip(size, sigma, strict=True))
+        return down @ combined @ across.T
     return combined
+
+
+@lru_cache(maxsize=8)
+def _smoothing(length: int, sigma: float, device: torch.device) -> Tensor:
+    """The Gaussian filter along one side as a matrix [length, length]: scipy's, borders mirrored, to 1e-6."""
+    reach = int(GAUSSIAN_REACH * sigma + 0.5)
+    offsets = torch.arange(-reach, reach + 1)
+    weights = (-0.5 / sigma**2 * offsets.double() ** 2).exp()
+    places = (torch.arange(length)[:, None] + offsets) % (2 * length)
+    places = torch.where(places < length, places, 2 * length - 1 - places)
+    matrix = torch.zeros(length, length, dtype=torch.float64)
+    matrix.scatter_add_(1, places, (weights / weights.sum()).repeat(length, 1))
+    return to_device(matrix.float(), device)
+
+
+def full_maps(grids: np.ndarray, rule: MapRule, side: int, device: torch.device | None = None) -> np.ndarray:
+    """Anomaly maps [N, side, side] float32 from stored native grids, a few at a time; see ``anomaly_maps``.
+
+    Args:
+        grids: [N, S, rows, columns], float32.
+        rule: The rule stored with them.
+        side: Of the maps, in pixels.
+        device: Where they are made; None for the CPU.
+    """
+    maps = np.empty((len(grids), side, side), dtype=np.float32)
+    for start in range(0, len(grids), MAPS_AT_ONCE):
+        part = torch.from_numpy(grids[start : start + MAPS_AT_ONCE])
+        part = part if device is None else to_device(part, device)
+        made = to_host({"maps": anomaly_maps(part, rule, (side, side))})["maps"]
+        maps[start : start + MAPS_AT_ONCE] = made.numpy()
+    return maps
 
 
 def map_maximum(grids: Tensor, rule: MapRule, size: tuple[int, int]) -> Tensor:

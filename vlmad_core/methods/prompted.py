@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
-from vlmad_core.libraries import F, torch
-from vlmad_core.methods.base import Method, MethodSettings, Reason
+from vlmad_core.libraries import F
+from vlmad_core.methods.base import Method, MethodSettings, Reason, greatest
 from vlmad_core.prompts.ensemble import PromptEnsemble, load_ensemble
 from vlmad_core.prompts.prototypes import AverageRule, TextClasses, embed_ensemble
 
@@ -92,19 +92,10 @@ def nearest_prompts(embeddings: Tensor, text: TextClasses, count: int = 3) -> tu
     Returns:
         For each image up to ``count`` reasons of either class, most similar first.
     """
-    similarities = (F.normalize(embeddings, dim=-1) @ text.embeddings.T).cpu()
-    members = {
-        side: torch.tensor([i for i, name in enumerate(text.classes) if name == side])
-        for side in ("abnormal", "normal")
-    }
-    reasons = []
-    for row in similarities:
-        best: list[Reason] = []
-        for side, indices in members.items():
-            top = row[indices].topk(min(count, len(indices)))
-            best += [
-                Reason("prompt", text.prompts[int(indices[i])], float(value), side)
-                for value, i in zip(top.values, top.indices, strict=True)
-            ]
-        reasons.append(tuple(sorted(best, key=lambda reason: -reason.value)))
-    return tuple(reasons)
+    similarities = F.normalize(embeddings, dim=-1) @ text.embeddings.T
+    border = text.classes.count("normal")
+    reasons: list[list[Reason]] = [[] for _ in range(len(embeddings))]
+    for side, own, first in (("abnormal", similarities[:, border:], border), ("normal", similarities[:, :border], 0)):
+        for image, best in zip(reasons, greatest(own, count), strict=True):
+            image += [Reason("prompt", text.prompts[first + place], value, side) for value, place in best]
+    return tuple(tuple(sorted(image, key=lambda reason: -reason.value)) for image in reasons)

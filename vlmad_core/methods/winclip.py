@@ -17,7 +17,7 @@ from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, torch
-from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Reason, Scorer
+from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Reason, Scorer, greatest
 from vlmad_core.methods.patches import (
     Search,
     least_familiar,
@@ -222,15 +222,14 @@ def _top_windows(
 ) -> tuple[tuple[Reason, ...], ...]:
     """For each image the windows with the greatest scores, over all scales."""
     keys = [(k, i) for k, logits in window_logits.items() for i in range(logits.shape[1])]
-    scores = torch.cat([logits.sigmoid() for logits in window_logits.values()], dim=1).cpu()
+    scores = torch.cat([logits.sigmoid() for logits in window_logits.values()], dim=1)
     reasons = []
-    for row in scores:
-        top = row.topk(min(count, len(keys)))
+    for image in greatest(scores, count):
         found = []
-        for value, index in zip(top.values, top.indices, strict=True):
-            k, number = keys[int(index)]
+        for value, index in image:
+            k, number = keys[index]
             place = divmod(number, grid[1] - k + 1)
-            found.append(Reason("window", f"{k} x {k} patches", float(value), "abnormal", patch_box(*place, k, grid)))
+            found.append(Reason("window", f"{k} x {k} patches", value, "abnormal", patch_box(*place, k, grid)))
         reasons.append(tuple(found))
     return tuple(reasons)
 

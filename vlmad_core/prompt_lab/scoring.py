@@ -16,7 +16,7 @@ from vlmad_core.backbones import BackboneInfo, FeatureRequest
 from vlmad_core.backbones.text import MOST_STRINGS, Encode, TextCache
 from vlmad_core.engine.session import judge
 from vlmad_core.errors import MethodError
-from vlmad_core.methods import MapRule, Method, anomaly_maps, create_method
+from vlmad_core.methods import MapRule, Method, create_method, full_maps
 from vlmad_core.methods.clip_text import ClipCpe
 from vlmad_core.methods.winclip import WinClip
 from vlmad_core.metrics import (
@@ -209,17 +209,17 @@ def score_category(
         reason = category.why_no_pixels or "The method makes no anomaly map."
         values |= {name: MetricValue(None, reason, n=len(scores)) for name in PIXEL_METRICS}
         return CategoryResult(scores, values, replicates)
-    grids = predictions.grids[torch.from_numpy(category.masked)]
-    ordering = category.masks.order(_maps(grids, predictions.map_rule))
+    grids, place = predictions.grids.numpy()[category.masked], category.features.device
+    ordering = category.masks.order(_maps(grids, predictions.map_rule, place))
     values |= evaluate_pixels(ordering, curves=False).values
     if pixel_draws:
-        maps = np.concatenate(list(_maps(grids, predictions.map_rule)))
+        maps = full_maps(grids, predictions.map_rule, EVAL_SIZE, place)
         labels = category.labels[category.masked]
         replicates |= pixel_replicates(maps, category.masks.unpacked(), ordering=ordering, labels=labels)
     return CategoryResult(scores, values, replicates)
 
 
-def _maps(grids: torch.Tensor, rule: MapRule) -> Iterator[NDArray[np.float32]]:
+def _maps(grids: NDArray[np.float32], rule: MapRule, device: torch.device) -> Iterator[NDArray[np.float32]]:
     """Full-size maps, a few at a time."""
-    for part in grids.split(MAPS_AT_ONCE):
-        yield anomaly_maps(part, rule, (EVAL_SIZE, EVAL_SIZE)).numpy()
+    for start in range(0, len(grids), MAPS_AT_ONCE):
+        yield full_maps(grids[start : start + MAPS_AT_ONCE], rule, EVAL_SIZE, device)

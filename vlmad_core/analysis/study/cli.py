@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OPTIONS = (
     *("datasets", "backbone", "store", "seeds", "size", "categories", "precision", "device", "batch_size", "threads"),
+    "similarities",
     *("tokenizer", "latency_images", "replicates", "thumbnails"),
 )
 """Options of a plan that the study takes."""
