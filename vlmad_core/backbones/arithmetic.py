@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlmad_core.backbones.info import Precision
+from vlmad_core.backbones.products import flop_formulas, linear
 
 BFLOAT_GAIN = 1.05
 """How many times quicker bfloat16 products must be to be chosen: below, what they cost in accuracy buys nothing."""
@@ -32,7 +33,7 @@ PRODUCT_SECONDS = 0.5
 
 def count_flops(work: Callable[[], object]) -> int:
     """Floating-point operations of the matrix products and convolutions that ``work`` does."""
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=flop_formulas())
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         work()
     return int(counter.get_total_flops())
@@ -85,11 +86,11 @@ def _product_speed(precision: Precision, side: int, seconds: float, threads: int
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(side, side, generator=generator).to(dtype) for _ in range(2))
-    torch.mm(left, right)
+    linear(left, right)
     quickest, began, count = float("inf"), time.perf_counter(), 0
     while count < 1 or time.perf_counter() - began < seconds:
         start = time.perf_counter()
-        torch.mm(left, right)
+        linear(left, right)
         quickest = min(quickest, time.perf_counter() - start)
         count += 1
     return 2.0 * side**3 / quickest

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
+from vlmad_core.backbones.products import linear
 from vlmad_core.backbones.tower import TextTower
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, torch
@@ -188,7 +189,7 @@ def _nearest_in_each(tokens: Tensor, first: int, last: int, progress: Progress) 
         for start, end in ((0, first), (i + 1, count)):
             for j in range(start, end, several):
                 k = min(j + several, end)
-                similarities = tokens[i] @ tokens[j:k].reshape(-1, channels).T
+                similarities = linear(tokens[i], tokens[j:k].reshape(-1, channels))
                 best[i - first, j:k] = similarities.view(patches, k - j, patches).amax(dim=2).T
                 inside = min(k, last) - j
                 if j > i and inside > 0:

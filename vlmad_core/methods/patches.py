@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vlmad_core.backbones.products import linear
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, torch
 from vlmad_core.methods.base import Reason
@@ -77,9 +78,9 @@ def nearest_in_memory(queries: Tensor, memory: Tensor) -> NearestPatches:
 
 def _nearest(queries: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
     """Greatest cosine of each query and the row it belongs to, the first of equals: [q] each."""
-    best, index = (queries @ memory[:MEMORY_AT_ONCE].T).max(dim=1)
+    best, index = linear(queries, memory[:MEMORY_AT_ONCE]).max(dim=1)
     for start in range(MEMORY_AT_ONCE, len(memory), MEMORY_AT_ONCE):
-        values, places = (queries @ memory[start : start + MEMORY_AT_ONCE].T).max(dim=1)
+        values, places = linear(queries, memory[start : start + MEMORY_AT_ONCE]).max(dim=1)
         nearer = values > best
         best, index = torch.where(nearer, values, best), torch.where(nearer, places + start, index)
     return best, index
