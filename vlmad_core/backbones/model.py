@@ -1,7 +1,8 @@
 """CLIP's two towers (Radford et al., ICML 2021) as plain torch modules, tensors named as in transformers' checkpoints.
 
 Importing transformers' own model takes longer than importing torch, and everything that computes would wait for it.
-These compute the same, operation for operation; a test holds them against it bit for bit.
+These compute the same, operation for operation; a test holds them against it bit for bit, where both multiply with the
+same library (``products``).
 """
 
 from __future__ import annotations
