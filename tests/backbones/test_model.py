@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from vlmad_core.backbones import FeatureRequest, load_backbone
+from vlmad_core.backbones import FeatureRequest, load_backbone, products
 from vlmad_core.backbones.clip import extract_features
 from vlmad_core.backbones.loading import BUNDLED_FOLDER
 from vlmad_core.backbones.model import ClipConfig
@@ -19,7 +20,13 @@ WORDS = ["A photo of a  Nut, isn't it?", "héllo wörld 12 [x] <|endoftext|> a",
 REQUEST = FeatureRequest(image_embedding=True, patch_tokens=True, windows={2}, stages={1, 2}, value_paths={(1, 2)})
 
 
-def test_towers_compute_what_transformers_computes_bit_for_bit(transformers_twin):
+@pytest.fixture
+def one_library(monkeypatch):
+    """Products as torch computes them, which are transformers' on every processor."""
+    monkeypatch.setattr(products, "onednn_is_quicker", lambda: False)
+
+
+def test_towers_compute_what_transformers_computes_bit_for_bit(transformers_twin, one_library):
     ours = load_backbone()
     theirs = transformers_twin(ours.model)
     pixels = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
@@ -29,7 +36,7 @@ def test_towers_compute_what_transformers_computes_bit_for_bit(transformers_twin
     assert torch.equal(embed_prompts(ours.model, tokens), embed_prompts(theirs, tokens))
 
 
-def test_openais_activation_is_transformers_own(transformers_twin):
+def test_openais_activation_is_transformers_own(transformers_twin, one_library):
     ours = load_backbone(activation="quick_gelu").model
     hidden = torch.randn(3, 7, 128, generator=torch.Generator().manual_seed(0))
     own, other = (model.text_model.encoder.layers[0] for model in (ours, transformers_twin(ours)))

@@ -7,8 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from vlmad_core.backbones import FeatureRequest, load_backbone
-from vlmad_core.backbones.clip import extract_features
-from vlmad_core.backbones.vision import resample_positions, window_indices
+from vlmad_core.backbones.vision import resample_positions
 from vlmad_core.errors import BackboneError
 
 ALL = FeatureRequest(
@@ -37,36 +36,6 @@ def test_agrees_with_transformers(backbone, pixels, transformers_twin):
     torch.testing.assert_close(features.patch_embeddings, model.visual_projection(normed))
     torch.testing.assert_close(features.class_projection, model.visual_projection(last[:, 0]))
     assert all(tensor.dtype == torch.float32 for tensor in features.tensors().values())
-
-
-@pytest.mark.parametrize("scale", [1, 2, 3, 4])
-def test_gathered_windows_are_the_masked_full_length_forward(backbone, pixels, scale):
-    """Tokens outside a window are absent: the same as the full sequence with all other keys masked."""
-    model = backbone.model
-    found = backbone.encode_images(pixels, FeatureRequest(windows=frozenset({scale}))).windows[scale]
-    with torch.no_grad():
-        for number, patches in enumerate(window_indices((4, 4), scale)):
-            mask = torch.full((1, 1, 1, 17), float("-inf"))
-            mask[..., 0] = 0.0
-            mask[..., patches + 1] = 0.0
-            hidden = model.vision_model.pre_layrnorm(model.vision_model.embeddings(pixels))
-            for layer in model.vision_model.encoder.layers:
-                hidden = layer(hidden, attention_mask=mask.expand(1, 1, 17, 17))
-            expected = model.visual_projection(model.vision_model.post_layernorm(hidden[:, 0]))
-            torch.testing.assert_close(found[:, number], expected, atol=2e-5, rtol=1e-4)
-
-
-def test_token_budget_bounds_the_batch_and_not_the_result(backbone, pixels):
-    request = FeatureRequest(windows=frozenset({2, 3}))
-    whole = extract_features(backbone.model, pixels, request)
-    lengths = []
-    inside = backbone.model.vision_model.encoder.layers[0].mlp
-    hook = inside.register_forward_pre_hook(lambda module, args: lengths.append(args[0].shape[0] * args[0].shape[1]))
-    bounded = extract_features(backbone.model, pixels, request, token_budget=50)
-    hook.remove()
-    assert 40 < max(lengths) <= 50
-    for scale in (2, 3):
-        torch.testing.assert_close(bounded.windows[scale], whole.windows[scale], atol=2e-6, rtol=1e-5)
 
 
 def test_value_path_is_the_literal_side_path(backbone, pixels):
@@ -138,13 +107,6 @@ def test_what_the_tower_does_not_have(backbone, pixels, request_, message):
 def test_wrong_size_is_named(backbone):
     with pytest.raises(BackboneError, match="32 x 32 pixels"):
         backbone.encode_images(torch.zeros(1, 3, 40, 40), ALL)
-
-
-def test_windows_on_grids_that_are_not_square():
-    indices = window_indices((2, 5), 2)
-    assert indices.shape == (4, 4)
-    assert indices[-1].tolist() == [3, 4, 8, 9]
-    assert F.one_hot(indices, 10).sum(dim=(0, 1)).tolist() == [1, 2, 2, 2, 1] * 2
 
 
 TABLE = torch.randn(1 + 16, 5, generator=torch.Generator().manual_seed(0))

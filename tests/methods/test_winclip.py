@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vlmad_core.backbones import Features
-from vlmad_core.errors import BackboneError
+from vlmad_core.errors import BackboneError, MethodError
 from vlmad_core.methods import create_method
 from vlmad_core.methods.patches import nearest_in_memory, unit_rows
 
@@ -61,6 +61,31 @@ def test_presets_differ(backbone, pixels, reference_pixels):
         found.append(method.prepare("nut", backbone, known).score(features).image_score)
     assert not torch.equal(found[0], found[1])
     assert not torch.equal(found[1], found[2])
+
+
+def test_the_fast_preset_is_the_same_method_on_fewer_windows(backbone, pixels, reference_pixels):
+    fast, plain = create_method("winclip:fast"), create_method("winclip", scales=(3,))
+    request = fast.needs(backbone.info, 2) | plain.needs(backbone.info, 2)
+    known, features = (backbone.encode_images(p, request) for p in (reference_pixels, pixels))
+    assert fast.needs(backbone.info, 0).windows == {(3, 2)}
+    # On a grid of 4 x 4 the windows of 3 with stride 2, the last ones flush with the border, are all there are.
+    quick, whole = (method.prepare("nut", backbone, known).score(features) for method in (fast, plain))
+    torch.testing.assert_close(quick.grids, whole.grids)
+    scorer = fast.prepare("nut", backbone)
+    boxes = {reason.box for reason in scorer.explain(features, scorer.score(features))[0] if reason.box}
+    assert boxes <= {(x, y, x + 0.75, y + 0.75) for x in (0, 0.25) for y in (0, 0.25)}
+
+
+def test_a_stride_is_recorded_only_where_it_is_not_one():
+    """The records of runs from before there was a choice must keep their hash."""
+    assert "stride" not in create_method("winclip").settings.to_json()
+    assert create_method("winclip:fast").settings.to_json()["stride"] == 2
+
+
+@pytest.mark.parametrize(("scales", "stride"), [((2, 3), 3), ((2,), 0)])
+def test_a_stride_that_leaves_patches_out_names_the_choice(scales, stride):
+    with pytest.raises(MethodError, match=r"'stride' of WinCLIP.*between 1 and 2"):
+        create_method("winclip", scales=scales, stride=stride)
 
 
 def test_a_window_larger_than_the_grid_names_the_choice(backbone, pixels):

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from vlmad_core.backbones.info import Precision
+from vlmad_core.backbones.products import flop_formulas, linear
 
 BFLOAT_GAIN = 1.05
 """How many times quicker bfloat16 products must be to be chosen: below, what they cost in accuracy buys nothing."""
@@ -45,11 +46,12 @@ class FlopCount(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
+        self._formulas = {**flop_registry, **flop_formulas()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
         out = func(*args, **given)
-        formula = flop_registry.get(func.overloadpacket)
+        formula = self._formulas.get(func.overloadpacket)
         if formula is not None:
             self.total += int(formula(*args, **given, out_val=out))
         return out
@@ -110,11 +112,11 @@ def _product_speed(precision: Precision, side: int, seconds: float, threads: int
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(side, side, generator=generator).to(dtype) for _ in range(2))
-    torch.mm(left, right)
+    linear(left, right)
     quickest, began, count = float("inf"), time.perf_counter(), 0
     while count < 1 or time.perf_counter() - began < seconds:
         start = time.perf_counter()
-        torch.mm(left, right)
+        linear(left, right)
         quickest = min(quickest, time.perf_counter() - start)
         count += 1
     return 2.0 * side**3 / quickest

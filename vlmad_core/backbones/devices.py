@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from vlmad_core.backbones.products import linear
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import torch
 
@@ -129,7 +130,7 @@ def similarities_in(precision: Similarities) -> Iterator[None]:
 def similarities(queries: Tensor, memory: Tensor) -> Tensor:
     """Cosines of unit vectors: [q, m] from [q, d] and [m, d]; in what precision, says ``similarities_in``."""
     if _similarities.get() == "float32" or queries.device.type != "cuda":
-        return queries @ memory.T
+        return linear(queries, memory)
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     try:

@@ -19,9 +19,9 @@ from vlmad_core.backbones.vision import (
     StageReader,
     TowerPass,
     ValuePathReader,
-    WindowReader,
     after_last_block,
 )
+from vlmad_core.backbones.windows import WindowReader, side_and_stride, window_starts
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import torch
 
@@ -42,6 +42,7 @@ class Feature:
         rows: Vectors per image, for a patch grid (rows, columns) and a key.
         width: Numbers in a vector; ``joint`` for as many as the joint embedding space has, ``tower`` for the tower.
         numbers: Numbers in a key: 0 where there is one tensor only, 1 for e.g. a block, 2 for a pair.
+        further: Numbers that a key may have beyond those, for what differs from the usual.
         direction_only: Whether methods use nothing but the direction of its vectors; they may then be stored at half
             precision.
         expensive: Whether it takes passes of its own through the tower. It is timed as a stage of its own name, and
@@ -53,14 +54,17 @@ class Feature:
     rows: Callable[[Grid, Key], int]
     width: Literal["joint", "tower"] | int
     numbers: int = 0
+    further: int = 0
     direction_only: bool = True
     expensive: bool = False
 
     def flat_name(self, key: Key) -> str:
         """The name of one of its tensors: ``image_embedding``, ``stages.6``, ``value_paths.2.6``."""
         parts = key if isinstance(key, tuple) else () if key is None else (key,)
-        if len(parts) != self.numbers or not all(isinstance(part, int) for part in parts):
-            what = "Say True or False" if not self.numbers else f"Each key has {self.numbers} whole number(s)"
+        most = self.numbers + self.further
+        if not self.numbers <= len(parts) <= most or not all(isinstance(part, int) for part in parts):
+            counts = f"{self.numbers} to {most}" if self.further else self.numbers
+            what = "Say True or False" if not self.numbers else f"Each key has {counts} whole number(s)"
             raise BackboneError(f"{key!r} is no key of the feature {self.name}.", f"{what}.")
         return ".".join((self.name, *map(str, parts)))
 
@@ -78,8 +82,8 @@ def _tokens(grid: Grid, key: Key) -> int:
 
 
 def _windows(grid: Grid, key: Key) -> int:
-    assert isinstance(key, int)
-    return (grid[0] - key + 1) * (grid[1] - key + 1)
+    side, stride = side_and_stride(key)
+    return len(window_starts(grid[0], side, stride)) * len(window_starts(grid[1], side, stride))
 
 
 _BUILT_IN = (
@@ -94,8 +98,9 @@ _BUILT_IN = (
     # Block -> its raw output, class token first: [N, 1 + P, d]. Length counts: APRIL-GAN's linear layers and MuSc's
     # normalisation over all patches follow.
     Feature("stages", StageReader, _tokens, "tower", numbers=1, direction_only=False),
-    # Scale k -> embeddings of all k x k windows of patches, row by row (WinCLIP, section 3.2): [N, W, e].
-    Feature("windows", WindowReader, _windows, "joint", numbers=1, expensive=True),
+    # Scale k, or (scale, stride) -> embeddings of all k x k windows of patches, row by row (WinCLIP, section 3.2):
+    # [N, W, e].
+    Feature("windows", WindowReader, _windows, "joint", numbers=1, further=1, expensive=True),
     # (First block D, stage l) -> tokens of the value-value attention path that starts at block D, read after block l,
     # class token first (AnomalyCLIP, section 3.2): [N, 1 + P, e].
     Feature("value_paths", ValuePathReader, _tokens, "joint", numbers=2),

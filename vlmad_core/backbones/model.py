@@ -1,7 +1,8 @@
 """CLIP's two towers (Radford et al., ICML 2021) as plain torch modules, tensors named as in transformers' checkpoints.
 
 Importing transformers' own model takes longer than importing torch, and everything that computes would wait for it.
-These compute the same, operation for operation; a test holds them against it bit for bit.
+These compute the same, operation for operation; a test holds them against it bit for bit, where both multiply with the
+same library (``products``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vlmad_core.backbones.products import linear
 from vlmad_core.errors import BackboneError
 
 ClipActivation = Literal["gelu", "quick_gelu"]
@@ -79,6 +81,14 @@ class ClipConfig:
         )
 
 
+class QuickLinear(nn.Linear):
+    """A linear layer that multiplies with the library that is quickest here; see ``products.linear``."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """[..., k] to [..., n]."""
+        return linear(rows, self.weight, self.bias)
+
+
 class QuickGelu(nn.Module):
     """OpenAI's approximation: x * sigmoid(1.702 x)."""
 
@@ -116,10 +126,10 @@ class ClipAttention(nn.Module):
         self.num_heads = config.num_attention_heads
         self.head_dim = width // self.num_heads
         self.scale = self.head_dim**-0.5
-        self.k_proj = nn.Linear(width, width)
-        self.v_proj = nn.Linear(width, width)
-        self.q_proj = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width, width)
+        self.k_proj = QuickLinear(width, width)
+        self.v_proj = QuickLinear(width, width)
+        self.q_proj = QuickLinear(width, width)
+        self.out_proj = QuickLinear(width, width)
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Mix tokens [N, T, d]; the mask [1, 1, T, T] is added to what queries and keys give."""
@@ -139,8 +149,8 @@ class ClipMlp(nn.Module):
     def __init__(self, config: TextTowerConfig | VisionTowerConfig) -> None:
         super().__init__()
         self.activation_fn = activation_module(config.hidden_act)
-        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.fc1 = QuickLinear(config.hidden_size, config.intermediate_size)
+        self.fc2 = QuickLinear(config.intermediate_size, config.hidden_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Tokens [N, T, d]."""
@@ -240,8 +250,8 @@ class ClipModel(nn.Module):
         self.config = config
         self.text_model = TextTransformer(config.text_config)
         self.vision_model = VisionTransformer(config.vision_config)
-        self.visual_projection = nn.Linear(config.vision_config.hidden_size, config.projection_dim, bias=False)
-        self.text_projection = nn.Linear(config.text_config.hidden_size, config.projection_dim, bias=False)
+        self.visual_projection = QuickLinear(config.vision_config.hidden_size, config.projection_dim, bias=False)
+        self.text_projection = QuickLinear(config.text_config.hidden_size, config.projection_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(2.6592))
 
     def set_activation(self, name: ClipActivation) -> None:

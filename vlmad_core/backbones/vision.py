@@ -10,8 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from vlmad_core.backbones.devices import exact_convolutions, to_device
@@ -223,103 +221,6 @@ def _value_attention(layer: Any, hidden: Tensor) -> Tensor:
     mixed = F.scaled_dot_product_attention(heads, heads, heads, scale=attention.scale)
     out: Tensor = attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
     return out
-
-
-class WindowReader(FeatureReader):
-    """Runs the tower over every window by itself: class token and the window's patches, the others dropped."""
-
-    def __init__(self, tower: TowerPass, keys: Collection[Key]) -> None:
-        self._tower = tower
-        self._windows = {key: window_indices(tower.grid, key) for key in sorted(k for k in keys if isinstance(k, int))}
-
-    def tensors(self) -> Mapping[Key, Tensor]:
-        """Scale -> [N, W, e]."""
-        return {scale: self._embedded(index) for scale, index in self._windows.items()}
-
-    def _embedded(self, index: Tensor) -> Tensor:
-        tokens, layers = self._tower.tokens, self._tower.layers
-        count, length = index.shape[0], 1 + index.shape[1]
-        index = to_device(torch.cat([torch.zeros(count, 1, dtype=torch.long), index + 1], dim=1), tokens.device)
-        sequences = len(tokens) * count
-        chunk = max(1, self._tower.token_budget // length)
-        hidden_tokens = tokens.to(next(layers.parameters()).dtype)
-        entering = _Projected.of(layers[0], hidden_tokens)
-        parts = []
-        for first in range(0, sequences, chunk):
-            number = torch.arange(first, min(first + chunk, sequences), device=tokens.device)
-            # One gather per chunk: sequence i is window i mod W of image i div W.
-            where = (number // count)[:, None], index[number % count]
-            hidden, projected = hidden_tokens[where], entering.at(where)
-            for layer, following in pairwise(layers):
-                hidden = _block(layer, hidden, projected)
-                projected = _Projected.of(following, hidden, asking=1 if following is layers[-1] else None)
-            # Of the last block only the class token is read: the other tokens serve as its keys and values.
-            hidden = _block(layers[-1], hidden[:, :1], projected.asked_by(1))
-            parts.append(self._tower.project(hidden[:, 0].float()))
-        return torch.cat(parts).reshape(len(tokens), count, -1)
-
-
-@dataclass(frozen=True)
-class _Projected:
-    """Queries [B, Q, d] of the first tokens, keys and values [B, T, d] of all tokens of a block.
-
-    They are functions of single tokens, so those of the first block are the same in every window: computed once.
-    """
-
-    queries: Tensor
-    keys: Tensor
-    values: Tensor
-
-    @classmethod
-    def of(cls, layer: Any, hidden: Tensor, asking: int | None = None) -> _Projected:
-        attention, normed = layer.self_attn, layer.layer_norm1(hidden)
-        return cls(attention.q_proj(normed[:, :asking]), attention.k_proj(normed), attention.v_proj(normed))
-
-    def at(self, where: tuple[Tensor, Tensor]) -> _Projected:
-        return _Projected(self.queries[where], self.keys[where], self.values[where])
-
-    def asked_by(self, first: int) -> _Projected:
-        """For the first tokens only."""
-        return _Projected(self.queries[:, :first], self.keys, self.values)
-
-
-def _block(layer: Any, hidden: Tensor, projected: _Projected) -> Tensor:
-    """The rest of a block, for the tokens [B, T, d] that queries are of."""
-    attention = layer.self_attn
-
-    def heads(tokens: Tensor) -> Tensor:
-        return tokens.view(*tokens.shape[:2], attention.num_heads, -1).transpose(1, 2)
-
-    queries, keys, values = (heads(one) for one in (projected.queries, projected.keys, projected.values))
-    mixed = F.scaled_dot_product_attention(queries, keys, values, scale=attention.scale)
-    hidden = hidden + attention.out_proj(mixed.transpose(1, 2).reshape(hidden.shape))
-    out: Tensor = hidden + layer.mlp(layer.layer_norm2(hidden))
-    return out
-
-
-@lru_cache(maxsize=64)
-def window_indices(grid: Grid, scale: int) -> Tensor:
-    """Which patches each k x k window covers (WinCLIP, section 3.2).
-
-    Args:
-        grid: Patch grid (rows, columns).
-        scale: Side k of the window, in patches.
-
-    Returns:
-        [W, k*k] int64 patch indices, row-major; windows with stride 1, row by row,
-        W = (rows - k + 1)(columns - k + 1).
-
-    Raises:
-        BackboneError: If the window does not fit into the grid.
-    """
-    rows, columns = grid
-    if not 1 <= scale <= min(rows, columns):
-        raise BackboneError(
-            f"A window of {scale} x {scale} patches does not fit into a grid of {rows} x {columns}.",
-            f"Choose window scales between 1 and {min(rows, columns)}.",
-        )
-    patches = torch.arange(rows * columns).reshape(rows, columns)
-    return patches.unfold(0, scale, 1).unfold(1, scale, 1).reshape(-1, scale * scale)
 
 
 def resample_positions(table: Tensor, grid: tuple[int, int], rule: PositionRule) -> Tensor:

@@ -103,6 +103,7 @@ def load_engine(
     Args:
         backbone: ``bundled``, a folder, or a hub id.
         precision: Arithmetic of the towers.
+        device: Where they compute, as ``resolve_device`` takes it.
         cache: Whether features of prompts and references are kept in ``paths.live_folder()``, as they were computed,
             ``KEPT_BYTES`` at most. A folder that can't be written to, or is damaged, only costs time.
 

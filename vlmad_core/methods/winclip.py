@@ -8,13 +8,14 @@ No official code is public; the choices left open by the paper are settings, see
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
+from vlmad_core.backbones.windows import window_key, window_starts
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, torch
 from vlmad_core.methods.base import LAION_BASE_PLUS, Capabilities, Reason, Scorer, greatest
@@ -48,6 +49,9 @@ class WinClipSettings(PromptedSettings):
     Attributes:
         temperature: Divides the difference of cosines; decides how sharply the harmonic mean selects.
         scales: Sides of the windows, in patches.
+        stride: From one window to the next, in patches, at most the smallest side. Windows begin at every
+            ``stride``-th patch, and a last row and column of them lies flush with the far borders, so that each patch
+            is covered, by fewer windows than with stride 1; it takes the mean over those.
         image_scale: Whether the whole image is a further scale of the zero-shot map.
         patch_layer_norm: Whether patch tokens pass the final LayerNorm before they are compared (anomalib).
         association: Mean over the windows that cover a patch in the comparison with references.
@@ -55,6 +59,7 @@ class WinClipSettings(PromptedSettings):
 
     temperature: float = 0.07
     scales: tuple[int, ...] = (2, 3)
+    stride: int = 1
     image_scale: bool = True
     patch_layer_norm: bool = False
     association: Literal["harmonic", "arithmetic"] = "harmonic"
@@ -68,11 +73,26 @@ class WinClipSettings(PromptedSettings):
                 f"The setting 'scales' of WinCLIP is {self.scales}.",
                 "Give window sides in patches, e.g. (2, 3).",
             )
+        if not 1 <= self.stride <= min(self.scales):
+            raise MethodError(
+                f"The setting 'stride' of WinCLIP is {self.stride}, and its smallest window {min(self.scales)} wide.",
+                f"Choose a stride between 1 and {min(self.scales)}: a larger one leaves patches out.",
+            )
         if self.association not in ("harmonic", "arithmetic"):
             raise MethodError(
                 f"The setting 'association' of WinCLIP is {self.association!r}.",
                 "Choose 'harmonic' or 'arithmetic'.",
             )
+
+    @property
+    def windows(self) -> Mapping[int, int | tuple[int, int]]:
+        """Scale -> the key of its windows among the features."""
+        return {k: window_key(k, self.stride) for k in self.scales}
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain json values; a stride of 1 is left out, as in records from before there was a choice."""
+        values = super().to_json()
+        return values if self.stride > 1 else {name: value for name, value in values.items() if name != "stride"}
 
 
 @dataclass(frozen=True)
@@ -104,10 +124,10 @@ class WinClipScorer(Scorer):
         image_logits = two_class_logits(features.image_embedding, self.text.prototypes, self.settings.temperature)
         score = image_logits.sigmoid()
         windows = {
-            k: two_class_logits(features.windows[k], self.text.prototypes, self.settings.temperature)
-            for k in self.settings.scales
+            k: two_class_logits(features.windows[key], self.text.prototypes, self.settings.temperature)
+            for k, key in self.settings.windows.items()
         }
-        grid_map = text_map(windows, image_logits, features.grid, self.settings.image_scale)
+        grid_map = text_map(windows, image_logits, features.grid, self.settings.image_scale, self.settings.stride)
         nearest = None
         if self.patch_memory is not None:
             nearest = search(patch_tokens(features, self.settings), self.patch_memory)
@@ -122,7 +142,7 @@ class WinClipScorer(Scorer):
         assert features.image_embedding is not None
         prompts = nearest_prompts(features.image_embedding, self.text)
         logits = {k: predictions.kept[_windows_of(k)] for k in self.settings.scales}
-        windows = _top_windows(logits, features.grid)
+        windows = _top_windows(logits, features.grid, self.settings.stride)
         if predictions.nearest is None:
             return tuple(a + b for a, b in zip(prompts, windows, strict=True))
         patches = least_familiar(predictions.nearest, features.grid)
@@ -132,7 +152,12 @@ class WinClipScorer(Scorer):
         """Distance to the references per patch, [N, rows, columns]: mean of window scales and patch scale."""
         average = harmonic_window_mean if self.settings.association == "harmonic" else window_mean
         maps = [
-            average(search(features.windows[k], memory).distance, features.grid, k).float()
+            average(
+                search(features.windows[self.settings.windows[k]], memory).distance,
+                features.grid,
+                k,
+                self.settings.stride,
+            ).float()
             for k, memory in self.window_memory.items()
         ]
         return torch.stack([*maps, patches.distance.reshape(-1, *features.grid)]).mean(dim=0)
@@ -144,7 +169,11 @@ def _windows_of(scale: int) -> str:
 
 
 def text_map(
-    window_logits: Mapping[int, Tensor], image_logits: Tensor, grid: tuple[int, int], image_scale: bool
+    window_logits: Mapping[int, Tensor],
+    image_logits: Tensor,
+    grid: tuple[int, int],
+    image_scale: bool,
+    stride: int = 1,
 ) -> Tensor:
     """The zero-shot map: harmonic mean of softmax scores over windows and scales, in closed form.
 
@@ -156,23 +185,25 @@ def text_map(
         image_logits: [N].
         grid: Patch grid (rows, columns).
         image_scale: Whether the whole image counts as a further scale.
+        stride: Of the windows, in patches.
 
     Returns:
         [N, rows, columns] float32, in (0, 1).
     """
-    odds = [window_mean((-logits.double()).exp(), grid, k) for k, logits in window_logits.items()]
+    odds = [window_mean((-logits.double()).exp(), grid, k, stride) for k, logits in window_logits.items()]
     if image_scale:
         odds.append((-image_logits.double()).exp()[:, None, None].expand_as(odds[0]))
     return (1.0 / (1.0 + torch.stack(odds).mean(dim=0))).float()
 
 
-def window_mean(values: Tensor, grid: tuple[int, int], scale: int) -> Tensor:
+def window_mean(values: Tensor, grid: tuple[int, int], scale: int, stride: int = 1) -> Tensor:
     """For each patch the mean over all windows that cover it (section 3.2, harmonic averaging, for any mean).
 
     Args:
         values: [N, W], one value per k x k window, row by row; may hold infinities.
         grid: Patch grid (rows, columns).
         scale: Side k of the windows.
+        stride: From one window to the next; where they begin is what ``window_starts`` says.
 
     Returns:
         [N, rows, columns], the dtype of ``values``.
@@ -180,33 +211,45 @@ def window_mean(values: Tensor, grid: tuple[int, int], scale: int) -> Tensor:
     Raises:
         MethodError: If W is not the number of such windows.
     """
-    rows, columns = grid
-    lattice = (rows - scale + 1, columns - scale + 1)
-    if values.ndim != 2 or values.shape[1] != lattice[0] * lattice[1]:
+    down, across = (window_starts(length, scale, stride) for length in grid)
+    if values.ndim != 2 or values.shape[1] != len(down) * len(across):
         raise MethodError(
-            f"{tuple(values.shape)} values don't fit the {lattice[0]} x {lattice[1]} windows of scale {scale}.",
+            f"{tuple(values.shape)} values don't fit the {len(down)} x {len(across)} windows of scale {scale}.",
             "Give one value per window and image.",
         )
-    windows = values.reshape(-1, 1, *lattice)
-    covering = F.pad(windows.new_ones(1, 1, *lattice), (scale - 1,) * 4)
+    windows = values.reshape(-1, 1, len(down), len(across))
+    covering = windows.new_ones(1, 1, *windows.shape[2:])
+    if stride > 1:
+        windows, covering = (_on_all_places(one, down, across, grid, scale) for one in (windows, covering))
     # Average pooling over the padded lattice sums the windows that cover a patch, times a constant that the
     # same pooling over ones cancels. Pooling only adds, so an infinity stays one and never becomes NaN.
-    total = F.avg_pool2d(F.pad(windows, (scale - 1,) * 4), scale, stride=1)
-    return (total / F.avg_pool2d(covering, scale, stride=1))[:, 0]
+    total, count = (F.avg_pool2d(F.pad(one, (scale - 1,) * 4), scale, stride=1) for one in (windows, covering))
+    return (total / count)[:, 0]
 
 
-def harmonic_window_mean(values: Tensor, grid: tuple[int, int], scale: int) -> Tensor:
+def _on_all_places(
+    windows: Tensor, down: Sequence[int], across: Sequence[int], grid: tuple[int, int], scale: int
+) -> Tensor:
+    """Values [N, 1, R, C] of windows that begin at some patches among those that would begin at every one, else 0."""
+    lattice = windows.new_zeros(len(windows), 1, grid[0] - scale + 1, grid[1] - scale + 1)
+    rows, columns = (torch.tensor(starts, device=windows.device) for starts in (down, across))
+    lattice[:, :, rows[:, None], columns] = windows
+    return lattice
+
+
+def harmonic_window_mean(values: Tensor, grid: tuple[int, int], scale: int, stride: int = 1) -> Tensor:
     """For each patch the harmonic mean over the windows that cover it; 0 if any of them is 0.
 
     Args:
         values: [N, W], not negative.
         grid: Patch grid (rows, columns).
         scale: Side k of the windows.
+        stride: From one window to the next.
 
     Returns:
         [N, rows, columns], float64: the reciprocals of small distances need the range.
     """
-    return window_mean(values.double().reciprocal(), grid, scale).reciprocal()
+    return window_mean(values.double().reciprocal(), grid, scale, stride).reciprocal()
 
 
 def patch_tokens(features: Features, settings: WinClipSettings) -> Tensor:
@@ -218,7 +261,7 @@ def patch_tokens(features: Features, settings: WinClipSettings) -> Tensor:
 
 
 def _top_windows(
-    window_logits: Mapping[int, Tensor], grid: tuple[int, int], count: int = 3
+    window_logits: Mapping[int, Tensor], grid: tuple[int, int], stride: int, count: int = 3
 ) -> tuple[tuple[Reason, ...], ...]:
     """For each image the windows with the greatest scores, over all scales."""
     keys = [(k, i) for k, logits in window_logits.items() for i in range(logits.shape[1])]
@@ -228,7 +271,9 @@ def _top_windows(
         found = []
         for value, index in image:
             k, number = keys[index]
-            place = divmod(number, grid[1] - k + 1)
+            down, across = (window_starts(length, k, stride) for length in grid)
+            row, column = divmod(number, len(across))
+            place = down[row], across[column]
             found.append(Reason("window", f"{k} x {k} patches", value, "abnormal", patch_box(*place, k, grid)))
         reasons.append(tuple(found))
     return tuple(reasons)
@@ -250,6 +295,7 @@ class WinClip(PromptedMethod):
             "name_table": "raw",
             "patch_layer_norm": True,
         },
+        "fast": {"scales": (3,), "stride": 2},
     }
     published = LAION_BASE_PLUS
 
@@ -266,7 +312,7 @@ class WinClip(PromptedMethod):
         )
         return FeatureRequest(
             image_embedding=True,
-            windows=frozenset(self.settings.scales),
+            windows=frozenset(self.settings.windows.values()),
             stages=frozenset({backbone.depth}) if raw else frozenset(),
             patch_tokens=normed,
         )
@@ -289,6 +335,6 @@ class WinClip(PromptedMethod):
         return WinClipScorer(
             text,
             self.settings,
-            window_memory={k: unit_rows(references.windows[k]) for k in self.settings.scales},
+            window_memory={k: unit_rows(references.windows[key]) for k, key in self.settings.windows.items()},
             patch_memory=unit_rows(patch_tokens(references, self.settings)),
         )
