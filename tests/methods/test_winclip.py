@@ -40,7 +40,7 @@ def test_association_is_literal(backbone, pixels, reference_pixels):
     def distance(query, memory):
         return min(0.5 * (1 - float(unit(query, dim=0) @ unit(row, dim=0))) for row in memory)
 
-    association = scorer._association(features, scorer.score(features).nearest)
+    association = scorer._association(features, scorer.score(features).nearest, nearest_in_memory)
     windows = [distance(w, references.windows[2].flatten(0, 1)) for w in features.windows[2][0]]
     memory = references.stages[backbone.info.depth][:, 1:].flatten(0, 1)
     for r in range(4):

@@ -41,11 +41,8 @@ def flop_formulas() -> dict[Any, Any]:
     if not onednn_is_quicker():
         return {}
 
-    def multiply_adds(rows: Any, weight: Any, *args: Any, **more: Any) -> int:
-        count = 2 * weight[0]
-        for side in rows:
-            count *= side
-        return int(count)
+    def multiply_adds(rows: Tensor, weight: Tensor, *args: Any, **more: Any) -> int:
+        return 2 * rows.numel() * len(weight)
 
     return {torch.ops.mkldnn._linear_pointwise: multiply_adds}
 

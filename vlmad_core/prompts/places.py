@@ -10,7 +10,7 @@ from vlmad_core.paths import prompts_folder
 ENSEMBLE_FOLDER = Path(__file__).parent / "ensembles"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,39}")
-TAKEN = frozenset({"canonical", "accurate", "anomalib", "authors", "visa", "con", "prn", "aux", "nul"})
+TAKEN = frozenset({"canonical", "accurate", "anomalib", "fast", "authors", "visa", "con", "prn", "aux", "nul"})
 """Names of methods' presets and of devices, which no saved ensemble may take."""
 
 MOST_SAVED = 500
