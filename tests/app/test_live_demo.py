@@ -323,6 +323,7 @@ def test_hostile_words_and_names_do_not_reach_the_page_as_markup(demo) -> None:
 
 def test_a_bad_reference_costs_itself_only(demo) -> None:
     app = demo.segmented_control(key="references_from").set_value("Upload").run()
+    assert "They stay on this machine and are not kept." in [caption.value for caption in app.caption]
     app.file_uploader(key="references").upload("bad.png", b"%PDF").upload("good.png", picture(2, (64, 64)))
     upload(app, picture())
     assert not app.exception
