@@ -65,12 +65,12 @@ if empty:
         weights, backbone = str(one.backbone.get("weights_hash")), one.runs[0].key.backbone
         for cell in empty:
             trained = selection.tidy(cell.trained_on)
-            st.markdown(f"Trained on **{trained}**, judged on **{selection.tidy(cell.dataset)}**")
+            st.markdown(f"Trained on **{trained}**, judged on **{frame.dataset_title(cell.dataset)}**")
             commands = fill_commands(cell.method, cell.trained_on.split(" + "), cell.dataset, backbone, weights)
             st.code("\n".join(commands), language="bash", wrap_lines=True)
 blanks = table[table["value"].isna() & (table["verdict"] != "")]
 for blank in blanks.to_dict("records"):
-    where = f"{selection.tidy(str(blank['trained_on']))} on {selection.tidy(str(blank['dataset']))}"
+    where = f"{selection.tidy(str(blank['trained_on']))} on {frame.dataset_title(str(blank['dataset']))}"
     st.caption(f":material/remove: **{where}** is blank: {selection.tidy(str(blank['reason']), 200)}")
 st.dataframe(
     table.assign(**{name: 100 * table[name] for name in ("value", "low", "high")}),
