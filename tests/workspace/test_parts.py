@@ -157,6 +157,7 @@ def test_removing_a_part_takes_its_photos_and_results_and_nothing_else(photos: P
     parts.remove(served, [store])
     assert [part.slug for part in list_parts()] == ["plate-2"]
     assert [path.name for path in store.iterdir()] == ["plate-2"]
+    assert parts.free_slug("Plate") == "plate-3"  # what pages remember of the first must not show for another
     assert len(list(photos.rglob("*.png"))) == 8
     parts.remove_photos(kept)
     assert kept.kept

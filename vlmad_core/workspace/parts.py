@@ -24,6 +24,8 @@ from vlmad_core.workspace import queue
 from vlmad_core.workspace.uploads import Upload
 
 LONGEST_SLUG = 40
+GONE = ".gone"
+"""Folder of the workspace with an empty file for each slug whose part was removed."""
 RESERVED = layout.RESERVED | {"jobs", "recipes", "parts", "photos", "new"}
 """Slugs that no part gets: other folders of a store or the workspace."""
 
@@ -95,6 +97,8 @@ def rename(part: Part, title: str) -> Part:
 def remove(part: Part, stores: Collection[Path] = ()) -> None:
     """Remove a part: its photos, jobs and decisions, and its results. Photos elsewhere on the server stay.
 
+    Its slug is not given again: links, notes and what pages of other visitors remember belong to what is gone.
+
     Args:
         part: A kept part.
         stores: The results folders from which its data set goes, too.
@@ -104,6 +108,7 @@ def remove(part: Part, stores: Collection[Path] = ()) -> None:
         DatasetError: If something can't be removed.
     """
     queue.check_idle(paths.workspace(), part.slug)
+    _note_gone(part.slug)
     for folder in (*(Path(store) / layout.folder_name(part.slug) for store in stores), part.home):
         try:
             if folder.is_dir():
@@ -152,17 +157,31 @@ def export(part: Part, stores: Collection[Path], out: BinaryIO) -> None:
 
 
 def free_slug(title: str, taken: Collection[str] = ()) -> str:
-    """The slug of a title that nothing has yet: one that is in use gets a number.
+    """The slug of a title that nothing has or had: one that is in use gets a number.
 
     Args:
         title: A name in words.
         taken: Names that are in use besides those of parts.
     """
     slug, number = _slug(title), 1
-    while slug in taken or (paths.workspace() / slug).exists():
+    while slug in taken or any((paths.workspace() / place / slug).exists() for place in ("", GONE)):
         number += 1
         slug = f"{_slug(title)}-{number}"
     return slug
+
+
+def _note_gone(slug: str) -> None:
+    """Leave a mark of a slug that is not to be given again.
+
+    Raises:
+        DatasetError: If the workspace can't be written to.
+    """
+    mark = paths.workspace() / GONE / slug
+    try:
+        make_folder(mark.parent)
+        mark.touch()
+    except OSError as error:
+        raise DatasetError(f"{mark} can't be written ({error}).", "Check the permissions of its folder.") from error
 
 
 def _write_photos(folder: Path, upload: Upload | None) -> None:
