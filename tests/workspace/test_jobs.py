@@ -20,7 +20,7 @@ from vlmad_core.cli import main
 from vlmad_core.engine.options import PlanOptions, make_options, plain_options
 from vlmad_core.errors import StoreError, VlmadError
 from vlmad_core.io import lock
-from vlmad_core.workspace import jobs, queue, worker
+from vlmad_core.workspace import jobs, parts, queue, worker
 from vlmad_core.workspace.jobs import find_job, list_jobs, log_lines
 
 ROOT = Path(__file__).parents[2]
@@ -183,6 +183,21 @@ def test_the_oldest_that_ended_go(workspace, plan, tmp_path, monkeypatch):
         queue.cancel(workspace, job.id)
     queue.submit(workspace, plan(tmp_path / "s"), "waits")
     assert sorted(job.state.stands for job in list_jobs(workspace)) == ["cancelled", "cancelled", "queued"]
+
+
+def test_a_part_with_an_open_job_is_not_taken_from_under_it(workspace, plan, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("VLMAD_WORKSPACE", str(workspace))
+    monkeypatch.setenv("VLMAD_DATA_DIR", str(tmp_path))
+    part = parts.keep(parts.new_part("Widget", data))
+    job = queue.submit(workspace, plan(tmp_path / "store"), "widgets", part.slug)
+    for change in (parts.remove, parts.remove_photos):
+        with pytest.raises(StoreError, match=r"A job of widget is open: waiting, next.* Cancel it first"):
+            change(part)
+    queue.cancel(workspace, job.id)
+    other = queue.submit(workspace, plan(tmp_path / "store"), "others", "other")
+    parts.remove(part)
+    assert not part.home.exists()
+    assert [one.id for one in list_jobs(workspace)] == [other.id]
 
 
 def test_a_damaged_record_costs_that_job_only(workspace, plan, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from vlmad_core.datasets.parts import PHOTOS, RECORD, Part, checked_folder
 from vlmad_core.errors import DatasetError
 from vlmad_core.io import commit_folder, json_bytes, lock, make_folder, remove_folder, temporary_folder, write_synced
 from vlmad_core.store import layout
+from vlmad_core.workspace import queue
 from vlmad_core.workspace.uploads import Upload
 
 LONGEST_SLUG = 40
@@ -98,22 +100,28 @@ def remove(part: Part, stores: Collection[Path] = ()) -> None:
         stores: The results folders from which its data set goes, too.
 
     Raises:
+        StoreError: If a job of it waits or runs.
         DatasetError: If something can't be removed.
     """
+    queue.check_idle(paths.workspace(), part.slug)
     for folder in (*(Path(store) / layout.folder_name(part.slug) for store in stores), part.home):
         try:
             if folder.is_dir():
                 remove_folder(folder)
         except OSError as error:
             raise DatasetError(f"{folder} can't be removed ({error}).", "Remove the folder by hand.") from error
+    with contextlib.suppress(OSError):  # a job that stays costs nothing
+        queue.forget(paths.workspace(), part.slug)
 
 
 def remove_photos(part: Part) -> None:
     """Remove a part's uploaded photos from the workspace; results and decisions stay.
 
     Raises:
+        StoreError: If a job of it waits or runs.
         DatasetError: If they can't be removed.
     """
+    queue.check_idle(paths.workspace(), part.slug)
     try:
         if (part.home / PHOTOS).is_dir():
             remove_folder(part.home / PHOTOS)

@@ -149,6 +149,29 @@ def go_on(workspace: Path, identifier: str) -> Job:
     return find_job(workspace, job.id)
 
 
+def check_idle(workspace: Path, part: str) -> None:
+    """See that no job of a part waits or runs, whose photos or results it would lose.
+
+    Raises:
+        StoreError: If one does.
+    """
+    for job in list_jobs(workspace, part):
+        if job.open:
+            raise StoreError(f"A job of {part} is open: {job.words}.", "Cancel it first, or wait for its end.")
+
+
+def forget(workspace: Path, part: str) -> None:
+    """Remove the jobs of a part, all of which have ended; what they computed stays in the store.
+
+    Raises:
+        StoreError: If one has not.
+        OSError: If one can't be removed.
+    """
+    check_idle(workspace, part)
+    for job in list_jobs(workspace, part):
+        remove_folder(job.home)
+
+
 def take_next(workspace: Path) -> Job | None:
     """Take the first job of the queue; call only while holding the worker's lock.
 
