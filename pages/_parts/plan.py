@@ -65,6 +65,8 @@ def _show_estimate(
         st.caption(f":material/block: {selection.tidy(what)}: {selection.tidy(reason, 200)}")
     for line in found.in_short:
         st.markdown(f"{line[:1].upper()}{line[1:]}.")
+    if lacking := plans.shortage(found, paths.store_root()):
+        st.warning(lacking, icon=":material/memory:")
 
 
 def _start(part: Part, methods: list[str], references: int, backbone: str, view: View) -> None:

@@ -40,7 +40,7 @@ from vlmad_core.workspace.jobs import (
 if TYPE_CHECKING:
     from vlmad_core.engine.options import PlanOptions
 
-MOST_KEPT = 100
+MOST_KEPT = 50
 """Jobs that are kept when they have ended; the oldest go."""
 
 START_SECONDS = 20.0
