@@ -17,6 +17,7 @@ from vlmad_core.workspace.plans import (
     FIRST_METHODS,
     backbone_input,
     estimate_part,
+    left_out,
     part_options,
     reference_choices,
     shortage,
@@ -37,6 +38,9 @@ def test_a_plan_is_estimated_for_photos_that_are_not_written_yet(tiny_dataset, t
     assert {what for what, _ in found.not_applicable} == {
         "clip_ac:canonical with 4 shots", "musc:canonical with 4 shots", "patch_memory:canonical with 0 shots"
     }  # fmt: skip
+    assert left_out(found) == ()
+    few = replace(found, units=tuple(unit for unit in found.units if "musc" not in unit[0]))
+    assert [what for what, _ in left_out(few)] == ["musc:canonical with 4 shots"]
     assert found.images == 4
     assert found.seconds > 0
     assert found.in_short[0] == "units: 5 missing; 4 images to pass"

@@ -157,7 +157,9 @@ class Job:
             how = "ending" if self.ending else progress.stage or "starting"
             amount = _amount(self.record.doing, progress) if progress.in_all else ""
             return ", ".join(part for part in (how, amount, progress.left) if part)
-        units = ", ".join(f"{count} units {name}" for name, count in self.state.units.items() if count)
+        units = ", ".join(
+            f"{count} unit{'s' * (count > 1)} {name}" for name, count in self.state.units.items() if count
+        )
         return f"{stands}{f', {units}' if units else ''}{f': {self.state.reason}' if self.state.reason else ''}"
 
     def to_json(self) -> dict[str, Any]:

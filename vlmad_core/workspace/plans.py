@@ -78,6 +78,16 @@ def estimate_part(dataset: Dataset, options: PlanOptions) -> Estimate:
     return estimate(build_plan(options, reader=lambda source: dataset))
 
 
+def left_out(found: Estimate) -> tuple[tuple[str, str], ...]:
+    """What is asked for and can't be done at all, with the reason.
+
+    That a method without references gains nothing from some, or one with references can't do without, is no news: of
+    such methods the rest is done.
+    """
+    done = {run.partition("/")[2].partition("-")[0] for run, *_ in found.units}
+    return tuple(item for item in found.not_applicable if item[0].partition(":")[0] not in done)
+
+
 def shortage(found: Estimate, store: Path) -> str:
     """What this machine lacks for a plan now, in a sentence; empty if nothing.
 
