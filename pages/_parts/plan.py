@@ -61,10 +61,15 @@ def _show_estimate(
     except VlmadError as error:
         st.error(selection.tidy(str(error), 400), icon=":material/error:")
         return
-    for what, reason in found.not_applicable:
+    for what, reason in plans.left_out(found):
         st.caption(f":material/block: {selection.tidy(what)}: {selection.tidy(reason, 200)}")
+    if not found.images:
+        st.markdown("All of it is done: the results are below and in every view.")
+        return
     for line in found.in_short:
         st.markdown(f"{line[:1].upper()}{line[1:]}.")
+    if lacking := plans.shortage(found, paths.store_root()):
+        st.warning(lacking, icon=":material/memory:")
 
 
 def _start(part: Part, methods: list[str], references: int, backbone: str, view: View) -> None:

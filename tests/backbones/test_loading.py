@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -129,6 +130,25 @@ def test_hub_model_that_is_no_clip(monkeypatch):
     monkeypatch.setattr(hub, "_listing", lambda hub_id: {"README.md", "model.onnx"})
     with pytest.raises(BackboneError, match="no CLIP configuration and weights"):
         load_backbone("someone/something")
+
+
+def test_a_hub_model_is_described_before_it_is_fetched(monkeypatch):
+    files = {"README.md": 9, "config.json": 2, "merges.txt": 4, "model.safetensors": 1000, "pytorch_model.bin": 1000}
+    siblings = [SimpleNamespace(rfilename=name, size=size) for name, size in files.items()]
+    card = SimpleNamespace(to_dict=lambda: {"license": "mit"})
+    answer = SimpleNamespace(siblings=siblings, card_data=card)
+    monkeypatch.setattr(hub.HfApi, "model_info", lambda *args, **more: answer)
+    model = hub.look_up("someone/tiny")
+    assert (list(model.files), model.bytes) == (["config.json", "merges.txt", "model.safetensors"], 1006)
+    assert model.licence == "mit"
+    answer.card_data = None
+    assert hub.look_up("someone/tiny").licence is None
+
+
+@pytest.mark.usefixtures("no_connection")
+def test_a_hub_out_of_reach_describes_nothing():
+    with pytest.raises(BackboneError, match="'someone/tiny' can't be fetched"):
+        hub.look_up("someone/tiny")
 
 
 @pytest.mark.usefixtures("no_connection")

@@ -200,6 +200,17 @@ def test_a_part_with_an_open_job_is_not_taken_from_under_it(workspace, plan, dat
     assert [one.id for one in list_jobs(workspace)] == [other.id]
 
 
+def test_a_process_that_can_not_begin_fails_its_job_and_is_not_started_again(workspace, plan, tmp_path, monkeypatch):
+    job = queue.submit(workspace, plan(tmp_path / "s"), "widgets")
+    monkeypatch.setattr(sys, "executable", "/bin/sh" if os.name != "nt" else "cmd")  # finds no script of that name
+    assert queue.ensure_worker(workspace)
+    job = find_job(workspace, job.id)
+    assert job.state.stands == "failed"
+    assert "before it began: " in job.state.reason
+    assert not queue.ensure_worker(workspace)
+    assert job.can_go_on
+
+
 def test_a_damaged_record_costs_that_job_only(workspace, plan, tmp_path):
     broken, good = (queue.submit(workspace, plan(tmp_path / "s"), name) for name in ("broken", "good"))
     (broken.home / jobs.STATE).write_text('{"stands": "asleep"}')

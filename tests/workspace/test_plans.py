@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.views import View
+from vlmad_core.engine.estimate import Estimate
 from vlmad_core.errors import VlmadError
-from vlmad_core.workspace.plans import FIRST_METHODS, backbone_input, estimate_part, part_options, reference_choices
+from vlmad_core.workspace.plans import (
+    FIRST_METHODS,
+    backbone_input,
+    estimate_part,
+    left_out,
+    part_options,
+    reference_choices,
+    shortage,
+)
 
 
 def test_a_plan_is_estimated_for_photos_that_are_not_written_yet(tiny_dataset, tiny_clip: Path, tmp_path: Path):
@@ -27,10 +38,24 @@ def test_a_plan_is_estimated_for_photos_that_are_not_written_yet(tiny_dataset, t
     assert {what for what, _ in found.not_applicable} == {
         "clip_ac:canonical with 4 shots", "musc:canonical with 4 shots", "patch_memory:canonical with 0 shots"
     }  # fmt: skip
+    assert left_out(found) == ()
+    few = replace(found, units=tuple(unit for unit in found.units if "musc" not in unit[0]))
+    assert [what for what, _ in left_out(few)] == ["musc:canonical with 4 shots"]
     assert found.images == 4
     assert found.seconds > 0
     assert found.in_short[0] == "units: 5 missing; 4 images to pass"
     assert found.in_short[1].startswith("time about ")
+
+
+def test_what_the_machine_lacks_is_said_before_the_start(monkeypatch, tmp_path: Path):
+    found = Estimate((), (), (), 4, 1.0, "one pass", memory_bytes=2 * 2**30, disk_bytes=3 * 2**20, cache_bytes=0)
+    free = SimpleNamespace(available=3 * 2**30)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=4 * 2**20 if place == tmp_path else 0))
+    assert shortage(found, tmp_path / "not" / "there") == ""
+    assert "4 MB left, and it takes about 5 MB" in shortage(replace(found, disk_bytes=5 * 2**20), tmp_path)
+    free.available = 2**30
+    assert "has 1.0 GB of free memory, and the plan takes about 2.0 GB" in shortage(found, tmp_path)
 
 
 def test_references_are_offered_as_far_as_there_are_good_photos(tiny_dataset, tmp_path: Path):

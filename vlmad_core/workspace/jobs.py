@@ -157,7 +157,9 @@ class Job:
             how = "ending" if self.ending else progress.stage or "starting"
             amount = _amount(self.record.doing, progress) if progress.in_all else ""
             return ", ".join(part for part in (how, amount, progress.left) if part)
-        units = ", ".join(f"{count} units {name}" for name, count in self.state.units.items() if count)
+        units = ", ".join(
+            f"{count} unit{'s' * (count > 1)} {name}" for name, count in self.state.units.items() if count
+        )
         return f"{stands}{f', {units}' if units else ''}{f': {self.state.reason}' if self.state.reason else ''}"
 
     def to_json(self) -> dict[str, Any]:
@@ -239,14 +241,14 @@ def write_progress(home: Path, progress: JobProgress) -> None:
 def log_lines(job: Job, most: int = 200) -> tuple[str, ...]:
     """The last lines of what happened, to read, then the last ones its process wrote if it did not end well."""
     lines = []
-    for line in _tail(job.home / LOG, most):
+    for line in tail(job.home / LOG, most):
         try:
             event = json.loads(line)
             lines.append(f"{event['at']}  {event['message']}")
         except (ValueError, KeyError, TypeError):  # cut short by a kill
             continue
     if job.state.stands in ("failed", "stopped"):
-        lines += [*job.state.traceback.splitlines(), *_tail(job.home / OUTPUT, 20)]
+        lines += [*job.state.traceback.splitlines(), *tail(job.home / OUTPUT, 20)]
     return tuple(lines)
 
 
@@ -264,7 +266,7 @@ def _read(kind: type[T], place: Path) -> T:
         raise StoreError(f"{place}: {in_words(error)}.", "Remove its folder and start it again.") from error
 
 
-def _tail(path: Path, most: int) -> list[str]:
+def tail(path: Path, most: int) -> list[str]:
     """The last lines of a text file; none if it is not there."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.views import View
@@ -72,3 +76,33 @@ def estimate_part(dataset: Dataset, options: PlanOptions) -> Estimate:
     from vlmad_core.engine.plan import build_plan
 
     return estimate(build_plan(options, reader=lambda source: dataset))
+
+
+def left_out(found: Estimate) -> tuple[tuple[str, str], ...]:
+    """What is asked for and can't be done at all, with the reason.
+
+    That a method without references gains nothing from some, or one with references can't do without, is no news: of
+    such methods the rest is done.
+    """
+    done = {run.partition("/")[2].partition("-")[0] for run, *_ in found.units}
+    return tuple(item for item in found.not_applicable if item[0].partition(":")[0] not in done)
+
+
+def shortage(found: Estimate, store: Path) -> str:
+    """What this machine lacks for a plan now, in a sentence; empty if nothing.
+
+    Args:
+        found: What the plan takes.
+        store: The results folder; need not exist.
+    """
+    memory = psutil.virtual_memory().available
+    if found.memory_bytes > memory:
+        return (
+            f"This machine has {memory / 2**30:.1f} GB of free memory, and the plan takes about "
+            f"{found.memory_bytes / 2**30:.1f} GB: end other programs, or choose a smaller backbone."
+        )
+    place = next(folder for folder in (store.resolve(), *store.resolve().parents) if folder.exists())
+    disk, wanted = shutil.disk_usage(place).free, found.disk_bytes + found.cache_bytes
+    if wanted > disk:
+        return f"The disk has {disk / 2**20:.0f} MB left, and it takes about {wanted / 2**20:.0f} MB: make room first."
+    return ""

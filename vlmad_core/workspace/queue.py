@@ -34,13 +34,14 @@ from vlmad_core.workspace.jobs import (
     list_jobs,
     read_job,
     stopped,
+    tail,
     write_state,
 )
 
 if TYPE_CHECKING:
     from vlmad_core.engine.options import PlanOptions
 
-MOST_KEPT = 100
+MOST_KEPT = 50
 """Jobs that are kept when they have ended; the oldest go."""
 
 START_SECONDS = 20.0
@@ -199,7 +200,8 @@ def ensure_worker(workspace: Path) -> bool:
         Whether one was started now.
     """
     folder = workspace / FOLDER
-    if not any(job.state.stands == "queued" for job in list_jobs(workspace)) or is_locked(folder, WORKER):
+    waiting = [job for job in list_jobs(workspace) if job.state.stands == "queued"]
+    if not waiting or is_locked(folder, WORKER):
         return False
     with lock(folder, STARTING) as mine:
         if not mine or is_locked(folder, WORKER):
@@ -209,7 +211,19 @@ def ensure_worker(workspace: Path) -> bool:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until and process.poll() is None and not is_locked(folder, WORKER):
             time.sleep(0.05)
+        if process.poll():
+            _give_up(workspace, waiting[0].id, process.returncode)
     return True
+
+
+def _give_up(workspace: Path, identifier: str, code: int) -> None:
+    """The process of a job ended before it took it: else whoever looks would start it again and again."""
+    with lock(workspace / FOLDER, QUEUE, wait=True):
+        job = find_job(workspace, identifier)
+        if job.state.stands == "queued":
+            said = "; ".join(tail(workspace / FOLDER / OUTPUT, 1)) or "it wrote nothing"
+            reason = f"Its process ended with code {code} before it began: {said}"
+            write_state(job.home, replace(job.state, stands="failed", finished=written_moment(), reason=reason))
 
 
 def _start(workspace: Path) -> subprocess.Popen[bytes]:
