@@ -39,6 +39,8 @@ def show_decision(part: Part) -> None:
     if scored is None or not scored.good:
         st.info("No good part was tested, so there is nothing to set a threshold on.", icon=":material/help:")
         return
+    if one.backbone.get("demonstration"):
+        st.caption(f":material/warning: {frame.DEMONSTRATION}")
     rule = deciding.choose_rule(scored, "part")
     found, choice = _decided(
         data.signature(paths.stores()), (part.slug, one.conditions, category), repr(rule), scored, rule
