@@ -13,13 +13,12 @@ from pages._live import visit
 from pages._ui import deciding, selection
 
 if TYPE_CHECKING:
-    from vlmad_core.analysis.decision import Card, Recommended, SharedScores
+    from vlmad_core.analysis.decision import Card
     from vlmad_core.live.inputs import Given, Picture
     from vlmad_core.live.labels import Conclusion, Labels
     from vlmad_core.live.panel import LivePrediction, Panel
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
-    from vlmad_core.metrics.rules import Rule
 
 PICTURED = 12
 """Images that a report of a batch without labels shows with their maps."""
@@ -151,22 +150,8 @@ def _conclude(panel: Panel, batch: visit.Batch, labels: Labels, titles: Mapping[
         f"By their folders {scored.good} are good and {scored.defects} defective; references are left out, and images "
         "that a method could not judge."
     )
-    rule = deciding.choose_rule(scored, "batch")
-    mark = scored.ids, scored.labels.tobytes(), scored.scores.tobytes()
-    found, one = _decided(mark, repr(rule), scored, rule)
-    deciding.show_choice(one, scored, rule)
-    deciding.show_cards(found, one, rule, lambda place: _named(found[place]))
-    deciding.show_scale(scored, found, one)
-    return Conclusion(scored, methods, found, one, rule)
-
-
-@st.cache_data(max_entries=32, show_spinner="Repeating the choice …")
-def _decided(
-    mark: tuple[tuple[str, ...], bytes, bytes], rule: str, _scored: SharedScores, _rule: Rule
-) -> tuple[tuple[Card, ...], Recommended | None]:
-    from vlmad_core.analysis.decision import cards, choose
-
-    return cards(_scored, _rule), choose(_scored, _rule)
+    shown = deciding.show_deciding(scored, "batch", lambda _, card: _named(card))
+    return Conclusion(scored, methods, shown.cards, shown.recommended, shown.rule)
 
 
 def _named(card: Card) -> None:

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages._parts import cards
-from pages._ui import data, deciding, frame, selection, take_along
-from vlmad_core import paths
-from vlmad_core.analysis.decision import Card, Recommended, SharedScores, choose, scored_by
-from vlmad_core.analysis.decision import cards as cards_of
+from pages._ui import data, deciding, frame, selection
+from vlmad_core.analysis.decision import SharedScores, scored_by
 from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.recommendation import sentence
 from vlmad_core.datasets.parts import Part
 from vlmad_core.figures.grid import category_label
-from vlmad_core.metrics.rules import Rule
 from vlmad_core.workspace.decisions import decided, keep_decision, read_decisions
 
 
@@ -41,16 +38,9 @@ def show_decision(part: Part) -> None:
         return
     if one.backbone.get("demonstration"):
         st.caption(f":material/warning: {frame.DEMONSTRATION}")
-    rule = deciding.choose_rule(scored, "part")
-    found, choice = _decided(
-        data.signature(paths.stores()), (part.slug, one.conditions, category), repr(rule), scored, rule
-    )
-    deciding.show_choice(choice, scored, rule)
-    deciding.show_cards(found, choice, rule, lambda place: cards.show_more(entries[place], found[place], category))
-    table = deciding.show_scale(scored, found, choice)
-    take_along.table(table, f"{part.slug}-scores", "Scores, 0.5 is the threshold", latex=False)
+    shown = deciding.show_deciding(scored, "part", lambda place, card: cards.show_more(entries[place], card, category))
     if part.kept:
-        _keep(part, entries, category, found, choice, rule, scored)
+        _keep(part, entries, category, shown, scored)
     if st.button("See the ranking", icon=":material/leaderboard:", key="part_ranking"):
         selection.open_page("leaderboard", dataset=part.slug)
 
@@ -71,23 +61,9 @@ def _choose(measured: Sequence[Comparison]) -> tuple[Comparison, str]:
     return one, category
 
 
-@st.cache_data(max_entries=64, show_spinner="Repeating the choice …")
-def _decided(
-    mark: str, place: tuple[str, str, str], rule: str, _scored: SharedScores, _rule: Rule
-) -> tuple[tuple[Card, ...], Recommended | None]:
-    return cards_of(_scored, _rule), choose(_scored, _rule)
-
-
-def _keep(
-    part: Part,
-    entries: Sequence[Entry],
-    category: str,
-    found: Sequence[Card],
-    choice: Recommended | None,
-    rule: Rule,
-    scored: SharedScores,
-) -> None:
+def _keep(part: Part, entries: Sequence[Entry], category: str, shown: deciding.Decided, scored: SharedScores) -> None:
     """Keep a decision, for the recommended method or another; and those kept before."""
+    found, choice = shown.cards, shown.recommended
     with st.container(horizontal=True, vertical_alignment="bottom"):
         place = st.selectbox(
             "Decide for", range(len(found)), choice.place if choice else 0, key="part_decide", width=300,
@@ -95,7 +71,7 @@ def _keep(
         )  # fmt: skip
         if st.button("Keep this decision", icon=":material/bookmark_add:", key="part_keep"):
             said = sentence(choice, scored) if choice else ""
-            keep_decision(decided(part, entries[place], category, found[place], rule, said))
+            keep_decision(decided(part, entries[place], category, found[place], shown.rule, said))
             st.toast("Kept in the workspace.", icon=":material/bookmark_added:")
     kept, problems = read_decisions(part)
     cards.at_most_once([one.message for one in problems])

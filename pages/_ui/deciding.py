@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import streamlit as st
 
-from pages._ui import frame, selection
-from vlmad_core.analysis.decision import Card, Recommended, SharedScores, scale_table
+from pages._ui import frame, selection, take_along
+from vlmad_core.analysis.decision import Card, Recommended, SharedScores, cards, choose, scale_table
 from vlmad_core.analysis.recommendation import (
     alarm_line,
     cost_line,
@@ -35,13 +35,49 @@ SCALE_HELP = (
 )
 
 
-def choose_rule(scored: SharedScores, name: str) -> Rule:
-    """Choosers of what sets the thresholds.
+@dataclass(frozen=True)
+class Decided:
+    """What a page has shown of a decision.
+
+    Attributes:
+        rule: What sets the thresholds, as the visitor chose.
+        cards: A card for each method.
+        recommended: The method to use, or None.
+    """
+
+    rule: Rule
+    cards: tuple[Card, ...]
+    recommended: Recommended | None
+
+
+def show_deciding(scored: SharedScores, name: str, more: Callable[[int, Card], None]) -> Decided:
+    """The recommendation, what sets the threshold, a card for each method, and each photo's scores.
 
     Args:
         scored: The scores; at least one good part.
         name: Tells the choosers of several pages apart.
+        more: Draws what follows in the card of a method, by its place.
     """
+    first = st.container()
+    rule = _choose_rule(scored, name)
+    mark = scored.names, scored.ids, scored.labels.tobytes(), scored.scores.tobytes(), repr(rule)
+    found, choice = _decided(mark, scored, rule)
+    with first:
+        _show_choice(choice, scored, rule)
+    _show_cards(found, choice, rule, more)
+    _show_scale(scored, found, choice)
+    return Decided(rule, found, choice)
+
+
+@st.cache_data(max_entries=64, show_spinner="Repeating the choice …")
+def _decided(
+    mark: tuple[object, ...], _scored: SharedScores, _rule: Rule
+) -> tuple[tuple[Card, ...], Recommended | None]:
+    return cards(_scored, _rule), choose(_scored, _rule)
+
+
+def _choose_rule(scored: SharedScores, name: str) -> Rule:
+    """Choosers of what sets the thresholds."""
     least = least_promise(scored.good)
     kinds = list(WHAT) if min(scored.good, scored.defects) > 1 else ["promise"]
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -71,7 +107,7 @@ def choose_rule(scored: SharedScores, name: str) -> Rule:
     return Promise(float(rate))
 
 
-def show_choice(choice: Recommended | None, scored: SharedScores, rule: Rule) -> None:
+def _show_choice(choice: Recommended | None, scored: SharedScores, rule: Rule) -> None:
     """The recommendation first, then its figures and what would make it surer."""
     if choice is None:
         st.info("There are too few photos of good and defective parts to choose by.", icon=":material/help:")
@@ -90,17 +126,10 @@ def show_choice(choice: Recommended | None, scored: SharedScores, rule: Rule) ->
             st.markdown("\n".join(f"- {selection.tidy(one, 300)}" for one in wanted))
 
 
-def show_cards(
-    found: Sequence[Card], choice: Recommended | None, rule: Rule, more: Callable[[int], None] | None = None
+def _show_cards(
+    found: Sequence[Card], choice: Recommended | None, rule: Rule, more: Callable[[int, Card], None]
 ) -> None:
-    """A card for each method, the recommended one first, then by image AUROC.
-
-    Args:
-        found: The cards.
-        choice: The recommended method, if there is one.
-        rule: What sets the thresholds.
-        more: Draws what follows in the card of a place.
-    """
+    """A card for each method, the recommended one first, then by image AUROC."""
     first = None if choice is None else choice.place
     order = sorted(range(len(found)), key=lambda k: (k != first, -(found[k].auroc.value or 0.0)))
     grid = st.grid("auto", min_column_width=CARD, gap="small")
@@ -111,12 +140,11 @@ def show_cards(
             st.markdown("  \n".join(_lines(found[place], rule)))
             threshold = found[place].threshold
             st.caption(f"Anomalous from a score of {threshold.value:.4g}", help=threshold.detail)
-            if more is not None:
-                more(place)
+            more(place, found[place])
 
 
-def show_scale(scored: SharedScores, found: Sequence[Card], choice: Recommended | None) -> Any:
-    """Each photo's scores on a scale where 0.5 is the threshold, mistakes first; gives the table."""
+def _show_scale(scored: SharedScores, found: Sequence[Card], choice: Recommended | None) -> None:
+    """Each photo's scores on a scale where 0.5 is the threshold, mistakes first."""
     table = scale_table(scored, found, 0 if choice is None else choice.place)
     with st.expander("Scores of each photo, 0.5 is the threshold", icon=":material/straighten:"):
         columns = {
@@ -127,7 +155,7 @@ def show_scale(scored: SharedScores, found: Sequence[Card], choice: Recommended 
             column_config={**columns, "image": st.column_config.TextColumn("Photo", pinned=True), "part": "Part is"},
         )  # fmt: skip
         st.caption(SCALE_HELP)
-    return table
+    take_along.table(table, "scores", "Scores, 0.5 is the threshold", latex=False)
 
 
 def _lines(card: Card, rule: Rule) -> list[str]:
