@@ -52,7 +52,7 @@ def _choose(measured: Sequence[Comparison]) -> tuple[Comparison, str]:
     if len(by_key) > 1:
         key = st.selectbox(
             "Measured with", list(by_key), key="part_conditions", width=260,
-            format_func=lambda name: f"{frame.backbone_title(by_key[name].backbone)} ({name})",
+            format_func=lambda name: frame.conditions_title(by_key[name]),
         )  # fmt: skip
     one = by_key[key]
     category = one.categories[0]
