@@ -74,7 +74,7 @@ def _keep(part: Part, entries: Sequence[Entry], category: str, shown: deciding.D
             keep_decision(decided(part, entries[place], category, found[place], shown.rule, said))
             st.toast("Kept in the workspace.", icon=":material/bookmark_added:")
     kept, problems = read_decisions(part)
-    cards.at_most_once([one.message for one in problems])
+    cards.tell([one.message for one in problems])
     if kept:
         with st.expander(f"{len(kept)} kept", icon=":material/bookmarks:"):
             for one in kept:

@@ -203,7 +203,7 @@ def choose(scored: SharedScores, rule: Rule, resamples: int = RESAMPLES) -> Reco
     Args:
         scored: The scores.
         rule: What sets thresholds.
-        resamples: Draws in which the choice is repeated; half of the images' kinds stand outside each on average.
+        resamples: Draws in which the choice is repeated; about a third of the images stands outside each.
 
     Returns:
         The choice; None where no method judges single parts, or there are fewer than two good or two defective parts.
