@@ -96,7 +96,7 @@ def _choose_rule(scored: SharedScores, name: str) -> Rule:
                 help="Where the threshold will be used; not among these photos.",
             )  # fmt: skip
             return Costs(float(miss), float(share) / 100)
-        rates = [rate for rate in (least, *RATES) if rate >= least]
+        rates = sorted({least, *(rate for rate in RATES if rate >= least)})
         rate = st.select_slider(
             "At most so many false alarms", rates, max(rate for rate in rates if rate <= max(USUAL, least)),
             key=f"{name}_rate-{scored.good}", format_func=lambda share: f"{100 * share:.3g} %", width=330,
