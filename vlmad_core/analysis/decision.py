@@ -131,6 +131,11 @@ class Recommended:
     tied: tuple[str, ...]
     runner_up: PairedDifference | None
 
+    @property
+    def sure(self) -> bool:
+        """Whether it is better than chance, by the interval of its image AUROC; else none is to be recommended."""
+        return self.auroc.low is not None and self.auroc.low > 0.5
+
 
 def scored_by(
     store: Store, entries: Sequence[Entry], category: str
