@@ -37,7 +37,7 @@ def show_more(entry: Entry, card: Card, category: str) -> None:
         pictures.show_tiles(tiles, width=100)
 
 
-def at_most_once(problems: Sequence[str]) -> None:
+def tell(problems: Sequence[str]) -> None:
     """Say what could not be read, each once."""
     for problem in dict.fromkeys(problems):
         st.caption(f":material/report: {selection.tidy(problem, 300)}")

@@ -52,7 +52,7 @@ def _choose(measured: Sequence[Comparison]) -> tuple[Comparison, str]:
     if len(by_key) > 1:
         key = st.selectbox(
             "Measured with", list(by_key), key="part_conditions", width=260,
-            format_func=lambda name: f"{frame.backbone_title(by_key[name].backbone)} ({name})",
+            format_func=lambda name: frame.conditions_title(by_key[name]),
         )  # fmt: skip
     one = by_key[key]
     category = one.categories[0]
@@ -74,7 +74,7 @@ def _keep(part: Part, entries: Sequence[Entry], category: str, shown: deciding.D
             keep_decision(decided(part, entries[place], category, found[place], shown.rule, said))
             st.toast("Kept in the workspace.", icon=":material/bookmark_added:")
     kept, problems = read_decisions(part)
-    cards.at_most_once([one.message for one in problems])
+    cards.tell([one.message for one in problems])
     if kept:
         with st.expander(f"{len(kept)} kept", icon=":material/bookmarks:"):
             for one in kept:

@@ -96,7 +96,7 @@ def _choose_rule(scored: SharedScores, name: str) -> Rule:
                 help="Where the threshold will be used; not among these photos.",
             )  # fmt: skip
             return Costs(float(miss), float(share) / 100)
-        rates = [rate for rate in (least, *RATES) if rate >= least]
+        rates = sorted({least, *(rate for rate in RATES if rate >= least)})
         rate = st.select_slider(
             "At most so many false alarms", rates, max(rate for rate in rates if rate <= max(USUAL, least)),
             key=f"{name}_rate-{scored.good}", format_func=lambda share: f"{100 * share:.3g} %", width=330,
@@ -112,7 +112,7 @@ def _show_choice(choice: Recommended | None, scored: SharedScores, rule: Rule) -
     if choice is None:
         st.info("There are too few photos of good and defective parts to choose by.", icon=":material/help:")
     else:
-        sure = choice.auroc.low is not None and choice.auroc.low > 0.5
+        sure = choice.sure
         box = st.success if sure else st.warning
         box(selection.tidy(sentence(choice, scored), 600), icon=":material/recommend:" if sure else ":material/help:")
         lines = [f"**{found_line(choice)}**", f"**{alarm_line(choice)}**"]
@@ -135,7 +135,7 @@ def _show_cards(
     grid = st.grid("auto", min_column_width=CARD, gap="small")
     for place in order:
         with grid.cell(), st.container(border=True, gap="xsmall"):
-            badge = " :green-badge[recommended]" if place == first else ""
+            badge = " :green-badge[recommended]" if place == first and choice and choice.sure else ""
             st.markdown(f"**{selection.tidy(found[place].name)}**{badge}")
             st.markdown("  \n".join(_lines(found[place], rule)))
             threshold = found[place].threshold

@@ -313,7 +313,7 @@ def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None) -> None:
             "Imported from" if chosen and chosen.imported else "Measured with",
             list(candidates),
             next(iter(candidates)),
-            format_func=lambda key: _short(candidates[key]),
+            format_func=lambda key: conditions_title(candidates[key]),
             width=230,
             help="Runs are ranked together only where everything but the method is equal.",
         )
@@ -321,9 +321,14 @@ def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None) -> None:
         selection.current("conditions", list(candidates), next(iter(candidates)))
 
 
-def _short(one: Comparison) -> str:
-    size = one.runs[0].protocol.data.get("size", "full")
+def conditions_title(one: Comparison) -> str:
+    """What a comparison was measured with, in a few words."""
+    protocol = one.runs[0].protocol
+    size, view = protocol.data.get("size", "full"), protocol.reading.get("view")
     details = [_input_size(one.backbone)]
+    if view:
+        columns, rows = view["tiles"]
+        details.append(f"{columns} x {rows} tiles" if columns * rows > 1 else "a region of the photo")
     details += [] if size == "full" else [f"{size} size"]
     details += ["as published"] if one.mode == "as_published" and not one.imported else []
     return f"{backbone_title(one.backbone)}, {', '.join(details)}"

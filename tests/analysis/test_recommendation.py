@@ -63,6 +63,8 @@ def test_the_sentence_has_its_reason_and_says_who_is_as_good() -> None:
 def test_what_may_be_chance_is_not_recommended() -> None:
     poor = dataclasses.replace(CHOICE, auroc=MetricValue(0.61, None, 0.48, 0.73, 46))
     assert sentence(poor, photos()).startswith("None can be recommended yet")
+    assert (CHOICE.sure, poor.sure) == (True, False)
+    assert surer(poor, photos(), Promise(0.05))[0].startswith("Other methods, normal references, or a larger backbone")
 
 
 def test_what_would_make_it_surer_counts_what_is_missing() -> None:

@@ -8,7 +8,9 @@ from zipfile import ZipFile
 import numpy as np
 from PIL import Image
 
-from pages._live import visit
+from pages._live import batch, visit
+from vlmad_core.live.inputs import gather
+from vlmad_core.live.labels import without_masks
 
 
 def picture(number: int = 0, size: tuple[int, int] = (96, 72)) -> bytes:
@@ -85,6 +87,11 @@ def test_a_batch_in_good_and_bad_folders_ends_in_a_decision(demo) -> None:
     assert wrong[0] >= wrong[-1]
     labels = {one.proto.label for one in app.get("download_button")}
     assert {"Table (csv)", "Settings and scores (json)", "Report (html)"} <= labels
+    given, mine = without_masks(gather([("parts.zip", content.getvalue())])), visit_of(app)
+    report = batch._html(given, mine.panel[1], mine.batch.results, [0, 8], ["It is <so>."]).decode()
+    assert "It is &lt;so&gt;." in report
+    assert report.count('<section class="part">') == 2
+    assert report.count('alt="WinCLIP+"') == 2
 
 
 def test_a_cancelled_batch_goes_on_where_it_was(demo) -> None:
@@ -93,9 +100,9 @@ def test_a_cancelled_batch_goes_on_where_it_was(demo) -> None:
         app.file_uploader(key="batch-False").upload(f"{number}.png", picture(number))
     app.text_input(key="words-Batch-").set_value("nut").run()
     app.button(key="batch_start").click().run()
-    batch = visit_of(app).batch
-    first = batch.results[0]
-    del batch.results[1:]
+    mine = visit_of(app).batch
+    first = mine.results[0]
+    del mine.results[1:]
     app.run()
     assert "Cancelled: 1 of 3 images are done." in texts(app)
     app.button(key="batch_start").click().run()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from vlmad_core.analysis.comparable import comparisons
 from vlmad_core.analysis.decision import choose, scored_by
 from vlmad_core.analysis.recommendation import sentence
 from vlmad_core.datasets.parts import Part
+from vlmad_core.datasets.views import View
 from vlmad_core.metrics.rules import Costs, Promise
 from vlmad_core.store.reader import open_store
 
@@ -68,3 +71,19 @@ def test_a_decision_is_kept_with_what_it_rests_on(page, part: Part) -> None:
     assert kept["sentence"] in texts(page)
     assert kept["run"].startswith("widgets/")
     assert kept["photos"] == "0" * 16
+
+
+def test_tiles_are_named_where_there_is_a_choice_of_conditions() -> None:
+    """Runs of whole photos and of tiles are never ranked together, so the chooser tells them apart."""
+    from pages._ui.frame import conditions_title
+
+    def titled(reading: dict[str, Any]) -> str:
+        protocol = SimpleNamespace(data={"size": "full"}, reading=reading)
+        backbone = {"title": "CLIP", "image_size": 64}
+        return conditions_title(
+            SimpleNamespace(runs=[SimpleNamespace(protocol=protocol)], backbone=backbone, mode="matched")
+        )
+
+    assert titled({}) == "CLIP, 64 px"
+    assert titled({"view": View(tiles=(3, 2)).to_json()}) == "CLIP, 64 px, 3 x 2 tiles"
+    assert titled({"view": View((0, 0, 0.5, 1)).to_json()}) == "CLIP, 64 px, a region of the photo"

@@ -131,6 +131,11 @@ class Recommended:
     tied: tuple[str, ...]
     runner_up: PairedDifference | None
 
+    @property
+    def sure(self) -> bool:
+        """Whether it is better than chance, by the interval of its image AUROC; else none is to be recommended."""
+        return self.auroc.low is not None and self.auroc.low > 0.5
+
 
 def scored_by(
     store: Store, entries: Sequence[Entry], category: str
@@ -203,7 +208,7 @@ def choose(scored: SharedScores, rule: Rule, resamples: int = RESAMPLES) -> Reco
     Args:
         scored: The scores.
         rule: What sets thresholds.
-        resamples: Draws in which the choice is repeated; half of the images' kinds stand outside each on average.
+        resamples: Draws in which the choice is repeated; about a third of the images stands outside each.
 
     Returns:
         The choice; None where no method judges single parts, or there are fewer than two good or two defective parts.

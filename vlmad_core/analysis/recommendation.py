@@ -26,7 +26,7 @@ def sentence(choice: Recommended, scored: SharedScores) -> str:
     """
     photos = f"{_count(scored.good, 'good')} and {_count(scored.defects, 'defective')} photos"
     expected = _with_interval(choice.auroc)
-    if choice.auroc.low is None or choice.auroc.low <= 0.5:
+    if not choice.sure:
         return (
             f"None can be recommended yet: the best of {_count(choice.methods, 'method')}, {choice.name}, may be no "
             f"better than chance on {photos} (image AUROC {expected})."
@@ -54,6 +54,10 @@ def surer(choice: Recommended | None, scored: SharedScores, rule: Rule) -> tuple
         rule: What sets the threshold.
     """
     said = []
+    if choice is not None and not choice.sure:
+        said.append(
+            "Other methods, normal references, or a larger backbone: none of these is surely better than chance."
+        )
     if choice is not None and choice.tied:
         said.append(f"More photos of both kinds: {len(choice.tied) + 1} methods can't be told apart on these.")
     rate = rule.rate if isinstance(rule, Promise) else USUAL_RATE
