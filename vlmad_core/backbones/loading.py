@@ -13,11 +13,13 @@ from vlmad_core.backbones.info import (
     OPENAI_MEAN,
     OPENAI_STD,
     PRECISIONS,
+    AskedPrecision,
     BackboneInfo,
     PositionRule,
     Precision,
     Preprocessing,
     hash_tensors,
+    precisions_on,
 )
 from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip, read_state
 from vlmad_core.backbones.teacher import load_vision_only
@@ -61,11 +63,17 @@ def load_backbone(
     Raises:
         BackboneError: If it can't be found, fetched or read, or doesn't fit what is asked.
     """
+    from vlmad_core.backbones.devices import resolve_device
     from vlmad_core.backbones.model import known_activation
 
     if precision not in PRECISIONS:
         raise BackboneError(f"There is no precision {precision!r}.", f"Known are: {', '.join(PRECISIONS)}.")
-    check_device(device)
+    place = resolve_device(device)
+    if precision not in precisions_on(place.type):
+        raise BackboneError(
+            f"{precision} is computed on graphics cards only, and the device is {place}.",
+            "Use float32 or bfloat16 here, or name a card, e.g. 'cuda'.",
+        )
     folder, source = _locate(name)
     if (folder / CONFIG_NAME).is_file():
         model, mean, std = load_open_clip(folder)
@@ -80,11 +88,11 @@ def load_backbone(
         model.set_activation(activation)
     if image_size is not None and image_size != native:
         set_image_size(model, image_size, position_rule)
-    if precision == "bfloat16":
-        model.vision_model.encoder.to(torch.bfloat16)
-        model.text_model.encoder.to(torch.bfloat16)
-    model.vision_model.to(device)
-    model.visual_projection.to(device)
+    if precision != "float32":
+        model.vision_model.encoder.to(getattr(torch, precision))
+        model.text_model.encoder.to(getattr(torch, precision))
+    model.vision_model.to(place)
+    model.visual_projection.to(place)
     training = _read_training_record(folder)
     vision, text = model.config.vision_config, model.config.text_config
     info = BackboneInfo(
@@ -127,16 +135,16 @@ class BackboneSpec:
         image_size: Side of the input; None for its own.
         activation: Overrides the checkpoint's; None to keep it.
         position_rule: How the position table is resampled; None for the default.
-        precision: Arithmetic of the towers.
+        precision: Arithmetic of the towers; ``auto`` only to be settled (``settling.settle``) before it is loaded.
         tokenizer: For checkpoints that bring none; None for the default.
-        device: Where the vision tower stands.
+        device: Where the vision tower stands; ``auto`` for the accelerator torch finds, or the CPU.
     """
 
     name: str
     image_size: int | None = None
     activation: Literal["gelu", "quick_gelu"] | None = None
     position_rule: PositionRule | None = None
-    precision: Precision = "float32"
+    precision: AskedPrecision = "float32"
     tokenizer: str | None = None
     device: str = "cpu"
 
@@ -148,6 +156,8 @@ class BackboneSpec:
         """
         if self.name in VISION_ONLY_NAMES:
             return load_vision_only(self.image_size)
+        if self.precision == "auto":
+            raise BackboneError(f"The precision of {self.name} is not settled yet.", "Settle it, or name one.")
         more: dict[str, Any] = {}
         if self.position_rule is not None and self.position_rule != "native":
             more["position_rule"] = self.position_rule
@@ -164,21 +174,6 @@ class BackboneSpec:
 
 
 Loader = Callable[[BackboneSpec], Backbone]
-
-
-def check_device(device: str) -> None:
-    """See that torch can compute there.
-
-    Raises:
-        BackboneError: If the name means nothing to torch, or this machine or this build of torch has no such device.
-    """
-    try:
-        torch.empty(1, device=torch.device(device)).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise BackboneError(
-            f"The device {device!r} can't be used here: {str(error).splitlines()[0]}.",
-            "Use 'cpu', or install a build of torch for your graphics card and name it, e.g. 'cuda'.",
-        ) from error
 
 
 def _locate(name: str) -> tuple[Path, Literal["bundled", "hub", "folder", "open_clip"]]:
