@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from vlmad_core.backbones.loading import BackboneSpec
+from vlmad_core.engine.frozen import Backbones
 from vlmad_core.engine.options import make_options
 from vlmad_core.engine.plan import Plan, build_plan
 from vlmad_core.engine.progress import Reporter
@@ -40,7 +41,7 @@ def plan_for(tiny_clip: Path, data: Path, tmp_path: Path) -> Callable[..., Plan]
             "threads": 1,
             "latency_images": 0,
         }
-        return build_plan(make_options({**values, **changes}), loader=loader)
+        return build_plan(make_options({**values, **changes}), backbones=Backbones(loader))
 
     return make
 

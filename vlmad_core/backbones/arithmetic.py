@@ -8,8 +8,8 @@ kernels are invisible to the counter and would count as nothing, so counting run
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 import torch
@@ -31,6 +31,17 @@ CARD_SIDE = 4096
 
 PRODUCT_SECONDS = 0.5
 """Time after which no further product is started."""
+
+
+@contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """A block in which torch computes on the CPU with so many threads; as many as before if None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def count_flops(work: Callable[[], object]) -> int:

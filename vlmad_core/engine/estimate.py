@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from vlmad_core.backbones import FeatureRequest, Features
-from vlmad_core.backbones.arithmetic import product_speed
+from vlmad_core.backbones.arithmetic import product_speed, using_threads
+from vlmad_core.backbones.devices import wait
 from vlmad_core.backbones.feature_files import Storage, pack
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.backbones.tower import Backbone
@@ -155,14 +156,10 @@ def _one_pass(runs: Sequence[PlannedRun], storage: Storage | None) -> tuple[floa
     backbone = runs[0].backbone
     request = reduce(or_, (own_needs(run) for run in runs))
     side = backbone.info.image_size
-    before = torch.get_num_threads()
-    torch.set_num_threads(int(runs[0].record.plan["threads"]))
-    try:
+    with using_threads(int(runs[0].record.plan["threads"])):
         seconds, features = _timed_pass(backbone, torch.zeros(1, 3, side, side), request)
         if seconds < SLOW_PASS:
             seconds, features = _timed_pass(backbone, torch.zeros(1, 3, side, side), request)
-    finally:
-        torch.set_num_threads(before)
     stored = pack(features.to("cpu"), (side, side), storage).tensors if storage is not None else {}
     return seconds, sum(tensor.nbytes for tensor in stored.values())
 
@@ -171,7 +168,8 @@ def expected_work(job: CategoryJob, pending: Sequence[PlannedRun]) -> Workload:
     """What the pending runs of a job take; what is judged as a whole, from a matrix product timed now."""
     images, tiles = len(job.samples), job.runs[0].view.count
     sets = {run.record.id: run.method.set_operations(tiles * images, run.backbone.info) for run in pending}
-    speed = SET_SHARE * product_speed("float32") if any(sets.values()) else 1.0
+    device = pending[0].backbone.device
+    speed = SET_SHARE * product_speed("float32", device=device) if any(sets.values()) else 1.0
     timed = {run: operations / speed for run, operations in sets.items() if operations}
     return Workload(images, timed, images * len(pending))
 
@@ -179,6 +177,7 @@ def expected_work(job: CategoryJob, pending: Sequence[PlannedRun]) -> Workload:
 def _timed_pass(backbone: Backbone, pixels: torch.Tensor, request: FeatureRequest) -> tuple[float, Features]:
     start = time.perf_counter()
     features = backbone.encode_images(pixels, request)
+    wait(backbone.device)
     return time.perf_counter() - start, features
 
 
