@@ -16,7 +16,6 @@ from vlmad_core.backbones.info import (
     AskedPrecision,
     BackboneInfo,
     PositionRule,
-    Precision,
     Preprocessing,
     hash_tensors,
     precisions_on,
@@ -43,7 +42,7 @@ def load_backbone(
     image_size: int | None = None,
     position_rule: PositionRule = "bicubic_antialias",
     activation: Literal["gelu", "quick_gelu"] | None = None,
-    precision: Precision = "float32",
+    precision: AskedPrecision = "float32",
     tokenizer: str | Tokenizer = DEFAULT_TOKENIZER,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     device: str = "cpu",
@@ -55,7 +54,7 @@ def load_backbone(
         image_size: Side of the square input in pixels; the model's own if None.
         position_rule: How the position table is resampled if the size is not the model's own.
         activation: Overrides the activation of the checkpoint's configuration (see the method presets).
-        precision: Arithmetic of the towers.
+        precision: Arithmetic of the towers; ``auto`` must have been settled before (``settling.settle``).
         tokenizer: Hub id or folder of a tokenizer, used only where the checkpoint brings none; or a function.
         token_budget: Bound on memory: most window tokens at once.
         device: Where the vision tower stands, e.g. ``cuda``; text and scoring stay on the CPU.
@@ -66,6 +65,8 @@ def load_backbone(
     from vlmad_core.backbones.devices import resolve_device
     from vlmad_core.backbones.model import known_activation
 
+    if precision == "auto":
+        raise BackboneError(f"The precision of {name} is not settled yet.", "Settle it, or name one.")
     if precision not in PRECISIONS:
         raise BackboneError(f"There is no precision {precision!r}.", f"Known are: {', '.join(PRECISIONS)}.")
     place = resolve_device(device)
@@ -135,7 +136,7 @@ class BackboneSpec:
         image_size: Side of the input; None for its own.
         activation: Overrides the checkpoint's; None to keep it.
         position_rule: How the position table is resampled; None for the default.
-        precision: Arithmetic of the towers; ``auto`` only to be settled (``settling.settle``) before it is loaded.
+        precision: Arithmetic of the towers; ``auto`` for ``settling.settle``.
         tokenizer: For checkpoints that bring none; None for the default.
         device: Where the vision tower stands; ``auto`` for the accelerator torch finds, or the CPU.
     """
@@ -156,8 +157,6 @@ class BackboneSpec:
         """
         if self.name in VISION_ONLY_NAMES:
             return load_vision_only(self.image_size)
-        if self.precision == "auto":
-            raise BackboneError(f"The precision of {self.name} is not settled yet.", "Settle it, or name one.")
         more: dict[str, Any] = {}
         if self.position_rule is not None and self.position_rule != "native":
             more["position_rule"] = self.position_rule

@@ -115,16 +115,13 @@ def calibration_images(dataset: Dataset) -> Sequence[Image.Image]:
 
 def earlier_plans(store: Path, info: BackboneInfo, device: str) -> list[Mapping[str, Any]]:
     """Plans of the runs that a store has of a backbone on a type of device, in whatever precision, oldest first."""
-    changing = {*DESCRIPTIVE, "precision", "feature_storage"}
-
-    def fixed(facts: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in facts.items() if name not in changing}
-
+    here = {name: fact for name, fact in backbone_record(info).items() if name not in {*DESCRIPTIVE, "precision"}}
     found: list[RunRecord] = []
     for file in store.glob(f"*/*/{layout.RUN_FILE}"):
         with contextlib.suppress(StoreError):  # what is damaged is said when the store is read
             record = layout.read_run(file.parent)
-            if record.plan.get("device") == device and fixed(record.protocol.backbone) == fixed(backbone_record(info)):
+            there = {name: record.protocol.backbone.get(name) for name in here}
+            if record.plan.get("device") == device and there == here:
                 found.append(record)
     return [record.plan for record in sorted(found, key=lambda record: (record.provenance.started_at, record.id))]
 

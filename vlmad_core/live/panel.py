@@ -148,15 +148,17 @@ class Engine:
 
     Args:
         backbone: Loaded once, never changed.
+        why: Why it computes in its precision, where that was left to the machine.
 
     Attributes:
         backbone: The backbone.
+        why: As it was given.
         texts: The prompts that were embedded last: methods and visitors share ensembles.
         turns: Held for one image or one method at a time, never longer.
     """
 
-    def __init__(self, backbone: ClipBackbone) -> None:
-        self.backbone = backbone
+    def __init__(self, backbone: ClipBackbone, why: str = "") -> None:
+        self.backbone, self.why = backbone, why
         self.texts = TextCache(MOST_STRINGS)
         self.turns = Turns()
 

@@ -13,7 +13,7 @@ from vlmad_core.errors import DatasetError, VlmadError
 from vlmad_core.live.inputs import Item, Picture, Source, gather
 
 if TYPE_CHECKING:
-    from vlmad_core.backbones.info import Precision
+    from vlmad_core.backbones.info import AskedPrecision
     from vlmad_core.live.panel import Engine, LivePrediction, Panel
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
@@ -30,7 +30,8 @@ def predict(
     references: Source | Sequence[Source] = (),
     *,
     backbone: str | Engine = "bundled",
-    precision: Precision = "float32",
+    precision: AskedPrecision = "float32",
+    device: str = "auto",
     dataset: str | None = None,
     thresholds: Mapping[str, float] | None = None,
     stores: Sequence[Path] | None = None,
@@ -45,7 +46,8 @@ def predict(
         methods: Identifiers, ``name`` or ``name:preset``.
         references: Images of normal parts, given as images are, for few-shot methods and for thresholds.
         backbone: ``bundled``, a folder, a hub id; or an engine that is loaded already.
-        precision: Arithmetic of the backbone's towers.
+        precision: Arithmetic of the backbone's towers; ``auto`` for what is measured to be quickest here.
+        device: Where to compute; ``auto`` for the accelerator torch finds, or the CPU.
         dataset: The data set the images come from, if any: no method then uses parameters trained on it, and its
             stored runs are preferred for thresholds.
         thresholds: Custom thresholds by method, ``name`` or ``name:preset``.
@@ -76,7 +78,7 @@ def predict(
     roots = paths.stores() if stores is None else stores
     given = gather(_several(images), limits)
     known = read_references(_several(references), limits)
-    engine = load_engine(backbone, precision) if isinstance(backbone, str) else backbone
+    engine = load_engine(backbone, precision, device) if isinstance(backbone, str) else backbone
     members = choose_members(methods, engine.info, len(known), dataset, paths.parameter_folders(roots), limits)
     panel = Panel(engine, words, members, known)
     judge = opinion_rule(panel, dataset, own_thresholds(panel, thresholds or {}), roots)
@@ -88,16 +90,28 @@ def predict(
     return Judged(setup_of(panel), tuple(results), given.problems, given.left_out)
 
 
-def load_engine(backbone: str = "bundled", precision: Precision = "float32") -> Engine:
+def load_engine(backbone: str = "bundled", precision: AskedPrecision = "float32", device: str = "auto") -> Engine:
     """Load a backbone for judging single images.
+
+    Args:
+        backbone: As ``load_backbone`` takes it.
+        precision: Arithmetic of its towers; ``auto`` for what is measured to be quickest here.
+        device: Where to compute; ``auto`` for the accelerator torch finds, or the CPU.
 
     Raises:
         BackboneError: As ``load_backbone``.
     """
-    from vlmad_core.backbones import load_backbone
+    from vlmad_core.backbones import ClipBackbone, load_backbone
+    from vlmad_core.backbones.loading import BackboneSpec
+    from vlmad_core.backbones.settling import settle
     from vlmad_core.live.panel import Engine
 
-    return Engine(load_backbone(backbone, precision=precision))
+    def load(spec: BackboneSpec) -> ClipBackbone:
+        return load_backbone(spec.name, precision=spec.precision, device=spec.device)
+
+    settled = settle(BackboneSpec(backbone, precision=precision, device=device), load)
+    assert isinstance(settled.backbone, ClipBackbone)
+    return Engine(settled.backbone, settled.reasons.get("precision", ""))
 
 
 def read_references(sources: Sequence[Source], limits: ImageLimits = DEFAULT_LIMITS) -> tuple[Picture, ...]:
