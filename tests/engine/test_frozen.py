@@ -102,6 +102,15 @@ def test_nothing_is_settled_where_nothing_is_left_to_the_machine(plan_for, monke
     assert "settled" not in plan
 
 
+def test_the_plan_is_frozen_when_it_first_starts(plan_for):
+    do(plan_for(categories=["bolt"], batch_size=4))
+    later = plan_for(batch_size=2)
+    assert {run.record.plan["batch_size"] for run in later.runs} == {4}
+    assert any("batch_size 4" in note for note in later.notes)
+    assert do(later).exit_code == 0
+    assert {run.plan["batch_size"] for run in open_store(later.options.store).runs} == {4}
+
+
 def test_a_settled_batch_size_is_frozen_for_the_whole_store(plan_for, data, monkeypatch, content_of):
     tried: list[int | None] = []
 

@@ -181,15 +181,6 @@ def test_a_second_start_computes_nothing(plan_for, content_of):
     assert content_of(plan_for().options.store) == before
 
 
-def test_the_plan_is_frozen_when_it_first_starts(plan_for):
-    do(plan_for(categories=["bolt"]))
-    later = plan_for(batch_size=2)
-    assert {run.record.plan["batch_size"] for run in later.runs} == {4}
-    assert any("batch_size 4" in note for note in later.notes)
-    assert do(later).exit_code == 0
-    assert {run.plan["batch_size"] for run in open_store(later.options.store).runs} == {4}
-
-
 def test_an_unreadable_image_costs_only_itself_and_is_tried_again(plan_for, data, content_of):
     do(plan_for("whole"))
     broken = data / "bolt" / "test" / "stain" / "001.png"
