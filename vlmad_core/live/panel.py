@@ -157,7 +157,7 @@ class Engine:
         turns: Held for one image or one method at a time, never longer.
     """
 
-    def __init__(self, backbone: ClipBackbone, why: str = "") -> None:
+    def __init__(self, backbone: ClipBackbone, *, why: str = "") -> None:
         self.backbone, self.why = backbone, why
         self.texts = TextCache(MOST_STRINGS)
         self.turns = Turns()

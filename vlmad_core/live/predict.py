@@ -111,7 +111,7 @@ def load_engine(backbone: str = "bundled", precision: AskedPrecision = "float32"
 
     settled = settle(BackboneSpec(backbone, precision=precision, device=device), load)
     assert isinstance(settled.backbone, ClipBackbone)
-    return Engine(settled.backbone, settled.reasons.get("precision", ""))
+    return Engine(settled.backbone, why=settled.reasons.get("precision", ""))
 
 
 def read_references(sources: Sequence[Source], limits: ImageLimits = DEFAULT_LIMITS) -> tuple[Picture, ...]:
