@@ -137,7 +137,7 @@ def check_processor() -> list[Diagnosis]:
     else:
         findings.append(Diagnosis("precision", "note", measured, "Stay with float32."))
     if torch.cuda.is_available():
-        findings.append(Diagnosis("GPU", "ok", torch.cuda.get_device_name(0), "--device cuda computes on it."))
+        findings.append(Diagnosis("GPU", "ok", torch.cuda.get_device_name(0), "--device auto computes on it."))
     return findings
 
 

@@ -243,6 +243,8 @@ def test_on_the_cpu_the_batch_is_the_backbones_own_unless_memory_is_nearly_full(
     assert settle_batch_size(here, request) == (default_batch_size(backbone.info), None)
     free(2 * 3 * each)
     assert settle_batch_size(here, request) == (3, "the memory left holds no more than 3 images")
+    free(2**40)
+    assert settle_batch_size(here, request, known=3) == (3, "as settled before")
     assert here.tried == []
 
 

@@ -205,7 +205,7 @@ def settle_batch_size(backbone: Backbone, request: FeatureRequest, known: int | 
     Args:
         backbone: The backbone on its device.
         request: What all methods read of a batch.
-        known: What was settled earlier, from which to start instead.
+        known: What was settled earlier: used on the CPU, and what a card is tried with first.
 
     Raises:
         BackboneError: If not even one image fits.
@@ -214,6 +214,8 @@ def settle_batch_size(backbone: Backbone, request: FeatureRequest, known: int | 
     each = activation_bytes(info) + request.bytes_per_image(info)
     held = max(1, int(MEMORY_SHARE * free_bytes(device)) // each)
     if device.type == "cpu":
+        if known is not None:
+            return known, "as settled before"
         batch = default_batch_size(info)
         return (batch, None) if held >= batch else (held, f"the memory left holds no more than {held} images")
     size, full = known or min(MAX_BATCH, held), ""
