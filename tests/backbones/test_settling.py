@@ -217,7 +217,7 @@ def test_a_batch_begins_with_what_the_free_memory_holds_or_what_was_settled_befo
     free(2 * 5 * each)
     card: Any = Card(backbone.info, 99, FULL)
     assert settle_batch_size(card, request)[0] == 5
-    assert settle_batch_size(card, request, known=12)[0] == 12
+    assert settle_batch_size(card, request, known=(12, "said before")) == (12, "said before")
     assert MAX_BATCH == 32
 
 
@@ -244,7 +244,7 @@ def test_on_the_cpu_the_batch_is_the_backbones_own_unless_memory_is_nearly_full(
     free(2 * 3 * each)
     assert settle_batch_size(here, request) == (3, "the memory left holds no more than 3 images")
     free(2**40)
-    assert settle_batch_size(here, request, known=3) == (3, "as settled before")
+    assert settle_batch_size(here, request, known=(2, "said before")) == (2, "said before")
     assert here.tried == []
 
 

@@ -112,13 +112,13 @@ def test_the_plan_is_frozen_when_it_first_starts(plan_for):
 
 
 def test_a_settled_batch_size_is_frozen_for_the_whole_store(plan_for, data, monkeypatch, content_of):
-    tried: list[int | None] = []
+    tried: list[tuple[int, str] | None] = []
 
     def settle_as(size: int) -> None:
-        def settled(backbone: Any, request: Any, known: int | None) -> tuple[int, str]:
+        def settled(backbone: Any, request: Any, known: tuple[int, str] | None) -> tuple[int, str]:
             assert {"image_embedding", "patch_embeddings"} <= request.names(), "what all methods read together"
             tried.append(known)
-            return known or size, "tried in a pass"
+            return known or (size, "tried in a pass")
 
         monkeypatch.setattr(planning, "settle_batch_size", settled)
 
@@ -130,7 +130,7 @@ def test_a_settled_batch_size_is_frozen_for_the_whole_store(plan_for, data, monk
     settle_as(5)
     resumed = plan_for(datasets=data)
     assert {run.record.plan["batch_size"] for run in resumed.runs} == {3}
-    assert tried == [None, None, 3], "what is not started yet begins with what its neighbours have"
+    assert tried == [None, None, (3, "tried in a pass")], "what is not started yet begins with what its neighbours have"
     assert do(resumed).exit_code == 0
     assert content_of(resumed.options.store) == content_of(undisturbed.options.store)
 

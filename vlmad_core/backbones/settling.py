@@ -196,7 +196,9 @@ def _calibrated(backbone: Any, pixels: Tensor) -> tuple[float, tuple[Tensor, Ten
     return min(spent[1:] or spent), (image, patches)
 
 
-def settle_batch_size(backbone: Backbone, request: FeatureRequest, known: int | None = None) -> tuple[int, str | None]:
+def settle_batch_size(
+    backbone: Backbone, request: FeatureRequest, known: tuple[int, str] | None = None
+) -> tuple[int, str | None]:
     """Images per pass, and why; no reason where it is the backbone's default.
 
     On the CPU it is ``default_batch_size``, or less where the memory is nearly full. On a card a first pass is tried
@@ -205,7 +207,7 @@ def settle_batch_size(backbone: Backbone, request: FeatureRequest, known: int | 
     Args:
         backbone: The backbone on its device.
         request: What all methods read of a batch.
-        known: What was settled earlier: used on the CPU, and what a card is tried with first.
+        known: What was settled earlier, with its reason: used on the CPU, and what a card is tried with first.
 
     Raises:
         BackboneError: If not even one image fits.
@@ -215,10 +217,10 @@ def settle_batch_size(backbone: Backbone, request: FeatureRequest, known: int | 
     held = max(1, int(MEMORY_SHARE * free_bytes(device)) // each)
     if device.type == "cpu":
         if known is not None:
-            return known, "as settled before"
+            return known
         batch = default_batch_size(info)
         return (batch, None) if held >= batch else (held, f"the memory left holds no more than {held} images")
-    size, full = known or min(MAX_BATCH, held), ""
+    size, reason = known or (min(MAX_BATCH, held), f"tried in a pass on {device}")
     while True:
         try:
             backbone.encode_images(torch.zeros(size, 3, info.image_size, info.image_size), request)
@@ -231,11 +233,11 @@ def settle_batch_size(backbone: Backbone, request: FeatureRequest, known: int | 
                     f"The memory of {device} does not hold one image of {info.title} at {info.image_size} pixels.",
                     "End what else uses it, lower --window-tokens, or use --device cpu.",
                 ) from error
-            full, size = f", {size} did not fit", size // 2
+            reason, size = f"tried in a pass on {device}, {size} did not fit", size // 2
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             continue
-        return size, f"tried in a pass on {device}{full}"
+        return size, reason
 
 
 def free_bytes(device: torch.device) -> int:

@@ -126,12 +126,12 @@ def earlier_plans(store: Path, info: BackboneInfo, device: str) -> list[Mapping[
     return [record.plan for record in sorted(found, key=lambda record: (record.provenance.started_at, record.id))]
 
 
-def known_batch_size(store: Path, backbone: Backbone, plan: Mapping[str, Any]) -> int | None:
-    """The batch size that was settled for the store's runs of a backbone under a plan's conditions, if any."""
+def known_batch_size(store: Path, backbone: Backbone, plan: Mapping[str, Any]) -> tuple[int, str] | None:
+    """The batch size that was settled for a store's runs of a backbone under a plan's conditions, and why, if any."""
     alike = ("precision", "window_tokens")
     for earlier in earlier_plans(store, backbone.info, backbone.device.type):
         if "batch_size" in earlier.get("settled", {}) and all(earlier.get(name) == plan.get(name) for name in alike):
-            return int(earlier["batch_size"])
+            return int(earlier["batch_size"]), earlier["settled"]["batch_size"]
     return None
 
 
