@@ -56,7 +56,8 @@ info = engine.info
 badge = " :orange-badge[:material/science: demonstration]" if info.demonstration else ""
 told.markdown(
     f":gray[Judged live by] **{selection.tidy(info.title)}**{badge} "
-    f":gray[{info.image_size} px, {info.precision}, {info.parameters / 1e6:.1f} million weights]"
+    f":gray[{info.image_size} px, {info.precision}, {info.parameters / 1e6:.1f} million weights]",
+    help=selection.tidy(engine.why, 300) or None,
 )
 left, right = st.columns([5, 8], gap="large")
 with left:

@@ -278,7 +278,7 @@ def test_dry_run(words, tmp_path, capsys):
 
 
 def test_a_dry_run_counts_what_judges_whole_sets(tmp_path, tiny_clip, data, monkeypatch, capsys):
-    monkeypatch.setattr(estimate, "product_speed", lambda precision: 1e5)  # a slow machine
+    monkeypatch.setattr(estimate, "product_speed", lambda precision, **_: 1e5)  # a slow machine
     seconds = []
     for images in ("smoke", "full"):
         arguments = ["precompute", "--dataset", str(data), "--method", "musc", "--backbone", str(tiny_clip)]

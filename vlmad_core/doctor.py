@@ -120,24 +120,24 @@ def check_processor() -> list[Diagnosis]:
     """Cores, instructions, and which precision is quick here."""
     import torch
 
-    from vlmad_core.backbones.arithmetic import BFLOAT_GAIN, bfloat16_gain
+    from vlmad_core.backbones.arithmetic import LEAST_GAIN, product_gain
     from vlmad_core.engine.provenance import hardware
 
-    facts, gain = hardware(), bfloat16_gain()
+    facts, gain = hardware(), product_gain("bfloat16")
     known = ", ".join(facts["features"]) or "no vector instructions that are known here"
     found = f"{facts['processor']}, {facts['cores']} cores, torch uses {torch.get_num_threads()} threads; {known}"
     findings = [Diagnosis("processor", "ok", found)]
     measured = f"matrix products in bfloat16 are {gain:.2g} times as quick as in float32 (measured)"
-    if gain >= BFLOAT_GAIN:
+    if gain >= LEAST_GAIN:
         advice = (
-            "--precision bfloat16 may be quicker here ('bench methods' tells); it changes scores a little, and runs "
-            "with it are kept apart."
+            "--precision auto takes it where a pass is quicker too; it changes scores a little, and runs with it are "
+            "kept apart."
         )
         findings.append(Diagnosis("precision", "ok", measured, advice))
     else:
         findings.append(Diagnosis("precision", "note", measured, "Stay with float32."))
     if torch.cuda.is_available():
-        findings.append(Diagnosis("GPU", "ok", torch.cuda.get_device_name(0), "--device cuda computes on it."))
+        findings.append(Diagnosis("GPU", "ok", torch.cuda.get_device_name(0), "--device auto computes on it."))
     return findings
 
 

@@ -164,6 +164,7 @@ def _outcome(plan: Any, summary: Any, means: list[dict[str, Any]]) -> dict[str, 
         "store": str(plan.options.store),
         "units": {name: summary.count(name) for name in ("computed", "kept", "partial", "failed")},
         "runs": [run.record.id for run in plan.runs],
+        "settled": _settled(plan),
         "not_applicable": [{"what": item.what, "reason": item.reason} for item in plan.not_applicable],
         "troubled": [
             {"run": unit.run_id, "category": unit.category, "outcome": unit.outcome, "reason": unit.reason}
@@ -177,6 +178,18 @@ def _outcome(plan: Any, summary: Any, means: list[dict[str, Any]]) -> dict[str, 
         "means": means,
         "exit_code": summary.exit_code,
     }
+
+
+def _settled(plan: Any) -> list[dict[str, Any]]:
+    """What was left to the machine, by backbone: what was taken, and why."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in plan.runs:
+        frozen = run.record.plan
+        if "settled" in frozen:
+            used = {name: frozen[name] for name in ("device", "precision", "batch_size")}
+            row = {"backbone": run.record.key.backbone, **used, "reasons": dict(frozen["settled"])}
+            found.setdefault(json.dumps(row, sort_keys=True), row)
+    return list(found.values())
 
 
 def _means(plan: Any) -> list[dict[str, Any]]:
@@ -216,6 +229,9 @@ def _closing_text(outcome: dict[str, Any]) -> str:
     lines = [f"units: {units or 'none'}; {outcome['images']} images passed in {outcome['seconds']:.1f} s"]
     if outcome["peak_rss_bytes"]:
         lines[0] += f", peak memory {outcome['peak_rss_bytes'] / 2**30:.2f} GB"
+    for row in outcome["settled"]:
+        reasons = "; ".join(f"{name.replace('_', ' ')} {row[name]} ({why})" for name, why in row["reasons"].items())
+        lines.append(f"settled for {row['backbone']}: {reasons}")
     lines.append(_spent_text(outcome["spent"]))
     table: dict[tuple[str, ...], dict[str, str]] = {}
     for row in outcome["means"]:

@@ -92,7 +92,7 @@ def engine() -> Engine:
     Raises:
         VlmadError: If it can't be loaded.
     """
-    return machine.engine(paths.named_backbone() or "bundled", "float32")
+    return machine.engine(paths.named_backbone() or "bundled", "float32", "auto")
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -152,7 +152,7 @@ def choose_references(asked: Asked) -> tuple[Picture, ...]:
 
 
 def choose_engine() -> Any:
-    """Backbone and precision, as far as there is a choice; what is not available says why.
+    """Backbone, device and precision, as far as there is a choice; what is not available says why.
 
     Returns:
         The engine.
@@ -160,25 +160,34 @@ def choose_engine() -> Any:
     Raises:
         VlmadError: If the backbone can't be loaded.
     """
+    from vlmad_core.backbones.devices import devices_here
+    from vlmad_core.backbones.info import ASKED_PRECISIONS
     from vlmad_core.live.choices import precision_choices
 
-    choices = machine.backbones(paths.named_backbone())
+    choices, devices = machine.backbones(paths.named_backbone()), devices_here()
     titles = {one.id: one.title for one in choices if one.available}
-    precisions = precision_choices()
     with st.popover("Backbone", icon=":material/memory:"):
         backbone = st.selectbox(
             "Backbone", list(titles), format_func=titles.__getitem__, key="live_backbone", persist_state="session"
         )
+        device = "auto"
+        if len(devices) > 2:  # more than "auto" and the CPU it then means
+            device = st.segmented_control(
+                "Device", devices, default="auto", required=True, key="live_device", persist_state="session"
+            )
+        precisions = precision_choices(device)
+        offered = [name for name in ASKED_PRECISIONS if any(one.id == name and one.available for one in precisions)]
+        if st.session_state.get("live_precision") not in offered:  # of another device
+            st.session_state.pop("live_precision", None)
         precision = st.segmented_control(
-            "Precision", [one.id for one in precisions if one.available], default="float32", required=True,
-            key="live_precision", persist_state="session",
-        )  # fmt: skip
+            "Precision", offered, default="float32", required=True, key="live_precision", persist_state="session"
+        )
         for one in (*precisions, *choices):
             if not one.available:
                 st.caption(f"**{selection.tidy(one.title)}**: {selection.tidy(one.reason, 200)}")
         if not paths.named_backbone():
             st.caption("A folder with a model of your own: start the dashboard with VLMAD_BACKBONE=FOLDER.")
-    return machine.engine(backbone or next(iter(titles)), "bfloat16" if precision == "bfloat16" else "float32")
+    return machine.engine(backbone or next(iter(titles)), precision, device)
 
 
 def _example() -> Asked:

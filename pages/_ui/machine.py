@@ -13,7 +13,7 @@ from vlmad_core.datasets.images import read_image
 from vlmad_core.errors import VlmadError
 
 if TYPE_CHECKING:
-    from vlmad_core.backbones.info import Precision
+    from vlmad_core.backbones.info import AskedPrecision
     from vlmad_core.live.choices import Choice
     from vlmad_core.live.panel import Engine
 
@@ -21,15 +21,15 @@ THUMBNAIL = 112
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the backbone, once for all visitors …")
-def engine(backbone: str, precision: Precision) -> Engine:
+def engine(backbone: str, precision: AskedPrecision, device: str) -> Engine:
     """The engine that all visitors share.
 
     Raises:
-        VlmadError: If the backbone can't be loaded.
+        VlmadError: If the backbone can't be loaded, or the device is not there.
     """
     from vlmad_core.live.predict import load_engine
 
-    return load_engine(backbone, precision)
+    return load_engine(backbone, precision, device)
 
 
 @st.cache_data(ttl=30, show_spinner=False)

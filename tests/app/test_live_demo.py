@@ -78,6 +78,15 @@ def test_a_missing_backbone_is_said_at_its_place(open_app, measured: Path, monke
     st.cache_resource.clear()
 
 
+def test_device_and_precision_are_chosen_where_there_is_a_choice(demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "live_device" not in [one.key for one in demo.segmented_control]
+    monkeypatch.setattr("vlmad_core.backbones.settling.settle_precision", lambda exact, *given: (exact, "made up"))
+    monkeypatch.setattr("vlmad_core.backbones.devices.devices_here", lambda: ("auto", "cpu", "cpu:0"))
+    app = demo.segmented_control(key="live_precision").set_value("auto").run()
+    assert app.segmented_control(key="live_device").value == "auto"
+    assert "made up" in [one.help for one in app.markdown]
+
+
 def test_page_python_and_command_line_agree(
     demo, tiny_clip: Path, measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -294,11 +303,7 @@ def test_odd_but_good_uploads_are_judged(demo) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("   ", "Say in a word or two"),
-        ("\N{WRENCH}\N{NUT AND BOLT}", "no letters"),
-    ],
+    ("words", "said"), [("   ", "Say in a word or two"), ("\N{WRENCH}\N{NUT AND BOLT}", "no letters")]
 )
 def test_words_that_can_not_be_used_are_said(demo, words: str, said: str) -> None:
     app = upload(demo, picture(), words)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from vlmad_core.backbones import FeatureRequest, arithmetic
-from vlmad_core.backbones.arithmetic import choose_precision, count_flops, product_speed, products_in
+from vlmad_core.backbones.arithmetic import choose_precision, count_flops, product_gain, product_speed, products_in
 
 
 def tower_flops(tokens: int, depth: int, width: int, hidden: int) -> int:
@@ -45,6 +45,19 @@ def test_the_count_leaves_attention_as_it_was(backbone):
 def test_the_speed_of_products_is_positive_and_measured_once():
     first = product_speed("float32", side=64, seconds=0.0)
     assert first == product_speed("float32", side=64, seconds=0.0) > 0
+
+
+def test_products_are_timed_where_they_are_asked_for_with_matrices_of_that_devices_size(monkeypatch):
+    asked: list[tuple[str, int, str]] = []
+
+    def timed(precision, side, seconds, device, threads):
+        asked.append((precision, side, device.type))
+        return {"float32": 10.0, "float16": 25.0}[precision]
+
+    monkeypatch.setattr(arithmetic, "_product_speed", timed)
+    assert product_gain("float16", device=torch.device("cuda")) == 2.5
+    product_speed("float32")
+    assert asked == [("float16", 4096, "cuda"), ("float32", 4096, "cuda"), ("float32", 512, "cpu")]
 
 
 @pytest.mark.parametrize(

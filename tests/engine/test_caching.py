@@ -8,6 +8,7 @@ import pytest
 
 from vlmad_core.backbones import load_backbone
 from vlmad_core.backbones.loading import BackboneSpec
+from vlmad_core.engine.frozen import Backbones
 from vlmad_core.engine.options import PlanError, make_options
 from vlmad_core.engine.plan import Plan, build_plan
 from vlmad_core.engine.progress import Reporter
@@ -59,7 +60,7 @@ def plan_for(backbone: Counting, tmp_path: Path, tiny_dataset: Callable[..., Pat
         def load(spec: BackboneSpec) -> Any:
             return backbone
 
-        return build_plan(make_options({**values, **changes}), loader=load)
+        return build_plan(make_options({**values, **changes}), backbones=Backbones(load))
 
     return make
 

@@ -100,7 +100,7 @@ def test_help_shows_the_defaults(module, capsys: pytest.CaptureFixture[str]) -> 
         parser.parse_args(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "{default}" not in shown
-    for text in ("per category (default full)", "e.g. cuda (default cpu)", "0 for none (default 8)"):
+    for text in ("per category (default full)", "cuda, ... (default cpu)", "0 for none (default 8)"):
         assert text in shown
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from vlmad_core.backbones.loading import BackboneSpec
+from vlmad_core.engine.frozen import Backbones
 from vlmad_core.engine.options import make_options
 from vlmad_core.engine.plan import Plan, build_plan
 from vlmad_core.engine.progress import Reporter
@@ -40,7 +41,7 @@ def plan_for(tiny_clip: Path, data: Path, tmp_path: Path) -> Callable[..., Plan]
             "threads": 1,
             "latency_images": 0,
         }
-        return build_plan(make_options({**values, **changes}), loader=loader)
+        return build_plan(make_options({**values, **changes}), backbones=Backbones(loader))
 
     return make
 
@@ -178,15 +179,6 @@ def test_a_second_start_computes_nothing(plan_for, content_of):
     summary = do(plan_for())
     assert (summary.count("kept"), summary.count("computed"), summary.images) == (4, 0, 0)
     assert content_of(plan_for().options.store) == before
-
-
-def test_the_plan_is_frozen_when_it_first_starts(plan_for):
-    do(plan_for(categories=["bolt"]))
-    later = plan_for(batch_size=2)
-    assert {run.record.plan["batch_size"] for run in later.runs} == {4}
-    assert any("batch_size 4" in note for note in later.notes)
-    assert do(later).exit_code == 0
-    assert {run.plan["batch_size"] for run in open_store(later.options.store).runs} == {4}
 
 
 def test_an_unreadable_image_costs_only_itself_and_is_tried_again(plan_for, data, content_of):

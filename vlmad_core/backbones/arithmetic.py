@@ -8,28 +8,45 @@ kernels are invisible to the counter and would count as nothing, so counting run
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from vlmad_core.backbones.info import Precision
+from vlmad_core.backbones.devices import wait
+from vlmad_core.backbones.info import AskedPrecision, Precision
 from vlmad_core.backbones.products import flop_formulas, linear
 
-BFLOAT_GAIN = 1.05
-"""How many times quicker bfloat16 products must be to be chosen: below, what they cost in accuracy buys nothing."""
+CPU = torch.device("cpu")
+
+LEAST_GAIN = 1.05
+"""How many times quicker a coarser precision must be to be chosen: below, what it costs in accuracy buys nothing."""
 
 PRODUCT_SIDE = 512
 """Side of the matrices whose product is timed: large enough to keep the units busy, and done within a few
 milliseconds, so that one of many is undisturbed even on a busy machine."""
 
+CARD_SIDE = 4096
+"""The same on a card, which has many more units to keep busy."""
+
 PRODUCT_SECONDS = 0.5
 """Time after which no further product is started."""
+
+
+@contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """A block in which torch computes on the CPU with so many threads; as many as before if None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class FlopCount(TorchDispatchMode):
@@ -65,41 +82,51 @@ def count_flops(work: Callable[[], object]) -> int:
     return counter.total
 
 
-def product_speed(precision: Precision, side: int = PRODUCT_SIDE, seconds: float = PRODUCT_SECONDS) -> float:
+def product_speed(
+    precision: Precision,
+    side: int | None = None,
+    seconds: float = PRODUCT_SECONDS,
+    device: torch.device = CPU,
+) -> float:
     """Floating-point operations per second of the quickest of several products of square matrices.
 
     Measured once per process for the same arguments and number of threads.
 
     Args:
         precision: Of both factors.
-        side: Of the matrices.
+        side: Of the matrices; None for ``PRODUCT_SIDE`` on the CPU and ``CARD_SIDE`` elsewhere.
         seconds: How long to try; at least one product is timed, after one that is not.
+        device: Where.
     """
-    return _product_speed(precision, side, seconds, torch.get_num_threads())
+    chosen = side or (PRODUCT_SIDE if device.type == "cpu" else CARD_SIDE)
+    return _product_speed(precision, chosen, seconds, device, torch.get_num_threads())
 
 
-def bfloat16_gain(seconds: float = PRODUCT_SECONDS) -> float:
-    """How many times quicker matrix products in bfloat16 are here than in float32; see ``product_speed``.
+def product_gain(precision: Precision, seconds: float = PRODUCT_SECONDS, device: torch.device = CPU) -> float:
+    """How many times quicker matrix products in a precision are here than in float32; see ``product_speed``.
 
     Measured rather than read off the processor's flags: where the hardware has no bfloat16 products, it depends on
     the library's way around that, and may be a hundredth.
 
     Args:
+        precision: The precision.
         seconds: How long to try each; a tenth of the default tells a multiple from a fraction.
+        device: Where.
     """
-    return product_speed("bfloat16", seconds=seconds) / product_speed("float32", seconds=seconds)
+    there, exact = (product_speed(one, seconds=seconds, device=device) for one in (precision, "float32"))
+    return there / exact
 
 
-def choose_precision(asked: Precision | Literal["auto"] = "auto") -> Precision:
+def choose_precision(asked: AskedPrecision = "auto") -> Precision:
     """What a training computes its matrix products in: what was asked for, or what is quicker on this machine.
 
     Args:
         asked: A precision, which is taken as it is; ``auto`` for bfloat16 if its products are at least
-            ``BFLOAT_GAIN`` times as quick as those of float32, and float32 if not.
+            ``LEAST_GAIN`` times as quick as those of float32, and float32 if not.
     """
     if asked != "auto":
         return asked
-    return "bfloat16" if bfloat16_gain() >= BFLOAT_GAIN else "float32"
+    return "bfloat16" if product_gain("bfloat16") >= LEAST_GAIN else "float32"
 
 
 def products_in(precision: Precision) -> AbstractContextManager[object]:
@@ -108,15 +135,16 @@ def products_in(precision: Precision) -> AbstractContextManager[object]:
 
 
 @cache
-def _product_speed(precision: Precision, side: int, seconds: float, threads: int) -> float:
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+def _product_speed(precision: Precision, side: int, seconds: float, device: torch.device, threads: int) -> float:
     generator = torch.Generator().manual_seed(0)
-    left, right = (torch.randn(side, side, generator=generator).to(dtype) for _ in range(2))
+    left, right = (torch.randn(side, side, generator=generator).to(device, getattr(torch, precision)) for _ in range(2))
     linear(left, right)
     quickest, began, count = float("inf"), time.perf_counter(), 0
     while count < 1 or time.perf_counter() - began < seconds:
+        wait(device)
         start = time.perf_counter()
         linear(left, right)
+        wait(device)
         quickest = min(quickest, time.perf_counter() - start)
         count += 1
     return 2.0 * side**3 / quickest

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
+AskedPrecision = Literal["auto", "float32", "bfloat16", "float16"]
+"""A precision, or ``auto`` for the one that is settled by measurement (``settling``)."""
 PositionRule = Literal["native", "bicubic_antialias", "bicubic", "bilinear"]
 
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16")
+ASKED_PRECISIONS: tuple[AskedPrecision, ...] = ("auto", *PRECISIONS)
 
 
 ACTIVATION_BUDGET = 192 * 2**20
@@ -149,11 +152,24 @@ class Preprocessing:
         }
 
 
+def precisions_on(device: str) -> tuple[Precision, ...]:
+    """Arithmetics offered on a kind of device, float32 first.
+
+    Args:
+        device: ``cpu``, ``cuda``, ...; CPUs have no float16 products to speak of, so it is for cards only.
+    """
+    return tuple(precision for precision in PRECISIONS if device != "cpu" or precision != "float16")
+
+
+def activation_bytes(info: BackboneInfo) -> int:
+    """Bytes of activations of one block for one image in float32."""
+    tokens = 1 + info.grid[0] * info.grid[1]
+    return tokens * info.width * 4 * 8  # residual stream, attention and the four times wider hidden layer
+
+
 def default_batch_size(info: BackboneInfo) -> int:
     """Images per pass whose activations stay within bounds; depends on nothing but the backbone."""
-    tokens = 1 + info.grid[0] * info.grid[1]
-    per_image = tokens * info.width * 4 * 8  # residual stream, attention and the four times wider hidden layer
-    return max(1, min(MAX_BATCH, ACTIVATION_BUDGET // per_image))
+    return max(1, min(MAX_BATCH, ACTIVATION_BUDGET // activation_bytes(info)))
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -14,11 +14,12 @@ from vlmad_core.backbones.info import (
     OPENAI_MEAN,
     OPENAI_STD,
     PRECISIONS,
+    AskedPrecision,
     BackboneInfo,
     PositionRule,
-    Precision,
     Preprocessing,
     hash_tensors,
+    precisions_on,
 )
 from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip, read_state
 from vlmad_core.backbones.teacher import load_vision_only
@@ -42,7 +43,7 @@ def load_backbone(
     image_size: int | None = None,
     position_rule: PositionRule = "bicubic_antialias",
     activation: Literal["gelu", "quick_gelu"] | None = None,
-    precision: Precision = "float32",
+    precision: AskedPrecision = "float32",
     tokenizer: str | Tokenizer = DEFAULT_TOKENIZER,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     device: str = "cpu",
@@ -54,7 +55,7 @@ def load_backbone(
         image_size: Side of the square input in pixels; the model's own if None.
         position_rule: How the position table is resampled if the size is not the model's own.
         activation: Overrides the activation of the checkpoint's configuration (see the method presets).
-        precision: Arithmetic of the towers.
+        precision: Arithmetic of the towers; ``auto`` must have been settled before (``settling.settle``).
         tokenizer: Hub id or folder of a tokenizer, used only where the checkpoint brings none; or a function.
         token_budget: Bound on memory: most window tokens at once.
         device: Where the towers stand and methods score; see ``resolve_device``.
@@ -64,9 +65,16 @@ def load_backbone(
     """
     from vlmad_core.backbones.model import known_activation
 
+    if precision == "auto":
+        raise BackboneError(f"The precision of {name} is not settled yet.", "Settle it, or name one.")
     if precision not in PRECISIONS:
         raise BackboneError(f"There is no precision {precision!r}.", f"Known are: {', '.join(PRECISIONS)}.")
     place = resolve_device(device)
+    if precision not in precisions_on(place.type):
+        raise BackboneError(
+            f"{precision} is computed on graphics cards only, and the device is {place}.",
+            "Use float32 or bfloat16 here, or name a card, e.g. 'cuda'.",
+        )
     folder, source = _locate(name)
     if (folder / CONFIG_NAME).is_file():
         model, mean, std = load_open_clip(folder)
@@ -81,9 +89,9 @@ def load_backbone(
         model.set_activation(activation)
     if image_size is not None and image_size != native:
         set_image_size(model, image_size, position_rule)
-    if precision == "bfloat16":
-        model.vision_model.encoder.to(torch.bfloat16)
-        model.text_model.encoder.to(torch.bfloat16)
+    if precision != "float32":
+        model.vision_model.encoder.to(getattr(torch, precision))
+        model.text_model.encoder.to(getattr(torch, precision))
     model.to(place)
     training = _read_training_record(folder)
     vision, text = model.config.vision_config, model.config.text_config
@@ -127,16 +135,16 @@ class BackboneSpec:
         image_size: Side of the input; None for its own.
         activation: Overrides the checkpoint's; None to keep it.
         position_rule: How the position table is resampled; None for the default.
-        precision: Arithmetic of the towers.
+        precision: Arithmetic of the towers; ``auto`` for ``settling.settle``.
         tokenizer: For checkpoints that bring none; None for the default.
-        device: Where it stands.
+        device: Where it stands; ``auto`` for the accelerator torch finds, or the CPU.
     """
 
     name: str
     image_size: int | None = None
     activation: Literal["gelu", "quick_gelu"] | None = None
     position_rule: PositionRule | None = None
-    precision: Precision = "float32"
+    precision: AskedPrecision = "float32"
     tokenizer: str | None = None
     device: str = "cpu"
 

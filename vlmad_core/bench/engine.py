@@ -26,6 +26,7 @@ from vlmad_core.backbones.text import TextCache
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.bench.architectures import PREFIX, random_backbone
 from vlmad_core.engine.extraction import CategoryScores, RunScores, score_category
+from vlmad_core.engine.frozen import Backbones
 from vlmad_core.engine.jobs import CategoryJob, jobs_of
 from vlmad_core.engine.options import PlanOptions, make_options
 from vlmad_core.engine.plan import build_plan
@@ -104,7 +105,7 @@ def sharing(options: PlanOptions, loader: Callable[[BackboneSpec], Backbone]) ->
     alone = _cost(_with(options, ["winclip"]), loader)
     together = _cost(_with(options, ["winclip", *FURTHER]), loader)
     share = together.processor / alone.processor - 1
-    planned = {run.method.name for run in build_plan(_with(options, FURTHER), loader=loader).runs}
+    planned = {run.method.name for run in build_plan(_with(options, FURTHER), backbones=Backbones(loader)).runs}
     return {
         "methods_added": [name for name in FURTHER if name in planned],
         "methods_left_out": [name for name in FURTHER if name not in planned],
@@ -269,7 +270,7 @@ def _scores(
 def _jobs(
     options: PlanOptions, loader: Callable[[BackboneSpec], Backbone], cache: FeatureFolder | None
 ) -> Iterator[tuple[CategoryJob, ImageLoader]]:
-    for job in jobs_of(build_plan(options, loader=loader)):
+    for job in jobs_of(build_plan(options, backbones=Backbones(loader))):
         backbone = CachingBackbone(job.runs[0].backbone, cache, TextCache())
         yield job, ImageLoader(backbone, (), False, Stopwatch())
 

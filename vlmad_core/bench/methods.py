@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vlmad_core.backbones import Features, concatenate_features
-from vlmad_core.backbones.arithmetic import BFLOAT_GAIN, bfloat16_gain, product_speed
+from vlmad_core.backbones.arithmetic import LEAST_GAIN, product_gain, product_speed
 from vlmad_core.backbones.feature_cache import image_input
-from vlmad_core.backbones.info import PRECISIONS, Precision, default_batch_size
+from vlmad_core.backbones.info import Precision, default_batch_size, precisions_on
 from vlmad_core.backbones.loading import BackboneSpec
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.bench.architectures import ARCHITECTURES, PREFIX, bench_backbone, random_parameters
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         nargs="+",
-        choices=PRECISIONS,
+        choices=precisions_on("cpu"),
         help="default: float32, and bfloat16 where matrix products are quicker with it",
     )
     parser.add_argument("--image-size", type=int, metavar="S", help="side of the input (default: each backbone's own)")
@@ -139,7 +139,7 @@ def bench(request: Request, on_row: Callable[[dict[str, Any]], None] | None = No
     dataset = load_dataset(request.dataset)
     category = request.category or dataset.categories[0]
     methods = [create_method(identifier) for identifier in request.methods]
-    speeds = {precision: round(product_speed(precision)) for precision in PRECISIONS}
+    speeds = {precision: round(product_speed(precision)) for precision in precisions_on("cpu")}
     precisions, notes = _precisions(request)
     report: dict[str, Any] = {
         "hardware": dict(hardware()),
@@ -201,8 +201,8 @@ def closing_text(report: dict[str, Any]) -> str:
 def _precisions(request: Request) -> tuple[tuple[Precision, ...], list[str]]:
     if request.precisions is not None:
         return request.precisions, []
-    gain = bfloat16_gain()
-    if gain >= BFLOAT_GAIN:
+    gain = product_gain("bfloat16")
+    if gain >= LEAST_GAIN:
         return ("float32", "bfloat16"), []
     return ("float32",), [f"its matrix products run at {gain:.2f} times the speed of float32 here."]
 

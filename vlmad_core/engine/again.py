@@ -21,6 +21,7 @@ from vlmad_core import paths
 from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory
 from vlmad_core.backbones.hub import cached_model
 from vlmad_core.backbones.loading import BackboneSpec
+from vlmad_core.backbones.settling import SCORE_TOLERANCE, settle
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.fingerprint import listing_hash
@@ -42,7 +43,8 @@ from vlmad_core.store.tables import Grids
 
 TOLERANCE = 1e-3
 """How far a score may be from the stored one, absolutely or as a share of it: what other processors, batches and
-threads move in float32 under a sharp softmax. Beyond it image, weights or program are not those of the run."""
+threads move in float32 under a sharp softmax. Beyond it image, weights or program are not those of the run. In a
+coarser precision each side may be as far from float32 as that may be."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def load_again(stated: Mapping[str, Any]) -> Recall:
         precision=stated["precision"],
         device="auto",
     )
-    backbone = spec.load()
+    backbone = settle(spec).backbone
     _hold_against("backbone", backbone_record(backbone.info), stated, DESCRIPTIVE)
     return Recall(CachingBackbone(backbone, FeatureMemory(), TextCache(MOST_STRINGS)))
 
@@ -157,7 +159,7 @@ def ask_again(
         start = time.perf_counter()
         loader = ImageLoader(recall.backbone, (), False, Stopwatch(), view=runs[0].view)
         try:
-            scored = score_category(category, samples, runs, loader, len(samples) or 1)
+            scored = score_category(category, samples, runs, loader, int(runs[0].record.plan["batch_size"]))
         except VlmadError as error:
             return {run.record.id: Missing(str(error)) for run in runs}, time.perf_counter() - start
         seconds = time.perf_counter() - start
@@ -168,11 +170,13 @@ def _answer(scores: RunScores, stored: Mapping[str, float]) -> Again | Missing:
     """What a run says, if it is what it said before."""
     if scores.failure is not None:
         return Missing(scores.failure.reason)
+    exact = scores.run.record.protocol.backbone.get("precision") == "float32"
+    tolerance = TOLERANCE if exact else 2 * SCORE_TOLERANCE
     for image_id, before in stored.items():
         now = scores.scores.get(image_id)
         if now is None:
             return Missing(f"{image_id} can't be read.")
-        if not math.isclose(now, before, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        if not math.isclose(now, before, rel_tol=tolerance, abs_tol=tolerance):
             return Missing(
                 f"Asked again it gives {image_id} the score {now:.4g}, not {before:.4g}: the image, or what computes, "
                 "has changed since the run."

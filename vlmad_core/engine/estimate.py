@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vlmad_core.backbones.arithmetic import product_speed
+from vlmad_core.backbones.arithmetic import product_speed, using_threads
 from vlmad_core.backbones.devices import wait
 from vlmad_core.backbones.feature_files import Storage, pack
 from vlmad_core.backbones.features import passing_stages
@@ -159,17 +159,13 @@ def _one_pass(runs: Sequence[PlannedRun], storage: Storage | None) -> tuple[floa
     backbone = runs[0].backbone
     request = reduce(or_, (own_needs(run) for run in runs))
     side = backbone.info.image_size
-    before = torch.get_num_threads()
-    torch.set_num_threads(int(runs[0].record.plan["threads"]))
-    try:
+    with using_threads(int(runs[0].record.plan["threads"])):
         began, seconds = time.perf_counter(), float("inf")
         while seconds == float("inf") or time.perf_counter() - began < PASS_SECONDS:
             start = time.perf_counter()
             features = backbone.encode_images(torch.zeros(1, 3, side, side), request)
             wait(backbone.device)
             seconds = min(seconds, time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(before)
     stored = pack(features, (side, side), storage).tensors if storage is not None else {}
     return seconds, sum(tensor.nbytes for tensor in stored.values())
 
@@ -178,7 +174,8 @@ def expected_work(job: CategoryJob, pending: Sequence[PlannedRun]) -> Workload:
     """What the pending runs of a job take; what is judged as a whole, from a matrix product timed now."""
     images, tiles = len(job.samples), job.runs[0].view.count
     sets = {run.record.id: run.method.set_operations(tiles * images, run.backbone.info) for run in pending}
-    speed = SET_SHARE * product_speed("float32") if any(sets.values()) else 1.0
+    device = pending[0].backbone.device
+    speed = SET_SHARE * product_speed("float32", device=device) if any(sets.values()) else 1.0
     timed = {run: operations / speed for run, operations in sets.items() if operations}
     return Workload(images, timed, images * len(pending))
 

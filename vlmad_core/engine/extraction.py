@@ -13,6 +13,7 @@ from operator import or_
 import numpy as np
 
 from vlmad_core.backbones import FeatureRequest, Features, concatenate_features
+from vlmad_core.backbones.settling import out_of_memory
 from vlmad_core.backbones.tower import ImageInput
 from vlmad_core.datasets import Sample
 from vlmad_core.datasets.catalogue import category_noun
@@ -26,6 +27,12 @@ from vlmad_core.errors import DatasetError, VlmadError
 from vlmad_core.methods import MapRule, Reason
 
 TRACEBACK_LINES = 30
+
+MEMORY_FIX = (
+    "End other programs that use it and start again. The batch size of a started run stays as it is, so that its units "
+    "come from like batches: for a smaller one begin in another store, with --batch-size or --window-tokens."
+)
+"""What to do about memory that ran out while a plan is done; a plan that is begun has settled what fits."""
 
 OWN_STAGES = ("scoring", "explain")
 """Stages of a session that each run spends for itself."""
@@ -49,7 +56,13 @@ class Failure:
         if isinstance(error, VlmadError):
             return cls(str(error))
         lines = "".join(traceback.format_exception(error)).splitlines()[-TRACEBACK_LINES:]
+        if out_of_memory(error):
+            return cls(f"Memory ran out ({_first_line(error)}). {MEMORY_FIX}", "\n".join(lines))
         return cls(f"{type(error).__name__}: {error}", "\n".join(lines))
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
 
 
 @dataclass

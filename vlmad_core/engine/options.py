@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from vlmad_core.backbones.devices import Similarities
 from vlmad_core.backbones.feature_cache import DEFAULT_LIMIT
 from vlmad_core.backbones.feature_files import Storage
-from vlmad_core.backbones.info import Precision
+from vlmad_core.backbones.info import AskedPrecision
 from vlmad_core.errors import VlmadError
 from vlmad_core.io import read_yaml
 from vlmad_core.paths import store_root
@@ -149,7 +149,9 @@ class PlanOptions:
     store: Annotated[Path, Option(HOW, "results folder (default: VLMAD_STORE, or results)", "DIR")] = field(
         default_factory=store_root
     )
-    batch_size: Annotated[Positive | None, Option(HOW, "images per pass (default: by the backbone's size)", "N")] = None
+    batch_size: Annotated[
+        Positive | None, Option(HOW, "images per pass (default: by the backbone's size; on a card by its memory)", "N")
+    ] = None
     window_tokens: Annotated[
         Positive | None,
         Option(
@@ -159,8 +161,11 @@ class PlanOptions:
         ),
     ] = None
     threads: Annotated[Positive | None, Option(HOW, "threads of torch (default: all)", "N")] = None
-    precision: Annotated[Precision, Option(HOW, "arithmetic of the backbone (default {default})")] = "float32"
-    device: Annotated[str, Option(HOW, "where everything is computed, e.g. cuda (default {default})", "NAME")] = "cpu"
+    precision: Annotated[
+        AskedPrecision,
+        Option(HOW, "arithmetic of the backbone; auto measures which is quickest here (default {default})"),
+    ] = "float32"
+    device: Annotated[str, Option(HOW, "where to compute: auto, cpu, cuda, ... (default {default})", "NAME")] = "cpu"
     similarities: Annotated[
         Similarities,
         Option(

@@ -1,4 +1,7 @@
-"""From what was asked to the runs that answer it, each with its protocol; nothing is computed here."""
+"""From what was asked to the runs that answer it, each with its protocol.
+
+Nothing is computed here but what settles a choice that was left to the machine.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,28 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from vlmad_core.backbones import BackboneInfo, ClipBackbone
+from vlmad_core.backbones import BackboneInfo
 from vlmad_core.backbones.info import hash_tensors
-from vlmad_core.backbones.loading import VISION_ONLY_NAMES, BackboneSpec, Loader
+from vlmad_core.backbones.loading import VISION_ONLY_NAMES, BackboneSpec
+from vlmad_core.backbones.settling import Settled, settle_batch_size
 from vlmad_core.backbones.tower import Backbone
-from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.datasets import Dataset, Sample, load_dataset
 from vlmad_core.datasets.views import View
+from vlmad_core.engine.frozen import Backbones, asked_backbone, frozen, known_batch_size
 from vlmad_core.engine.options import SIZES, MethodChoice, PlanError, PlanOptions, own_options
 from vlmad_core.engine.protocol import make_record
-from vlmad_core.errors import MethodError, StoreError
+from vlmad_core.errors import MethodError
 from vlmad_core.io import TEMPORARY_PREFIX
 from vlmad_core.methods import Method, create_method
 from vlmad_core.methods.trained import find_parameters, load_parameters
 from vlmad_core.paths import parameter_folders
-from vlmad_core.store import layout
 from vlmad_core.store.schema import RunRecord
 
 
@@ -63,6 +68,10 @@ class PlannedRun:
         key = self.record.key
         name = self.record.title if key.preset == "canonical" else f"{self.record.title} ({key.preset})"
         return f"{name}, {key.shots} reference{'s' * (key.shots > 1)}" if key.shots else name
+
+    def under(self, plan: Mapping[str, Any]) -> PlannedRun:
+        """The same run with another plan in its record."""
+        return dataclasses.replace(self, record=dataclasses.replace(self.record, plan=plan))
 
     @property
     def keeps_details(self) -> bool:
@@ -116,7 +125,7 @@ def build_plan(
     options: PlanOptions,
     *,
     command: str = "",
-    loader: Loader = BackboneSpec.load,
+    backbones: Backbones | None = None,
     folders: Sequence[Path] | None = None,
     reader: Callable[[str], Dataset] = load_dataset,
 ) -> Plan:
@@ -125,7 +134,7 @@ def build_plan(
     Args:
         options: What was asked.
         command: The command line, for the record.
-        loader: Loads a backbone.
+        backbones: Backbones that other plans share; None for its own.
         folders: Where trained parameters are looked for; those of ``options.store`` if None.
         reader: Lists a data set by its name.
 
@@ -134,23 +143,22 @@ def build_plan(
     """
     methods = [(_method(choice), own_options(options, choice)) for choice in options.methods]
     datasets = [reader(source) for source in options.datasets]
-    loaded: dict[BackboneSpec, Backbone] = {}
+    backbones = backbones or Backbones()
     skipped: dict[NotApplicable, None] = {}
     notes: list[str] = []
     runs: dict[str, PlannedRun] = {}
-    budgets: dict[tuple[int, int], Backbone] = {}
     searched = parameter_folders([options.store]) if folders is None else folders
     for source, dataset in zip(options.datasets, datasets, strict=True):
         notes += _dataset_notes(dataset)
         planned_categories(dataset, options)
         for method, own in methods:
-            backbone = _backbone_for(method, own, loaded, loader, skipped, notes)
-            if backbone is None:
+            settled = _backbone_for(method, own, dataset, backbones, skipped, notes)
+            if settled is None:
                 continue
             draws = list(_draws(method, own, skipped))
             try:
                 parameters, trained = (
-                    trained_parameters(method, backbone.info, dataset, own, searched) if draws else (None, {})
+                    trained_parameters(method, settled.backbone.info, dataset, own, searched) if draws else (None, {})
                 )
             except MethodError as error:
                 if len(methods) == 1 or method.name in own.parameters:
@@ -158,12 +166,13 @@ def build_plan(
                 skipped[NotApplicable(f"{method.id} on {dataset.name}", str(error))] = None
                 continue
             for shots, seed in draws:
-                record = make_record(own, source, dataset, method, backbone.info, shots, seed, command, trained)
-                record, note = _frozen(own, record)
+                record = make_record(own, source, dataset, method, settled, shots, seed, command, trained)
+                record, note = frozen(own, record)
                 notes += [note] if note else []
-                bounded = _bounded(backbone, int(record.plan.get("window_tokens", DEFAULT_TOKEN_BUDGET)), budgets)
-                runs[record.id] = PlannedRun(record, method, dataset, bounded, parameters)
-    return Plan(options, tuple(runs.values()), tuple(skipped), tuple(dict.fromkeys(notes)))
+                backbone = backbones.for_plan(settled, record.plan)
+                runs[record.id] = PlannedRun(record, method, dataset, backbone, parameters)
+    batched = _batched(options.store, list(runs.values()), notes)
+    return Plan(options, tuple(batched), tuple(skipped), tuple(dict.fromkeys(notes)))
 
 
 def _method(choice: MethodChoice) -> Method:
@@ -234,19 +243,12 @@ def trained_parameters(
 def _backbone_for(
     method: Method,
     options: PlanOptions,
-    loaded: dict[BackboneSpec, Backbone],
-    loader: Loader,
+    dataset: Dataset,
+    backbones: Backbones,
     skipped: dict[NotApplicable, None],
     notes: list[str],
-) -> Backbone | None:
-    spec = BackboneSpec(
-        options.backbone or "bundled",
-        options.image_size,
-        options.activation,
-        precision=options.precision,
-        tokenizer=options.tokenizer,
-        device=options.device,
-    )
+) -> Settled | None:
+    spec = asked_backbone(options)
     if method.own_backbone is not None:
         reason = method.why_not_here()
         if reason is not None and len(options.methods) > 1:
@@ -266,25 +268,35 @@ def _backbone_for(
             activation=published.activation_for(options.backbone or published.backbone),
             position_rule=published.position_rule,
         )
-    if spec not in loaded:
-        loaded[spec] = loader(spec)
+    settled = backbones.settled(spec, dataset, options)
     if spec.activation is not None and options.mode == "as_published":
         notes.append(f"{method.id}: {spec.name} runs with {spec.activation}, as in its authors' code.")
-    reason = method.why_not_on(loaded[spec].info)
+    reason = method.why_not_on(settled.backbone.info)
     if reason is not None:
         skipped[NotApplicable(method.id, reason)] = None
         return None
-    return loaded[spec]
+    notes += [f"{settled.backbone.info.title}: {settled.text()}."] if settled.reasons else []
+    return settled
 
 
-def _bounded(backbone: Backbone, window_tokens: int, made: dict[tuple[int, int], Backbone]) -> Backbone:
-    """The same backbone with another bound on memory; the same object for the same bound, so that runs share it."""
-    if not isinstance(backbone, ClipBackbone) or backbone.token_budget == window_tokens:
-        return backbone
-    key = id(backbone), window_tokens
-    if key not in made:
-        made[key] = dataclasses.replace(backbone, token_budget=window_tokens)
-    return made[key]
+def _batched(store: Path, runs: Sequence[PlannedRun], notes: list[str]) -> list[PlannedRun]:
+    """The runs with a batch size; those of a backbone that have none yet get the same, so that they share passes."""
+    together: dict[int, list[PlannedRun]] = {}
+    for run in runs:
+        if "batch_size" not in run.record.plan:
+            together.setdefault(id(run.backbone), []).append(run)
+    plans: dict[str, Mapping[str, Any]] = {}
+    for group in together.values():
+        backbone = group[0].backbone
+        request = reduce(or_, (run.method.needs(backbone.info, run.record.key.shots) for run in group))
+        known = known_batch_size(store, backbone, group[0].record.plan)
+        size, reason = settle_batch_size(backbone, request, known)
+        if reason is not None:
+            notes.append(f"{backbone.info.title}: {size} images per pass ({reason}).")
+        for run in group:
+            said = run.record.plan.get("settled", {}) | ({"batch_size": reason} if reason is not None else {})
+            plans[run.record.id] = {"batch_size": size, **run.record.plan, **({"settled": said} if said else {})}
+    return [run.under(plans.get(run.record.id, run.record.plan)) for run in runs]
 
 
 def _draws(method: Method, options: PlanOptions, skipped: dict[NotApplicable, None]) -> Iterator[tuple[int, int]]:
@@ -295,27 +307,6 @@ def _draws(method: Method, options: PlanOptions, skipped: dict[NotApplicable, No
             continue
         for seed in range(options.seeds if shots else 1):
             yield shots, seed
-
-
-def _frozen(options: PlanOptions, record: RunRecord) -> tuple[RunRecord, str | None]:
-    """The record with the plan under which the run was first started, and what to say if it is another."""
-    file = record.path / layout.RUN_FILE
-    if not file.is_file():
-        return record, None
-    try:
-        plan = layout.read_run(record.path).plan
-    except StoreError:
-        return record, None  # start_run says what is wrong with it, at that run
-    asked: dict[str, Any] = {name: getattr(options, name) for name in ("batch_size", "threads", "window_tokens")}
-    kept = {"window_tokens": DEFAULT_TOKEN_BUDGET, **plan}
-    other = {name: kept[name] for name, value in asked.items() if value is not None and value != kept[name]}
-    if record.plan.get("features") != plan.get("features"):
-        other["features"] = plan.get("features") or "passed in batches, without a cache"
-    note = None
-    if other:
-        before = ", ".join(f"{name} {value}" for name, value in other.items())
-        note = f"{record.id} goes on as it was started: {before}."
-    return dataclasses.replace(record, plan=plan), note
 
 
 def _dataset_notes(dataset: Dataset) -> list[str]:

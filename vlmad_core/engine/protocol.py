@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vlmad_core.backbones import BackboneInfo
-from vlmad_core.backbones.info import default_batch_size
+from vlmad_core.backbones.settling import Settled
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.fingerprint import listing_hash, listing_record
@@ -65,7 +65,7 @@ def make_record(
     source: str,
     dataset: Dataset,
     method: Method,
-    info: BackboneInfo,
+    settled: Settled,
     shots: int,
     seed: int,
     command: str,
@@ -73,12 +73,14 @@ def make_record(
 ) -> RunRecord:
     """A run with every choice that moves one of its numbers, and where it comes from.
 
+    Its plan has no batch size where that is left to the machine.
+
     Args:
         options: What was asked.
         source: The data set as it was named.
         dataset: The data set.
         method: The method with its settings.
-        info: The loaded backbone.
+        settled: The loaded backbone, with what was left to the machine.
         shots: Number of references.
         seed: Seed of their draw.
         command: The command that asked for it.
@@ -87,6 +89,7 @@ def make_record(
     Raises:
         StoreError: If the store can't hold a data set of that name.
     """
+    info, device = settled.backbone.info, settled.backbone.device
     key = RunKey(dataset.name, method.name, method.preset, shots, seed, info.id)
     protocol = Protocol(
         mode=options.mode,
@@ -104,16 +107,18 @@ def make_record(
     provenance = Provenance(
         code_version=code_version(),
         packages=package_versions(),
-        hardware=hardware(options.device),
+        hardware=hardware(str(device)),
         parameters=info.parameters,
         data=data_record(source, dataset, trained) | {"category_kinds": dict(dataset.category_kinds)},
         command=command,
         started_at=now(),
     )
     plan = {
-        "batch_size": options.batch_size or default_batch_size(info),
+        **({"batch_size": options.batch_size} if options.batch_size else {}),
         "threads": options.threads or torch.get_num_threads(),
-        "precision": options.precision,
+        "precision": info.precision,
+        "device": device.type,
+        **({"settled": dict(settled.reasons)} if settled.reasons else {}),
         "grids": options.grids,
         "replicates": options.replicates is not False,
         "window_tokens": options.window_tokens or DEFAULT_TOKEN_BUDGET,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from vlmad_core.backbones.arithmetic import using_threads
 from vlmad_core.engine.contents import keep_thumbnails, thumbnails_wanted, unit_contents
 from vlmad_core.engine.estimate import expected_work
 from vlmad_core.engine.extraction import CategoryScores, Failure, score_category
@@ -31,6 +32,9 @@ from vlmad_core.store.writer import (
     start_run,
     write_unit,
 )
+
+FROZEN = ("batch_size", "threads", "device", "features")
+"""What a plan freezes that two processes could have chosen differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +110,17 @@ def run_plan(
         cancelled: Asked before each batch and each unit whether to give up; what is committed by then stays.
     """
     summary = Summary(ledger=ledger or Ledger())
-    started, threads = time.perf_counter(), torch.get_num_threads()
+    started = time.perf_counter()
     try:
-        with summary.ledger.measure(COMMAND, "planning"):
-            jobs = _unfinished(plan, summary, reporter)
-        later = [job for job in jobs if not _do_job(job, summary, reporter, cancelled, wait=False)]
-        for job in later:
-            reporter.say(f"{job.category}: waiting for another process that is at it")
-            _do_job(job, summary, reporter, cancelled, wait=True)
+        with using_threads(None):
+            with summary.ledger.measure(COMMAND, "planning"):
+                jobs = _unfinished(plan, summary, reporter)
+            later = [job for job in jobs if not _do_job(job, summary, reporter, cancelled, wait=False)]
+            for job in later:
+                reporter.say(f"{job.category}: waiting for another process that is at it")
+                _do_job(job, summary, reporter, cancelled, wait=True)
     except Cancelled:
         summary.cancelled = True
-    finally:
-        torch.set_num_threads(threads)
     summary.seconds = time.perf_counter() - started
     summary.peak_bytes = peak_memory()
     return summary
@@ -135,7 +138,7 @@ def keep_command(plan: Plan, summary: Summary, command: str, started: float) -> 
     if not plan.runs:
         return
     spent = tuple(SpentSeconds(**row) for row in summary.ledger.rows())
-    machine = hardware(plan.options.device)
+    machine = hardware(str(plan.runs[0].backbone.device))
     record = CommandRecord(
         command=command,
         finished_at=now(),
@@ -296,11 +299,15 @@ def _start_runs(
     for run in pending:
         try:
             record = start_run(job.store, run.record)
-            if any(
-                record.plan.get(name) != run.record.plan.get(name) for name in ("batch_size", "threads", "features")
-            ):
+            if any(record.plan.get(name) != run.record.plan.get(name) for name in FROZEN):
                 raise StoreError(
                     f"Another process started {record.id} with other settings just now.", "Start the command again."
+                )
+            device = record.plan.get("device", run.backbone.device.type)
+            if device != run.backbone.device.type:
+                raise StoreError(
+                    f"{record.id} was started on {device}, which is not here.",
+                    "Go on with it on such a machine, or begin anew in another store (--store).",
                 )
             records[record.id] = record
         except Exception as error:  # e.g. a damaged run.json, a full disk

@@ -160,7 +160,7 @@ def measure_speed(
     }
     facts |= _arithmetic(subject, scorer, pixels[: subject.view.count], features, book or SpeedBook())
     facts |= {"parameters": info.parameters, "parameters_vision": _vision_parameters(subject.backbone)}
-    speed = product_speed(info.precision)
+    speed = product_speed(info.precision, device=subject.backbone.device)
     facts["matmul_flops_per_second"] = round(speed)
     each = facts["batch_n"]["images_per_second"]
     flops = facts["flops_per_image"]

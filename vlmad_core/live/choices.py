@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmad_core.backbones.info import PRECISIONS, BackboneInfo, Precision
+from vlmad_core.backbones.info import BackboneInfo, precisions_on
 from vlmad_core.backbones.known import KNOWN_BACKBONES, cached_models
 from vlmad_core.live.members import make_member
 from vlmad_core.methods import list_methods, takes_prompts
@@ -95,11 +95,24 @@ def backbone_choices(given: str | None = None) -> tuple[Choice, ...]:
     return (*first, Choice("bundled", "Bundled demonstration CLIP"), *others)
 
 
-def precision_choices() -> tuple[Choice, ...]:
-    """Arithmetics; bfloat16 only where its products are quicker. That is measured once, in a moment."""
-    from vlmad_core.backbones.arithmetic import BFLOAT_GAIN, PRODUCT_SECONDS, bfloat16_gain
+def precision_choices(device: str = "cpu") -> tuple[Choice, ...]:
+    """Arithmetics on a device; a coarser one only where its products are quicker, which is measured in a moment.
 
-    gain = bfloat16_gain(PRODUCT_SECONDS / 10)
-    slow = f"Here it is {gain:.2g} times as quick as float32 (measured), and no better."
-    reasons: dict[Precision, str] = {"bfloat16": "" if gain >= BFLOAT_GAIN else slow}
-    return tuple(Choice(name, name, reasons.get(name, "")) for name in PRECISIONS)
+    Args:
+        device: As ``devices_here`` names it.
+
+    Raises:
+        BackboneError: If it is not there.
+    """
+    from vlmad_core.backbones.arithmetic import LEAST_GAIN, PRODUCT_SECONDS, product_gain
+    from vlmad_core.backbones.devices import resolve_device
+
+    place = resolve_device(device)
+    exact, *coarser = precisions_on(place.type)
+    gains = {name: product_gain(name, PRODUCT_SECONDS / 10, place) for name in coarser}
+    slow = "Here it is {:.2g} times as quick as float32 (measured), and no better."
+    return (
+        Choice(exact, exact),
+        *(Choice(name, name, "" if gain >= LEAST_GAIN else slow.format(gain)) for name, gain in gains.items()),
+        Choice("auto", "auto"),
+    )

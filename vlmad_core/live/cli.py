@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmad_core.backbones.info import PRECISIONS
+from vlmad_core.backbones.info import ASKED_PRECISIONS
 from vlmad_core.errors import StoreError
 from vlmad_core.live.predict import DEFAULT_METHODS
 from vlmad_core.methods.plugins import add_plugin_argument
@@ -35,7 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--references", nargs="+", default=[], metavar="IMAGE", help="images of normal parts")
     parser.add_argument("--backbone", default="bundled", metavar="ID", help="bundled, a folder or a hub id")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="arithmetic of the backbone")
+    parser.add_argument(
+        "--precision",
+        choices=ASKED_PRECISIONS,
+        default="float32",
+        help="arithmetic of the backbone; auto measures which is quickest here (default float32)",
+    )
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="where to compute: auto, cpu, cuda, ... (default auto)"
+    )
     parser.add_argument("--dataset", metavar="NAME", help="the data set the images come from, if any")
     parser.add_argument(
         "--threshold", nargs="+", default=[], metavar="METHOD=VALUE", help="thresholds of your own, by method"
@@ -81,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         args.references,
         backbone=args.backbone,
         precision=args.precision,
+        device=args.device,
         dataset=args.dataset,
         thresholds=dict(_pair(text) for text in args.threshold),
         stores=args.store,
@@ -90,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(judged.to_json(), indent=1))
     else:
+        if "precision_settled" in judged.setup:
+            print(f"precision {judged.setup['precision_settled']}", file=sys.stderr)
         for problem in judged.problems:
             print(problem, file=sys.stderr)
         if judged.left_out:

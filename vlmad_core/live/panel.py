@@ -149,16 +149,18 @@ class Engine:
     Args:
         backbone: Loaded once, never changed.
         kept: A folder for features of prompts and references, so that the next start finds them; None to keep none.
+        why: Why it computes in its precision, where that was left to the machine.
 
     Attributes:
         backbone: The backbone.
+        why: As it was given.
         references: The backbone for references: it remembers them as long as the folder does.
         texts: The prompts that were embedded last: methods and visitors share ensembles.
         turns: Held for one image or one method at a time, never longer.
     """
 
-    def __init__(self, backbone: ClipBackbone, kept: FeatureFolder | None = None) -> None:
-        self.backbone = backbone
+    def __init__(self, backbone: ClipBackbone, kept: FeatureFolder | None = None, *, why: str = "") -> None:
+        self.backbone, self.why = backbone, why
         self.references = CachingBackbone(backbone, kept)
         self.texts = TextCache(MOST_STRINGS, None if kept is None else TextFolder(kept, backbone))
         self.turns = Turns()

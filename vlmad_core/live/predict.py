@@ -14,7 +14,7 @@ from vlmad_core.errors import DatasetError, VlmadError
 from vlmad_core.live.inputs import Item, Picture, Source, gather
 
 if TYPE_CHECKING:
-    from vlmad_core.backbones.info import Precision
+    from vlmad_core.backbones.info import AskedPrecision
     from vlmad_core.live.panel import Engine, LivePrediction, Panel
     from vlmad_core.live.record import ImageResult, Judged
     from vlmad_core.live.verdicts import Opinion
@@ -34,7 +34,8 @@ def predict(
     references: Source | Sequence[Source] = (),
     *,
     backbone: str | Engine = "bundled",
-    precision: Precision = "float32",
+    precision: AskedPrecision = "float32",
+    device: str = "auto",
     dataset: str | None = None,
     thresholds: Mapping[str, float] | None = None,
     stores: Sequence[Path] | None = None,
@@ -50,7 +51,8 @@ def predict(
         methods: Identifiers, ``name`` or ``name:preset``.
         references: Images of normal parts, given as images are, for few-shot methods and for thresholds.
         backbone: ``bundled``, a folder, a hub id; or an engine that is loaded already.
-        precision: Arithmetic of the backbone's towers.
+        precision: Arithmetic of the backbone's towers; ``auto`` for what is measured to be quickest here.
+        device: Where to compute; ``auto`` for the accelerator torch finds, or the CPU.
         dataset: The data set the images come from, if any: no method then uses parameters trained on it, and its
             stored runs are preferred for thresholds.
         thresholds: Custom thresholds by method, ``name`` or ``name:preset``.
@@ -83,7 +85,7 @@ def predict(
     roots = paths.stores() if stores is None else stores
     given = gather(_several(images), limits)
     known = read_references(_several(references), limits)
-    engine = load_engine(backbone, precision, cache=cache) if isinstance(backbone, str) else backbone
+    engine = load_engine(backbone, precision, device, cache=cache) if isinstance(backbone, str) else backbone
     members = choose_members(methods, engine.info, len(known), dataset, paths.parameter_folders(roots), limits)
     panel = Panel(engine, words, members, known)
     judge = opinion_rule(panel, dataset, own_thresholds(panel, thresholds or {}), roots)
@@ -96,28 +98,35 @@ def predict(
 
 
 def load_engine(
-    backbone: str = "bundled", precision: Precision = "float32", device: str = "auto", *, cache: bool = True
+    backbone: str = "bundled", precision: AskedPrecision = "float32", device: str = "auto", *, cache: bool = True
 ) -> Engine:
-    """Load a backbone for judging single images, onto the accelerator if there is one.
+    """Load a backbone for judging single images.
 
     Args:
-        backbone: ``bundled``, a folder, or a hub id.
-        precision: Arithmetic of the towers.
-        device: Where they compute, as ``resolve_device`` takes it.
+        backbone: As ``load_backbone`` takes it.
+        precision: Arithmetic of its towers; ``auto`` for what is measured to be quickest here.
+        device: Where to compute; ``auto`` for the accelerator torch finds, or the CPU.
         cache: Whether features of prompts and references are kept in ``paths.live_folder()``, as they were computed,
             ``KEPT_BYTES`` at most. A folder that can't be written to, or is damaged, only costs time.
 
     Raises:
         BackboneError: As ``load_backbone``.
     """
-    from vlmad_core.backbones import load_backbone
+    from vlmad_core.backbones import ClipBackbone, load_backbone
     from vlmad_core.backbones.feature_cache import FeatureFolder
+    from vlmad_core.backbones.loading import BackboneSpec
+    from vlmad_core.backbones.settling import settle
     from vlmad_core.live.panel import Engine
 
+    def load(spec: BackboneSpec) -> ClipBackbone:
+        return load_backbone(spec.name, precision=spec.precision, device=spec.device)
+
+    settled = settle(BackboneSpec(backbone, precision=precision, device=device), load)
+    assert isinstance(settled.backbone, ClipBackbone)
     place = paths.live_folder() if cache else None
     quiet = logging.getLogger("vlmad_core.live").info
     kept = None if place is None else FeatureFolder(place, KEPT_BYTES, "full", notice=quiet)
-    return Engine(load_backbone(backbone, precision=precision, device=device), kept)
+    return Engine(settled.backbone, kept, why=settled.reasons.get("precision", ""))
 
 
 def read_references(sources: Sequence[Source], limits: ImageLimits = DEFAULT_LIMITS) -> tuple[Picture, ...]:

@@ -112,6 +112,7 @@ def setup_of(panel: Panel, rate: float = RATE) -> dict[str, Any]:
         "references": [{"name": one.name, "pixels_sha256": one.content} for one in panel.references],
         "false_positive_rate_on_references": rate,
         "anomalous_if": "score >= threshold",
+        **({"precision_settled": f"{engine.info.precision} ({engine.why})"} if engine.why else {}),
     }
 
 

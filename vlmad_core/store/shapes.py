@@ -66,6 +66,8 @@ class PlanEntries(TypedDict, total=False):
     threads: Count
     window_tokens: Count
     precision: str
+    device: str
+    settled: dict[str, str]
     grids: str
     features: str
     replicates: Flag

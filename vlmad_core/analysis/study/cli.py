@@ -92,6 +92,8 @@ def _run_part(args: argparse.Namespace, part: StudyPart, command: str) -> int:
     store_path(part.plan.options.store)
     with Reporter(sys.stderr, args.log) as reporter:
         reporter.say(f"{part.dataset}: {'ablations' if part.ablations else 'methods'}")
+        for note in part.plan.notes:
+            reporter.say(f"note: {note}")
         for skipped in (*part.plan.not_applicable, *part.missing):
             reporter.say(f"not applicable: {skipped.what}: {skipped.reason}", event="not_applicable")
         summary = run_plan(part.plan, reporter)

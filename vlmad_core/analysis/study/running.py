@@ -9,9 +9,9 @@ from pathlib import Path
 
 from vlmad_core.analysis.study.plan import StudyPlan, Variant, resolve
 from vlmad_core.backbones import BackboneInfo
-from vlmad_core.backbones.loading import BackboneSpec
 from vlmad_core.datasets import list_datasets, load_dataset
 from vlmad_core.datasets.loading import BUNDLED
+from vlmad_core.engine.frozen import Backbones, asked_backbone
 from vlmad_core.engine.options import KeepGrids, MethodChoice, PlanOptions
 from vlmad_core.engine.plan import NotApplicable, Plan, build_plan
 from vlmad_core.methods import create_method
@@ -55,24 +55,13 @@ def study_parts(study: StudyPlan, datasets: Iterable[str], options: PlanOptions,
     Raises:
         VlmadError: If a data set or the backbone can't be had.
     """
-    spec = BackboneSpec(
-        options.backbone or "bundled",
-        options.image_size,
-        options.activation,
-        precision=options.precision,
-        tokenizer=options.tokenizer,
-        device=options.device,
-    )
-    backbone = spec.load()
-
-    def loader(wanted: BackboneSpec) -> object:
-        return backbone if wanted == spec else wanted.load()
-
     folders = parameter_folders([options.store])
+    backbones = Backbones()  # settled once, so that methods and ablations can be held against each other
     parts = []
     for dataset in datasets:
+        info = backbones.settled(asked_backbone(options), load_dataset(dataset), options).backbone.info
         for ablations in (False, True):
-            choices, missing = _choices(study, dataset, ablations, backbone.info, folders)
+            choices, missing = _choices(study, dataset, ablations, info, folders)
             if not choices:
                 continue
             own = dataclasses.replace(
@@ -86,7 +75,7 @@ def study_parts(study: StudyPlan, datasets: Iterable[str], options: PlanOptions,
                 replicates=options.replicates if options.replicates is not None else not ablations,
                 thumbnails=options.thumbnails and not ablations,
             )
-            plan = build_plan(own, command=command, loader=loader, folders=folders)  # type: ignore[arg-type]
+            plan = build_plan(own, command=command, backbones=backbones, folders=folders)
             parts.append(StudyPart(dataset, ablations, plan, tuple(missing)))
     return parts
 

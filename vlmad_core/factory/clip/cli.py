@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vlmad_core.backbones.arithmetic import choose_precision
-from vlmad_core.backbones.info import PRECISIONS
+from vlmad_core.backbones.info import precisions_on
 from vlmad_core.backbones.teacher import TEACHER_NAME, load_teacher
 from vlmad_core.factory.clip.captions import all_captions
 from vlmad_core.factory.clip.gates import build_bank, measure_gates
@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=("auto", *PRECISIONS),
+        choices=("auto", *precisions_on("cpu")),
         default="auto",
         help="of matrix products (default: what is measured to be quicker here); --resume goes on in the first one's",
     )
