@@ -81,8 +81,8 @@ def load_model(folder: Path) -> tuple[Any, CLIPTokenizer, str]:
     """
     if folder == Path("bundled"):
         folder = BUNDLED_FOLDER
-    backbone = load_backbone(str(folder))
-    model = backbone.model.requires_grad_(True)
+    weights_hash = load_backbone(str(folder)).info.weights_hash  # says what is wrong with a folder, too
+    model = CLIPModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     own = bundled_config(model.config.text_config.vocab_size)
     for tower in ("vision_config", "text_config"):
         for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size"):
@@ -92,7 +92,7 @@ def load_model(folder: Path) -> tuple[Any, CLIPTokenizer, str]:
                     f"{folder} is not of the bundled CLIP's shape: {name} of its {tower} is {have}, not {want}.",
                     "Go on from a folder that `train bundled` wrote.",
                 )
-    return model, CLIPTokenizer.from_pretrained(folder), backbone.info.weights_hash
+    return model, CLIPTokenizer.from_pretrained(folder), weights_hash
 
 
 def save_model(model: Any, tokenizer: CLIPTokenizer, folder: Path) -> None:
