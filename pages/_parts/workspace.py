@@ -7,7 +7,7 @@ from io import BytesIO
 
 import streamlit as st
 
-from pages._ui import data, frame, selection
+from pages._ui import data, frame, machine, selection
 from vlmad_core import paths
 from vlmad_core.datasets.images import DEFAULT_LIMITS
 from vlmad_core.datasets.parts import Part, list_parts
@@ -50,7 +50,7 @@ def show_workspace() -> None:
     st.caption(
         f"Parts, their photos, jobs and decisions lie in `{selection.tidy(str(paths.workspace().absolute()), 200)}`."
     )
-    free = paths.jobs_allowed(st.get_option("server.address"))
+    free = paths.jobs_allowed(machine.address())
     if not free:
         st.caption("Nothing can be changed from here: this dashboard answers to others than its own machine.")
     for part in kept:
