@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from vlmad_core.backbones.loading import BackboneSpec, Loader
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.backbones.tower import Backbone, ImageInput
 from vlmad_core.bench.architectures import random_parameters
-from vlmad_core.engine import extraction
+from vlmad_core.engine import contents, extraction, runner
+from vlmad_core.engine.evaluation import Evaluation, evaluate
+from vlmad_core.engine.frozen import Backbones
 from vlmad_core.engine.options import make_options
 from vlmad_core.engine.plan import build_plan
 from vlmad_core.engine.progress import Reporter
-from vlmad_core.engine.runner import run_plan
+from vlmad_core.engine.runner import Summary, run_plan
 from vlmad_core.engine.session import Entrant, Scored, Session
 from vlmad_core.methods import Method, create_method, list_methods, method_class
 from vlmad_core.store.reader import open_store
@@ -103,7 +106,7 @@ def test_a_whole_plan_stays_on_the_device(tiny_clip, tiny_dataset, tmp_path, mon
 
     def scores(store: str, loader: Loader) -> dict[str, pd.DataFrame]:
         values = {**common, "methods": methods, "shots": [0, 2], "store": tmp_path / store}
-        plan = build_plan(make_options(values), loader=loader)
+        plan = build_plan(make_options(values), backbones=Backbones(loader))
         with Reporter(0) as reporter:
             assert run_plan(plan, reporter).exit_code == 0
         made = open_store(tmp_path / store)
@@ -113,12 +116,40 @@ def test_a_whole_plan_stays_on_the_device(tiny_clip, tiny_dataset, tmp_path, mon
     expected = scores("here", BackboneSpec.load)
     # The stand-in is there for one thread only; a card is there for all.
     monkeypatch.setattr(extraction, "ahead", lambda items, work, *bounds: map(work, items))
+    monkeypatch.setattr(contents, "MOST_EVALUATED", 1)
     with strict_device():
         found = scores("there", lambda spec: moved(load_backbone(spec.name)))
     assert len(found) == 5
     assert set(found) == set(expected)
     for run, images in found.items():
         np.testing.assert_allclose(images["score"], expected[run]["score"], atol=1e-4, rtol=1e-4)
+
+
+def test_runs_evaluated_side_by_side_are_as_one_by_one(tiny_clip, tiny_dataset, tmp_path, content_of, monkeypatch):
+    data = tiny_dataset(tmp_path / "widgets", categories=("bolt",))
+    common = {"datasets": [str(data)], "backbone": str(tiny_clip), "threads": 1, "latency_images": 0}
+
+    def done(store: str) -> Summary:
+        values = {**common, "methods": ["clip_ac", "clip_cpe", "winclip", "musc"], "store": tmp_path / store}
+        with Reporter(0) as reporter:
+            return run_plan(build_plan(make_options(values)), reporter)
+
+    assert done("alone").exit_code == 0
+    monkeypatch.setattr(runner, "evaluated_at_once", lambda device: 3)
+    began = time.perf_counter()
+    summary = done("together")
+    assert sum(summary.ledger.seconds.values()) <= time.perf_counter() - began  # no second is charged twice
+    assert content_of(tmp_path / "together") == content_of(tmp_path / "alone")
+
+    def failing(scored: Any, scores: Any, *rest: Any) -> Evaluation:
+        if scores.run.method.name == "clip_cpe":
+            raise MemoryError("made up")
+        return evaluate(scored, scores, *rest)
+
+    monkeypatch.setattr(contents, "evaluate", failing)
+    failed = done("failing")
+    assert [(unit.outcome, "made up" in str(unit.reason)) for unit in failed.troubled] == [("failed", True)]
+    assert failed.count("computed") == 3
 
 
 def test_the_device_of_tests_is_as_strict_as_a_card():

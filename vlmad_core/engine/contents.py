@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from vlmad_core.backbones.features import passing_stages
 from vlmad_core.datasets.catalogue import category_noun
-from vlmad_core.engine.evaluation import evaluate, explain_rows, image_rows, thumbnail_rows
+from vlmad_core.engine.evaluation import Evaluation, evaluate, explain_rows, image_rows, thumbnail_rows
 from vlmad_core.engine.extraction import OWN_STAGES, CategoryScores, RunScores
 from vlmad_core.engine.jobs import CategoryJob
 from vlmad_core.engine.plan import PlannedRun
@@ -23,37 +28,95 @@ from vlmad_core.store.layout import UNIT_FILE, folder_name, read_unit, thumbnail
 from vlmad_core.store.schema import short_hash
 from vlmad_core.store.writer import UnitContents, write_thumbnails
 
+MOST_EVALUATED = 8
+"""Runs evaluated side by side at most, each in a thread and with its maps in memory."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What evaluating a run gave.
+
+    Attributes:
+        evaluation: Its metrics, or the error they ended in.
+        seconds: Time by stage.
+        elapsed: Time in all.
+    """
+
+    evaluation: Evaluation | Exception
+    seconds: Mapping[str, float]
+    elapsed: float
+
+
+def evaluated_at_once(device: torch.device) -> int:
+    """How many runs are evaluated side by side: one where the cores compute features, too."""
+    return 1 if device.type == "cpu" else max(1, min(MOST_EVALUATED, os.cpu_count() or 1))
+
+
+def evaluate_together(
+    scored: CategoryScores, group: Sequence[RunScores], sizes: Sequence[int], ledger: Ledger
+) -> list[Evaluated]:
+    """Evaluate some runs of a category side by side; one that fails does not stop the others.
+
+    Args:
+        scored: All runs' scores of the category.
+        group: Those of the runs.
+        sizes: Sides of the maps at which pixel metrics are computed.
+        ledger: Where the time that passes is charged, to each run its share.
+    """
+
+    def work(scores: RunScores) -> Evaluated:
+        own, began = Stopwatch(), time.perf_counter()
+        try:
+            made: Evaluation | Exception = evaluate(scored, scores, sizes, own)
+        except Exception as error:
+            made = error
+        return Evaluated(made, own.seconds(), time.perf_counter() - began)
+
+    began = time.perf_counter()
+    if len(group) == 1:
+        found = [work(group[0])]
+    else:
+        with ThreadPoolExecutor(len(group), thread_name_prefix="vlmad-evaluate") as pool:
+            found = list(pool.map(work, group))
+    share = (time.perf_counter() - began) / sum(one.elapsed for one in found)
+    for scores, one in zip(group, found, strict=True):
+        stages = {stage: share * seconds for stage, seconds in one.seconds.items()}
+        ledger.charge_all(scores.run.title, stages, share * one.elapsed, "tables")
+    return found
+
 
 def unit_contents(
     job: CategoryJob,
     scored: CategoryScores,
     scores: RunScores,
-    sizes: Sequence[int],
+    evaluated: Evaluated,
     shared: Stopwatch,
     thumbnails: str | None,
     ledger: Ledger,
 ) -> UnitContents:
-    """Evaluate one run's scores of a category.
+    """All that is stored of one run's unit.
 
     Args:
         job: The category.
         scored: All runs' scores of it.
         scores: This run's.
-        sizes: Sides of the maps at which pixel metrics are computed.
+        evaluated: Its metrics.
         shared: Where the time of shared stages was noted.
         thumbnails: Name of the thumbnail file, if there is one.
-        ledger: Where the time of this run's own work is charged.
+        ledger: Where the time of measuring its speed is charged.
+
+    Raises:
+        Exception: What its evaluation ended in.
     """
-    own, began = Stopwatch(), time.perf_counter()
-    evaluation = evaluate(scored, scores, sizes, own)
-    details = scores.run.keeps_details
-    ledger.charge_all(scores.run.title, own.seconds(), time.perf_counter() - began, "tables")
+    evaluation, details = evaluated.evaluation, scores.run.keeps_details
+    if isinstance(evaluation, Exception):
+        raise evaluation
     with ledger.measure(scores.run.title, "measuring speed"):
         speed = _speed(job, scored, scores)
     times = list(scores.latency_ms.values())
     seconds = {stage: value for stage, value in shared.seconds().items() if stage not in OWN_STAGES}
     profile: dict[str, Any] = {
-        "seconds": {**{stage: round(value, 6) for stage, value in scores.seconds.items()}, **own.seconds()},
+        "seconds": {**{stage: round(value, 6) for stage, value in scores.seconds.items()}, **evaluated.seconds},
         "shared": {"pass": _pass_name(scored), "runs": len(scored.runs), "seconds": seconds},
         "images": len(scores.scores),
         "images_per_second_vision": _rate(scored.computed, sum(seconds.get(name, 0.0) for name in passing_stages())),

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from vlmad_core.backbones.arithmetic import using_threads
-from vlmad_core.engine.contents import keep_thumbnails, thumbnails_wanted, unit_contents
+from vlmad_core.engine.contents import (
+    Evaluated,
+    evaluate_together,
+    evaluated_at_once,
+    keep_thumbnails,
+    thumbnails_wanted,
+    unit_contents,
+)
 from vlmad_core.engine.estimate import expected_work
-from vlmad_core.engine.extraction import CategoryScores, Failure, score_category
+from vlmad_core.engine.extraction import CategoryScores, Failure, RunScores, score_category
 from vlmad_core.engine.jobs import CategoryJob, UnitState, jobs_of
 from vlmad_core.engine.plan import Plan, PlannedRun
 from vlmad_core.engine.profiling import COMMAND, SHARED, Ledger, Stopwatch, peak_memory
@@ -245,14 +252,23 @@ def _compute(
             _fail(job, run.record.id, Failure.of(error), summary, reporter)
         return
     summary.images += scored.computed + scored.references_passed
+    done: list[RunScores] = []
     for run_id, scores in scored.runs.items():
-        stop_if_cancelled()
-        if scores.failure is not None:
+        if scores.failure is None:
+            done.append(scores)
+        else:
             _fail(job, run_id, scores.failure, summary, reporter)
-            continue
-        reporter.stage(f"{dataset}/{job.category}: measuring {scores.run.record.title}")
+
+    def on_group(group: Sequence[RunScores]) -> None:
+        stop_if_cancelled()
+        titles = ", ".join(dict.fromkeys(scores.run.record.title for scores in group))
+        reporter.stage(f"{dataset}/{job.category}: measuring {titles}")
+
+    for scores, evaluated in _evaluated(scored, done, sizes, summary.ledger, on_group):
+        stop_if_cancelled()
+        run_id = scores.run.record.id
         try:
-            contents = unit_contents(job, scored, scores, sizes, watch, thumbnails, summary.ledger)
+            contents = unit_contents(job, scored, scores, evaluated, watch, thumbnails, summary.ledger)
             reason = _what_is_missing(scored)
             with summary.ledger.measure(COMMAND, "writing"):
                 record = write_unit(job.store, records[run_id], job.category, contents, replace=states[run_id].replaces)
@@ -271,6 +287,21 @@ def _compute(
         _say_done(job, records[run_id], contents, reporter)
         reporter.measured(len(job.samples))
         scores.grids.clear()
+
+
+def _evaluated(
+    scored: CategoryScores,
+    done: Sequence[RunScores],
+    sizes: Sequence[int],
+    ledger: Ledger,
+    on_group: Callable[[Sequence[RunScores]], None],
+) -> Iterator[tuple[RunScores, Evaluated]]:
+    """Each run with its metrics, as many at a time as the machine allows, so that finished units are soon committed."""
+    several = evaluated_at_once(done[0].run.backbone.device) if done else 1
+    for first in range(0, len(done), several):
+        group = done[first : first + several]
+        on_group(group)
+        yield from zip(group, evaluate_together(scored, group, sizes, ledger), strict=True)
 
 
 def _charge(scored: CategoryScores, ledger: Ledger) -> float:
