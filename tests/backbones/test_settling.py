@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from vlmad_core.backbones import ClipBackbone, FeatureRequest, settling
 from vlmad_core.backbones.info import MAX_BATCH, BackboneInfo, default_batch_size
@@ -149,6 +150,13 @@ def test_without_a_tokenizer_scores_cannot_be_compared(machine, monkeypatch):
     settled = settle(ASKED, load)
     assert settled.spec.precision == "float32"
     assert "There is no tokenizer" in settled.reasons["precision"]
+
+
+def test_images_too_small_for_the_tower_leave_it_in_float32(machine):
+    made = machine({"float32": 0.9}, {"bfloat16": 3.0}, device=torch.device("cpu"))
+    settled = settle(ASKED, made.load, lambda: [Image.new("RGB", (2, 2))])
+    assert settled.spec.precision == "float32"
+    assert "smaller than a patch" in settled.reasons["precision"]
 
 
 def test_the_real_tower_is_timed_and_compared(tiny_clip, monkeypatch):

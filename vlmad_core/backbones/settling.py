@@ -32,7 +32,7 @@ from vlmad_core.backbones.info import (
 )
 from vlmad_core.backbones.loading import BackboneSpec, Loader
 from vlmad_core.backbones.tower import Backbone
-from vlmad_core.errors import BackboneError
+from vlmad_core.errors import BackboneError, VlmadError
 
 SCORE_TOLERANCE = 0.01
 """How far scores in [0, 1] may be from those of float32 in the mean over calibration images, and over their patches.
@@ -162,7 +162,7 @@ def settle_precision(
         try:
             pixels = torch.stack([exact.backbone.preprocess(image) for image in images()])
             plain, expected = _calibrated(exact.backbone, pixels)
-        except BackboneError as error:  # e.g. no tokenizer, which a run without prompts does without
+        except VlmadError as error:  # e.g. no tokenizer, which a run without prompts does without; too small an image
             return exact, f"scores can't be compared: {error}"
         quickest = plain
     for name in worth:
