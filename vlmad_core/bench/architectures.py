@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from vlmad_core.backbones import BackboneInfo, ClipBackbone, load_backbone
+from vlmad_core.backbones.devices import CPU
 from vlmad_core.backbones.info import Precision, Preprocessing
 from vlmad_core.backbones.vision import set_image_size
 from vlmad_core.errors import BackboneError
@@ -57,8 +58,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "vit-b-16-plus-240": Architecture(240, 16, 896, 12, 640, 640, "gelu"),
     "vit-l-14": Architecture(224, 14, 1024, 24, 768, 768, "quick_gelu"),
     "vit-l-14-336": Architecture(336, 14, 1024, 24, 768, 768, "quick_gelu"),
+    "vit-l-14-518": Architecture(518, 14, 1024, 24, 768, 768, "quick_gelu"),
 }
-"""By the name that follows ``random:``."""
+"""By the name that follows ``random:``; the last is what most methods were published with, OpenAI's at 518 pixels."""
 
 
 def bench_backbone(name: str, precision: Precision, image_size: int | None = None) -> ClipBackbone:
@@ -75,7 +77,12 @@ def bench_backbone(name: str, precision: Precision, image_size: int | None = Non
     return backbone
 
 
-def random_backbone(name: str, precision: Precision = "float32", image_size: int | None = None) -> ClipBackbone:
+def random_backbone(
+    name: str,
+    precision: Precision = "float32",
+    image_size: int | None = None,
+    device: torch.device = CPU,
+) -> ClipBackbone:
     """A CLIP model of a true architecture with random weights.
 
     Prompts are cut into tokens by the bundled tokenizer, whose words are a little shorter than CLIP's.
@@ -84,6 +91,7 @@ def random_backbone(name: str, precision: Precision = "float32", image_size: int
         name: One of ``ARCHITECTURES``.
         precision: Arithmetic of the towers.
         image_size: Side of the input; None for its own.
+        device: Where it computes; the weights are the same everywhere.
 
     Raises:
         BackboneError: If there is no such architecture, or the size does not fit it.
@@ -118,7 +126,7 @@ def random_backbone(name: str, precision: Precision = "float32", image_size: int
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         demonstration=True,
     )
-    return ClipBackbone(model, info, Preprocessing(side), load_backbone("bundled").tokenize)
+    return ClipBackbone(model.to(device), info, Preprocessing(side), load_backbone("bundled").tokenize)
 
 
 def random_parameters(method: Method, backbone: Any) -> dict[str, Tensor] | None:
