@@ -173,7 +173,7 @@ def _compared(
 
 @contextmanager
 def their_process(python: Path, folder: Path, device: torch.device) -> Iterator[TheirProcess]:
-    """anomalib's process with the weights and images that lie in a folder.
+    """Anomalib's process with the weights and images that lie in a folder.
 
     Raises:
         VlmadError: If it can't be started, or fails.
