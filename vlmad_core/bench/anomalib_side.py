@@ -39,7 +39,7 @@ def serve(say: Any) -> None:
     """Load what is asked for first, then pass a batch for each further line."""
     import torch
 
-    torch_model = importlib.import_module("anomalib.models.image.winclip.torch_model")
+    torch_model: Any = importlib.import_module("anomalib.models.image.winclip.torch_model")
     asked = json.loads(sys.stdin.readline())
     folder, device = Path(asked["folder"]), torch.device(asked["device"])
     torch.set_num_threads(asked["threads"])

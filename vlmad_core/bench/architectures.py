@@ -5,13 +5,11 @@ For machines without access to the weights. Scores of such a model mean nothing,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from vlmad_core.backbones import BackboneInfo, ClipBackbone, load_backbone
@@ -19,14 +17,8 @@ from vlmad_core.backbones.devices import CPU
 from vlmad_core.backbones.info import Precision, Preprocessing
 from vlmad_core.backbones.vision import set_image_size
 from vlmad_core.errors import BackboneError
-from vlmad_core.methods import Method
-from vlmad_core.methods.anomaly_clip import AnomalyClip
-from vlmad_core.methods.april_gan import AprilGan
 
 PREFIX = "random:"
-CONTEXT_LENGTH = 12
-DEEP_LENGTH = 4
-"""Learned vectors of AnomalyCLIP's prompts, and those put in before each deeper block (its authors' numbers)."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +55,17 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 """By the name that follows ``random:``; the last is what most methods were published with, OpenAI's at 518 pixels."""
 
 
-def bench_backbone(name: str, precision: Precision, image_size: int | None = None) -> ClipBackbone:
+def bench_backbone(
+    name: str, precision: Precision, image_size: int | None = None, device: torch.device = CPU
+) -> ClipBackbone:
     """A backbone to be timed: ``random:NAME``, or any that ``load_backbone`` takes.
 
     Raises:
         BackboneError: If there is none of that name, or it has no text tower.
     """
     if name.startswith(PREFIX):
-        return random_backbone(name.removeprefix(PREFIX), precision, image_size)
-    backbone = load_backbone(name, image_size=image_size, precision=precision)
+        return random_backbone(name.removeprefix(PREFIX), precision, image_size, device)
+    backbone = load_backbone(name, image_size=image_size, precision=precision, device=str(device))
     if not isinstance(backbone, ClipBackbone):
         raise BackboneError(f"{name} is not a CLIP model.", "Name a CLIP model; methods bring other backbones along.")
     return backbone
@@ -103,9 +97,9 @@ def random_backbone(
     model = CLIPModel(_config(shape)).eval().requires_grad_(False)
     if image_size is not None and image_size != shape.image_size:
         set_image_size(model, image_size, "bicubic_antialias")
-    if precision == "bfloat16":
-        model.vision_model.encoder.to(torch.bfloat16)
-        model.text_model.encoder.to(torch.bfloat16)
+    if precision != "float32":
+        model.vision_model.encoder.to(getattr(torch, precision))
+        model.text_model.encoder.to(getattr(torch, precision))
     side = image_size or shape.image_size
     info = BackboneInfo(
         id=PREFIX + name,
@@ -127,24 +121,6 @@ def random_backbone(
         demonstration=True,
     )
     return ClipBackbone(model.to(device), info, Preprocessing(side), load_backbone("bundled").tokenize)
-
-
-def random_parameters(method: Method, backbone: Any) -> dict[str, Tensor] | None:
-    """Parameters of the right shapes for a method that trains, so that it can be timed; None for the others."""
-    generator, info = torch.Generator().manual_seed(0), backbone.info
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator) / math.sqrt(shape[-1])
-
-    if isinstance(method, AprilGan):
-        shapes = {"weight": (info.embed_dim, info.width), "bias": (info.embed_dim,)}
-        count = len(method.stages(info))
-        return {f"linear.{i}.{kind}": normal(*shape) for i in range(count) for kind, shape in shapes.items()}
-    if isinstance(method, AnomalyClip):
-        width = int(backbone.model.config.text_config.hidden_size)
-        deep = {f"deep.{i}": normal(DEEP_LENGTH, width) for i in range(-(-3 * info.text_depth // 4) - 1)}
-        return {"context": normal(2, CONTEXT_LENGTH, width), **deep}
-    return None
 
 
 def _config(shape: Architecture) -> CLIPConfig:

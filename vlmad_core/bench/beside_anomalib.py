@@ -202,7 +202,7 @@ def _ask(process: subprocess.Popen[str], **values: Any) -> dict[str, Any]:
         answer = ""
     told: dict[str, Any] = json.loads(answer) if answer else {"error": "it ended without a word"}
     if "error" in told:
-        raise VlmadError(f"The environment of {process.args[0]} did not run anomalib: {told['error']}.", INSTALL)
+        raise VlmadError(f"The other environment did not run anomalib: {told['error']}.", INSTALL)
     return told
 
 

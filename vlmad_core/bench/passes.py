@@ -1,4 +1,4 @@
-"""Timing passes of whole batches on any device: the best batch size, memory, and a plain forward to hold them against."""
+"""Timing passes of whole batches on any device: the best batch size, memory, and a plain forward to compare with."""
 
 from __future__ import annotations
 
