@@ -121,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
     """
     use_plugins(args.plugin)
     begun = time.monotonic()
-    if min(args.images or 1, *(args.batch or ()), args.threads or 1) < 1 or min(args.shots) < 0:
+    counts = [count for count in (args.images, args.threads, *(args.batch or ())) if count is not None]
+    if min(counts, default=1) < 1 or min(args.shots) < 0:
         raise VlmadError("Images, batch and threads are counted from 1, shots from 0.", "Give larger numbers.")
     request, prepared = _request(args, begun)
     threads = torch.get_num_threads()
