@@ -5,16 +5,21 @@ For machines without access to the weights. Scores of such a model mean nothing,
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import CLIPConfig, CLIPModel
+from safetensors.torch import save_file
 
 from vlmad_core.backbones import BackboneInfo, ClipBackbone, load_backbone
 from vlmad_core.backbones.devices import CPU
 from vlmad_core.backbones.info import Precision, Preprocessing
+from vlmad_core.backbones.loading import BUNDLED_FOLDER
+from vlmad_core.backbones.model import ClipConfig, ClipModel, TextTowerConfig, VisionTowerConfig
 from vlmad_core.backbones.vision import set_image_size
 from vlmad_core.errors import BackboneError
 
@@ -93,8 +98,7 @@ def random_backbone(
     shape = ARCHITECTURES.get(name)
     if shape is None:
         raise BackboneError(f"There is no architecture {name!r}.", f"Known are: {', '.join(ARCHITECTURES)}.")
-    torch.manual_seed(0)
-    model = CLIPModel(_config(shape)).eval().requires_grad_(False)
+    model = random_model(shape)
     if image_size is not None and image_size != shape.image_size:
         set_image_size(model, image_size, "bicubic_antialias")
     if precision != "float32":
@@ -123,23 +127,38 @@ def random_backbone(
     return ClipBackbone(model.to(device), info, Preprocessing(side), load_backbone("bundled").tokenize)
 
 
-def _config(shape: Architecture) -> CLIPConfig:
-    vision = {
-        "hidden_size": shape.width,
-        "intermediate_size": 4 * shape.width,
-        "num_hidden_layers": shape.depth,
-        "num_attention_heads": shape.width // 64,
-        "image_size": shape.image_size,
-        "patch_size": shape.patch_size,
-        "hidden_act": shape.activation,
-    }
-    text = {
-        "hidden_size": shape.text_width,
-        "intermediate_size": 4 * shape.text_width,
-        "num_hidden_layers": 12,
-        "num_attention_heads": shape.text_width // 64,
-        "max_position_embeddings": 77,
-        "vocab_size": 49408,
-        "hidden_act": shape.activation,
-    }
-    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=shape.embed_dim)
+def random_model(shape: Architecture) -> ClipModel:
+    """A model of a shape, the same weights each time."""
+    torch.manual_seed(0)
+    vision = VisionTowerConfig(
+        hidden_size=shape.width,
+        intermediate_size=4 * shape.width,
+        num_hidden_layers=shape.depth,
+        num_attention_heads=shape.width // 64,
+        image_size=shape.image_size,
+        patch_size=shape.patch_size,
+        hidden_act=shape.activation,
+    )
+    text = TextTowerConfig(
+        hidden_size=shape.text_width,
+        intermediate_size=4 * shape.text_width,
+        num_attention_heads=shape.text_width // 64,
+        hidden_act=shape.activation,
+    )
+    return ClipModel(ClipConfig(vision, text, shape.embed_dim)).eval().requires_grad_(False)
+
+
+def write_random_model(name: str, folder: Path) -> Path:
+    """Write such a model as a folder that every command takes for a backbone; gives the folder.
+
+    Args:
+        name: One of ``ARCHITECTURES``.
+        folder: Made if it isn't there.
+    """
+    model = random_model(ARCHITECTURES[name])
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(model.state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(asdict(model.config)), encoding="utf-8")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(BUNDLED_FOLDER / file, folder / file)
+    return folder

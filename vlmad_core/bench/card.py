@@ -6,7 +6,6 @@ Nothing is downloaded: models have the true shapes and random weights, or are th
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,9 +23,8 @@ from torch.nn import functional as F
 from vlmad_core.backbones import Features
 from vlmad_core.backbones.devices import CPU, wait
 from vlmad_core.backbones.info import Precision
-from vlmad_core.backbones.loading import BUNDLED_FOLDER
 from vlmad_core.bench.alone import CEILING_SIDE
-from vlmad_core.bench.architectures import PREFIX, bench_backbone, random_backbone
+from vlmad_core.bench.architectures import PREFIX, bench_backbone, write_random_model
 from vlmad_core.bench.passes import rate_of
 from vlmad_core.bench.subjects import Scene, make_subject
 from vlmad_core.datasets.images import read_image
@@ -180,10 +178,7 @@ def whole_set(device: torch.device, images: int = SET_IMAGES, grid: tuple[int, i
 def whole_command(device: torch.device, architecture: str = LARGE, size: str = "full") -> dict[str, Any]:
     """The command ``precompute`` in a process of its own, on a model of the true shape that lies in a folder."""
     with tempfile.TemporaryDirectory(prefix="vlmad-bench-") as place:
-        model = Path(place) / "model"
-        random_backbone(architecture.removeprefix(PREFIX)).model.save_pretrained(model)
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copy(BUNDLED_FOLDER / name, model / name)
+        model = write_random_model(architecture.removeprefix(PREFIX), Path(place) / "model")
         categories = ["capsule", "hex_nut"]
         words = ["--dataset", "bundled_a", "--categories", *categories, "--method", *PLAN, "--shots", "0", "4"]
         more = ["--backbone", str(model), "--device", str(device), "--precision", "bfloat16", "--size", size]
