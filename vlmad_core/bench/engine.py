@@ -1,10 +1,11 @@
-"""`bench engine`: what sharing passes, the feature cache and its storage save and cost, and how memory grows."""
+"""`bench engine`: what sharing passes and the feature cache save, what an image costs, and how memory grows."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ from vlmad_core.backbones.loading import BackboneSpec
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.bench.architectures import PREFIX, random_backbone
+from vlmad_core.bench.images import per_image
+from vlmad_core.bench.images import text_of as text_of_images
 from vlmad_core.engine.extraction import CategoryScores, RunScores, score_category
 from vlmad_core.engine.frozen import Backbones
 from vlmad_core.engine.jobs import CategoryJob, jobs_of
@@ -36,7 +39,7 @@ from vlmad_core.engine.reading import ImageLoader
 from vlmad_core.errors import VlmadError
 from vlmad_core.metrics import image_auroc
 
-PARTS = ("sharing", "cache", "storage", "memory")
+PARTS = ("sharing", "cache", "storage", "images", "memory")
 FURTHER = ("clip_ac", "clip_cpe", "april_gan", "anomaly_clip")
 """Methods added to WinCLIP."""
 
@@ -85,12 +88,14 @@ def run(args: argparse.Namespace) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="vlmad-bench-") as folder:
             options = _options(args, Path(folder))
-            if {"sharing", "cache", "storage"} & set(args.part):
+            if set(args.part) - {"memory"}:
                 backbone = _load(args.backbone)
                 loader: Callable[[BackboneSpec], Backbone] = lambda spec: backbone  # noqa: E731
                 for part, measure in (("sharing", sharing), ("cache", caching), ("storage", storage)):
                     if part in args.part:
                         report[part] = measure(options, loader)
+                if "images" in args.part:
+                    report["images"] = images_of(options, backbone)
             if "memory" in args.part:
                 counts = (args.few, args.many)
                 report["memory"] = memory(Path(folder), counts, args.images, args.threads, args.backbone)
@@ -150,6 +155,12 @@ def storage(options: PlanOptions, loader: Callable[[BackboneSpec], Backbone]) ->
     return {"methods": rows}
 
 
+def images_of(options: PlanOptions, backbone: Backbone) -> dict[str, Any]:
+    """What an image of the first category costs beside the tower."""
+    assert options.categories is not None
+    return per_image(options.datasets[0], options.categories[0], backbone.info.image_size, os.cpu_count() or 1)
+
+
 def memory(
     folder: Path, categories: tuple[int, int], images: int, threads: int, backbone: str = "bundled"
 ) -> dict[str, Any]:
@@ -175,12 +186,16 @@ def memory(
     }
 
 
-def made_up_images(root: Path, categories: int, images: int, side: int = 96) -> Path:
+def made_up_images(root: Path, categories: int, images: int, side: int = 96, references: int = 2) -> Path:
     """A data set of noise in MVTec layout, half of the test images with a bright square; returns its folder."""
     rng = np.random.default_rng(0)
     for number in range(categories):
         part = root / f"part{number:02d}"
-        for kind, count in (("train/good", 2), ("test/good", images // 2), ("test/spot", images - images // 2)):
+        for kind, count in (
+            ("train/good", references),
+            ("test/good", images // 2),
+            ("test/spot", images - images // 2),
+        ):
             folder = part / kind
             folder.mkdir(parents=True)
             for index in range(count):
@@ -219,6 +234,8 @@ def text_of(report: dict[str, Any]) -> str:
             f"16 bits: {row['category']} {row['title']}, {row['shots']} shots: score {row['score']:.1e}, "
             f"map {'–' if row['map'] is None else format(row['map'], '.1e')}, image AUROC {auroc}"
         )
+    if "images" in report:
+        lines.append(text_of_images(report["images"]))
     if "memory" in report:
         part = report["memory"]
         peaks = " and ".join(f"{peak / 2**20:.0f} MB" for peak in part["peak_rss_bytes"])
