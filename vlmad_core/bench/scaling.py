@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--axis", nargs="+", choices=AXES, default=list(AXES), help="what to vary (default: all)")
     parser.add_argument("--images", nargs="+", type=int, default=[30, 60, 120, 240], metavar="N")
     parser.add_argument("--shots", nargs="+", type=int, default=[0, 1, 4, 8], metavar="K")
-    parser.add_argument("--image-size", nargs="+", type=int, default=[112, 160, 224], metavar="S")
+    parser.add_argument("--image-size", nargs="+", type=int, default=[96, 128, 192], metavar="S")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
     parser.add_argument("--backbone", default="bundled", metavar="ID", help="bundled, a folder or a hub id")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep the made-up images there (default: nowhere)")
@@ -176,7 +176,8 @@ def markdown(measured: Sequence[Measured], facts: Mapping[str, Any]) -> str:
     machine = facts["hardware"]
     lines = [
         f"{machine['processor']}, {machine['cores']} cores, load {facts['load_average']:g} at the end. Seconds on the "
-        f"wall clock, of which by stage; made-up images of {SIDE} x {SIDE} pixels, half of them defective (kept by --data DIR).",
+        f"wall clock, of which by stage; made-up images of {SIDE} x {SIDE} pixels, half of them defective (--data DIR "
+        "keeps them).",
     ]
     for axis in AXES:
         rows = [one for one in measured if one.run.axis == axis]
