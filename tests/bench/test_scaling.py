@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vlmad_core.bench import scaling
-from vlmad_core.bench.scaling import Measured, Run, markdown, runs_of
+from vlmad_core.bench.scaling import TimedRun, Run, markdown, runs_of
 from vlmad_core.cli import main
 from vlmad_core.errors import VlmadError
 
@@ -34,7 +34,7 @@ def test_the_table_stands_beside_its_commands() -> None:
     run = Run("threads", "2", 60, ("--method", "clip_ac", "--threads", "2"))
     stages = {"vision": 1.0, "scoring": 0.5, "text": 0.25}
     table = markdown(
-        [Measured(run, 4.0, stages, 2**30)], {"hardware": {"processor": "P", "cores": 2}, "load_average": 1}
+        [TimedRun(run, 4.0, stages, 2**30)], {"hardware": {"processor": "P", "cores": 2}, "load_average": 1}
     )
     assert "| threads | seconds | starting up | vision | windows | scoring | metrics | rest | memory (MB) |" in table
     assert "| 2 | 4.0 | 0.0 | 1.0 | 0.0 | 0.5 | 0.0 | 2.5 | 1024 |" in table
@@ -52,5 +52,5 @@ def test_commands_are_run(tmp_path: Path, tiny_clip: Path, capsys: pytest.Captur
 
 
 def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
-    with pytest.raises(VlmadError, match="This failed: python -m vlmad_core precompute .*--method nothing"):
+    with pytest.raises(VlmadError, match=r"This failed: python -m vlmad_core precompute .*--method nothing"):
         scaling.measure(Run("methods", "nothing", 4, ("--method", "nothing")), tmp_path)

@@ -62,7 +62,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Measured:
+class TimedRun:
     """What a command took.
 
     Attributes:
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         VlmadError: If a command fails.
     """
-    measured: list[Measured] = []
+    measured: list[TimedRun] = []
     with tempfile.TemporaryDirectory(prefix="vlmad-bench-") as place:
         for one in runs_of(args):
             measured.append(measure(one, args.data or Path(place)))
@@ -146,7 +146,7 @@ def runs_of(args: argparse.Namespace) -> Iterator[Run]:
             yield from axes[axis]()
 
 
-def measure(one: Run, place: Path) -> Measured:
+def measure(one: Run, place: Path) -> TimedRun:
     """Run one command on a store of its own.
 
     Raises:
@@ -168,10 +168,10 @@ def measure(one: Run, place: Path) -> Measured:
     stages: dict[str, float] = {}
     for row in outcome["spent"]:
         stages[row["stage"]] = stages.get(row["stage"], 0.0) + row["seconds"]
-    return Measured(one, seconds, stages, int(outcome["peak_rss_bytes"]))
+    return TimedRun(one, seconds, stages, int(outcome["peak_rss_bytes"]))
 
 
-def markdown(measured: Sequence[Measured], facts: Mapping[str, Any]) -> str:
+def markdown(measured: Sequence[TimedRun], facts: Mapping[str, Any]) -> str:
     """The figures as Markdown: a table for each axis, each with the commands that made it."""
     machine = facts["hardware"]
     lines = [
