@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vlmad_core.bench import scaling
-from vlmad_core.bench.scaling import TimedRun, Run, markdown, runs_of
+from vlmad_core.bench.scaling import Run, TimedRun, markdown, runs_of
 from vlmad_core.cli import main
 from vlmad_core.errors import VlmadError
 
