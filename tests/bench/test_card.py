@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from vlmad_core.backbones.devices import CPU
 from vlmad_core.bench import architectures, card
 from vlmad_core.bench.architectures import Architecture
+from vlmad_core.bench.methods import Request, bench
 from vlmad_core.bench.subjects import Scene
 from vlmad_core.datasets import load_dataset
 
@@ -52,7 +54,7 @@ def test_the_set_of_musc_is_judged_in_both_arithmetics(monkeypatch: pytest.Monke
 def test_what_there_is_no_time_for_is_left_out(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(card, "CEILING_SIDE", 64)
     report = card.check(CPU, ["clip_ac"], (0,), scene, until=time.monotonic() - 1)
-    assert report["parity"] == report["musc"] == report["precompute"] == {"error": "Time was up."}
+    assert report["parity"] == report["musc"] == {"error": "Time was up."}
     assert report["ok"] is False
     assert set(report["ceilings"]) == {"float32", "tf32", "bfloat16", "float16"}
     assert len(card.text_of(report)) == 4
@@ -61,9 +63,33 @@ def test_what_there_is_no_time_for_is_left_out(scene: Scene, monkeypatch: pytest
 @pytest.mark.slow
 def test_the_whole_command_runs_on_a_folder_with_random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", Architecture(32, 8, 64, 4, 64, 32, "gelu"))
-    report = card.whole_command(CPU, "tiny", "smoke")
+    report = card.whole_command(CPU, time.monotonic() + 300, "tiny", "smoke")
     assert report["images"] > 0
     assert sum(report["stages"].values()) <= report["seconds"]
+
+    assert card.whole_command(CPU, time.monotonic(), "tiny", "smoke") == {"error": "It was given up after 1 s."}
+
+
+def test_without_a_backbone_the_whole_check_of_a_card_is_made(
+    tmp_path: Path, tiny_dataset: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tiny_dataset(tmp_path / "widgets", categories=("bolt",), normal=2, defective=2)
+    monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", Architecture(32, 8, 64, 4, 64, 32, "gelu"))
+    monkeypatch.setattr(card, "CEILING_SIDE", 64)
+    monkeypatch.setattr(card, "whole_set", lambda device: {"seconds": {}})
+    monkeypatch.setattr(card, "whole_command", lambda device, until: {"seconds": 1.0})
+    request = Request(
+        (("random:tiny", ("float32",)),), ("clip_ac",), (0,), str(data), images=1, batches=(1,),
+        until=time.monotonic() + 600,
+    )  # fmt: skip
+    report = bench(request, prepared=True)
+    assert set(report["check"]) == {"ceilings", "parity", "musc", "precompute", "ok"}
+    assert report["check"]["ok"]
+    assert [row["backbone"] for row in report["methods"]] == ["random:tiny"]
+    late = bench(dataclasses.replace(request, until=time.monotonic() + 30), prepared=True)
+    assert late["methods"] == []  # the rest of the time is left to the whole command
+    assert late["left_out"][-1] == {"what": "random:tiny in float32", "reason": "Time was up."}
+    assert late["check"]["precompute"] == {"seconds": 1.0}
 
 
 def test_the_benchmark_needs_no_dashboard() -> None:
