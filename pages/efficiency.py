@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._efficiency import reported
+from pages._efficiency import benches, reported
 from pages._ui import data, frame, selection, take_along
 from vlmad_core.analysis.speed import command_table, pareto, stage_table, throughput_table
 from vlmad_core.analysis.tables import csv_text
@@ -70,8 +70,9 @@ else:
     if shared and cost == "latency_ms":
         st.caption(f"{selection.tidy(', '.join(shared), 200)}: share of a batch, since one image alone was not timed.")
 with st.expander("At what speed on my hardware?", icon=":material/speed:", expanded=True):
-    st.markdown("This command times every method on the machine it is started on, and prints the same figures:")
-    st.code(f"python -m vlmad_core bench methods --backbone {one.runs[0].key.backbone}", language="bash")
+    st.markdown("This command times every method on the machine it is started on, and keeps the figures for this page:")
+    st.code(f"python -m vlmad_core bench methods --backbone {one.runs[0].key.backbone} --keep", language="bash")
+    benches.show(points, f"efficiency-{one.dataset}-bench")
     st.markdown("The live demo shows the latency of each verdict on the machine that serves this page.")
     st.page_link("pages/live_demo.py", label="Try it in the live demo", icon=":material/photo_camera:")
 

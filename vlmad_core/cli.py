@@ -70,9 +70,10 @@ COMMANDS: Mapping[str, Command] = {
     "bench": Command(
         "measure speed",
         commands={
-            "methods": Command("latency, throughput and memory of methods", "vlmad_core.bench.methods"),
+            "methods": Command("latency, throughput and memory; the check of a card", "vlmad_core.bench.methods"),
             "metrics": Command("metrics against other implementations", "vlmad_core.bench.metrics"),
-            "engine": Command("what sharing passes and the feature cache save", "vlmad_core.bench.engine"),
+            "engine": Command("what sharing and the cache save, what an image costs", "vlmad_core.bench.engine"),
+            "scaling": Command("how a run's time grows with all that it is made of", "vlmad_core.bench.scaling"),
             "app": Command("the dashboard", "vlmad_core.bench.app"),
             "live": Command("the live demo, from upload to verdicts", "vlmad_core.bench.live"),
             "starts": Command("how soon a fresh process answers", "vlmad_core.bench.starts"),

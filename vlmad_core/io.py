@@ -39,7 +39,7 @@ LARGEST_JSON = 8 * 2**20
 
 
 def read_json(path: Path, fix: str = RECOMPUTE) -> dict[str, Any]:
-    """Read a json object of bounded size and depth, with finite numbers only.
+    """Read a json object; see ``parse_json``.
 
     Args:
         path: The file.
@@ -53,13 +53,33 @@ def read_json(path: Path, fix: str = RECOMPUTE) -> dict[str, Any]:
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_JSON:
             raise StoreError(f"{path} can't be read: it is no file of at most {LARGEST_JSON:,} bytes.", fix)
         with path.open("rb") as file:
-            value = from_json(file.read(status.st_size), allow_inf_nan=False)
-    except (OSError, ValueError) as problem:
+            content = file.read(status.st_size)
+    except OSError as problem:
         raise StoreError(f"{path} can't be read: {problem}.", fix) from problem
+    return parse_json(content, str(path), fix)
+
+
+def parse_json(content: bytes, place: str, fix: str = RECOMPUTE) -> dict[str, Any]:
+    """A json object of bounded size and depth, with finite numbers only.
+
+    Args:
+        content: The text.
+        place: What to call it in messages.
+        fix: What to do where it can't be read.
+
+    Raises:
+        StoreError: If it can't be read, or is no json object.
+    """
+    if len(content) > LARGEST_JSON:
+        raise StoreError(f"{place} can't be read: it has more than {LARGEST_JSON:,} bytes.", fix)
+    try:
+        value = from_json(content, allow_inf_nan=False)
+    except ValueError as problem:
+        raise StoreError(f"{place} can't be read: {problem}.", fix) from problem
     if not isinstance(value, dict):
-        raise StoreError(f"{path} is damaged: it holds no json object.", fix)
+        raise StoreError(f"{place} is damaged: it holds no json object.", fix)
     if not _within_floats(value):
-        raise StoreError(f"{path} is damaged: it holds a number beyond what can be computed with.", fix)
+        raise StoreError(f"{place} is damaged: it holds a number beyond what can be computed with.", fix)
     return value
 
 

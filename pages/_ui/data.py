@@ -30,6 +30,7 @@ from vlmad_core.errors import StoreError
 from vlmad_core.figures import style
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
+from vlmad_core.store.benches import BenchRecord, read_benches
 from vlmad_core.store.commands import CommandRecord, read_commands
 from vlmad_core.store.reader import Store, open_stores, store_signature
 
@@ -158,6 +159,16 @@ def _commands(roots: tuple[Path, ...]) -> tuple[CommandRecord, ...]:
 def last_command(dataset: str) -> CommandRecord | None:
     """What the latest command that filled the stores with a data set spent its time on; None if none is known."""
     return next((one for one in _commands(paths.stores()) if dataset in one.datasets), None)
+
+
+@st.cache_data(ttl=2, show_spinner=False)
+def _benches(roots: tuple[Path, ...]) -> tuple[tuple[BenchRecord, ...], tuple[str, ...]]:
+    return read_benches(roots)
+
+
+def benches() -> tuple[tuple[BenchRecord, ...], tuple[str, ...]]:
+    """What benchmarks measured that lie in the stores, the latest first, and what could not be read, in words."""
+    return _benches(paths.stores())
 
 
 def _at(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> Comparison:

@@ -11,7 +11,8 @@ import pytest
 
 from vlmad_core.analysis.comparable import comparisons
 from vlmad_core.analysis.entries import Entry
-from vlmad_core.analysis.speed import cost_table, stage_table, throughput_table
+from vlmad_core.analysis.speed import bench_table, cost_table, stage_table, throughput_table
+from vlmad_core.store.benches import BenchLatency, BenchRate, BenchRecord, BenchRow
 from vlmad_core.store.reader import open_store
 
 SPEED: dict[str, Any] = {
@@ -84,3 +85,19 @@ def test_broken_figures_are_blank_not_zero(line: Entry) -> None:
     row = cost_table([with_speed(line, {"batch_1": {"median_ms": "soon"}, "flops_per_image": None})]).iloc[0]
     assert row["shared"]
     assert math.isnan(row["gflops"])
+
+
+def test_benchmarks_stand_beside_stored_latencies_of_the_same_settings(line: Entry) -> None:
+    def row(preset: str, shots: int) -> BenchRow:
+        rate, one = BenchRate(8, 90.0), BenchLatency(12.5, 14.0)
+        return BenchRow("winclip", preset, "WinCLIP", shots, "bundled", 224, "float32", rate, one, peak_bytes=2**30)
+
+    rows = (row("canonical", 0), row("canonical", 4), row("accurate", 0))
+    record = BenchRecord("bench methods", "2026-01-01", "a machine", "cpu", 2, rows)
+    table = bench_table([record], cost_table([with_speed(line, SPEED)]))
+    assert table["name"].tolist() == ["WinCLIP", "WinCLIP", "WinCLIP (accurate)"]
+    assert table["stored_ms"].tolist()[0] == 20.0
+    assert table["stored_ms"].isna().tolist() == [False, True, True]
+    assert table["peak_gb"].tolist() == [1.0, 1.0, 1.0]
+    assert table["peak_share"].isna().all()
+    assert bench_table([], cost_table([])).empty

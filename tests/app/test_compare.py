@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from vlmad_core.store.benches import BENCH_FOLDER, keep_bench
 from vlmad_core.store.commands import CommandRecord, SpentSeconds, write_command
 
 BUNDLED = Path(__file__).parents[2] / "results"
@@ -153,6 +155,42 @@ def test_efficiency_shows_what_the_last_command_spent(open_app, measured: Path, 
     assert table(app, "who")["stage"].tolist() == ["scoring", "writing", "not told"]
     assert "8 s for 8 images" in texts(app)
     assert "last command" not in texts(open_app(store, "efficiency", {"dataset": "widgets"}))
+
+
+def bench_report(machine: str, day: int) -> dict[str, Any]:
+    row = {
+        "method": "winclip", "preset": "canonical", "title": "WinCLIP", "shots": 0, "backbone": "bundled",
+        "image_size": 224, "precision": "float32", "batch_1": {"median_ms": 12.5, "p95_ms": 14.0},
+        "batch_n": {"batch": 8, "images_per_second": 90.0}, "peak_bytes": 2**30, "flops_per_image": 10**9,
+    }  # fmt: skip
+    return {
+        "schema_version": 1, "command": "python -m vlmad_core bench methods --keep", "machine": machine, "threads": 2,
+        "finished_at": f"2026-01-{day:02d}T10:00:00+00:00", "device": "cpu", "methods": [row],
+    }  # fmt: skip
+
+
+def test_efficiency_shows_benchmarks_of_this_machine_beside_stored_latencies(
+    open_app, measured: Path, tmp_path: Path
+) -> None:
+    store = shutil.copytree(measured, tmp_path / "store")
+    assert "Stored latencies" not in texts(open_app(measured, "efficiency"))
+    keep_bench(store, bench_report("An earlier machine", 1))
+    keep_bench(store, bench_report("This machine", 2))
+    (store / BENCH_FOLDER / "half.json").write_text("{")
+    app = open_app(store, "efficiency")
+    assert "This machine" in texts(app)
+    assert "2026-01-02" in texts(app)
+    assert any("half.json" in warning.value for warning in app.warning)
+    shown = table(app, "stored_ms")
+    assert (shown["name"].tolist(), shown["latency_ms"].tolist()) == (["WinCLIP"], [12.5])
+
+    app.file_uploader(key="bench_upload").upload("card.json", json.dumps(bench_report("A card", 3)).encode()).run()
+    assert "A card" in texts(app)
+    chosen = next(box for box in app.selectbox if box.label == "Benchmark")
+    assert chosen.value.startswith("given · 2026-01-03 10:00 · A card")
+    app.file_uploader(key="bench_upload").upload("bad.json", b"[]").run()
+    assert any("bad.json" in warning.value for warning in app.warning)
+    assert not app.exception
 
 
 def test_efficiency_names_machine_and_precision(open_app, measured: Path) -> None:

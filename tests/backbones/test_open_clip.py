@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vlmad_core.backbones import load_backbone
-from vlmad_core.backbones.open_clip import WEIGHT_NAMES, clip_config, convert_state
+from vlmad_core.backbones.open_clip import WEIGHT_NAMES, clip_config, convert_state, to_open_clip
 from vlmad_core.errors import BackboneError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -148,3 +148,15 @@ def test_pickles_are_never_run(folder, capsys):
     with pytest.raises(BackboneError, match="can't be read as weights"):
         load_backbone(str(folder))
     assert "unpickled" not in capsys.readouterr().out
+
+
+def test_names_can_be_turned_both_ways():
+    state = load_file(GOLDEN / "winclip" / WEIGHTS)
+    ours = convert_state(state)
+    again = to_open_clip(ours)
+    assert set(again) == {name for name in state if not name.startswith("token_embedding.")} | {
+        "token_embedding.weight"
+    }
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in convert_state(again).items())
+    with pytest.raises(BackboneError, match=r"no name for a tensor 'other\.weight'"):
+        to_open_clip({"other.weight": torch.zeros(1)})

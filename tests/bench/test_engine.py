@@ -14,19 +14,27 @@ from vlmad_core.datasets import load_dataset
 @pytest.mark.usefixtures("quick_disk")
 def test_what_sharing_and_the_cache_save(tmp_path, tiny_dataset: Callable[..., Path], tiny_clip: Path, capsys):
     data = tiny_dataset(tmp_path / "widgets", categories=("bolt",), train=4)
-    words = ["--dataset", str(data), "--backbone", str(tiny_clip), "--part", "sharing", "cache", "storage"]
+    words = ["--dataset", str(data), "--backbone", str(tiny_clip), "--part", "sharing", "cache", "storage", "images"]
     # On so small a network the targets mean nothing; only that the figures are there and fit together.
     assert main(["bench", "engine", *words, "--json"]) in (0, 1)
     report = json.loads(capsys.readouterr().out)
-    alone, together = (report["sharing"][name] for name in ("alone", "together"))
-    assert report["sharing"]["more"] == pytest.approx(together["processor"] / alone["processor"] - 1, abs=1e-3)
-    assert report["sharing"]["methods_added"] == ["clip_ac", "clip_cpe"]
-    assert report["sharing"]["methods_left_out"] == ["april_gan", "anomaly_clip"]  # nothing was trained for it
-    assert not report["sharing"]["ok"]
-    assert {"read", "vision", "windows", "scoring"} <= set(alone["stages"])
-    assert not {"metrics", "bootstrap", "truth_at_map_size"} & set(together["stages"])
+    shared = report["sharing"]
+    assert shared["methods_added"] == ["clip_ac", "clip_cpe", "april_gan", "anomaly_clip", "patch_memory"]
+    assert shared["methods_left_out"] == {}
+    assert len(shared["ratios"]) == 3
+    assert shared["ok"] == (shared["median"] <= shared["limit"])
+    assert shared["processor_ratio"] == pytest.approx(
+        shared["together"]["processor"] / shared["alone"]["processor"], abs=1e-3
+    )
+    assert {"read", "vision", "windows", "scoring"} <= set(report["cache"]["first"]["stages"])
+    assert not {"metrics", "bootstrap", "truth_at_map_size"} & set(report["cache"]["first"]["stages"])
     assert "windows" not in report["cache"]["again"]["stages"]  # nothing passed the tower again
     assert report["cache"]["bytes"] > 0
+    steps = report["images"]["milliseconds"]
+    assert {name for name, spent in steps.items() if spent is not None and spent > 0} == {
+        "decode", "resize", "mask", "thumbnail", "metrics", "image_metrics",
+    }  # fmt: skip
+    assert report["images"]["images_per_second"]["1"] > 0
     rows = {(row["method"], row["shots"]): row for row in report["storage"]["methods"]}
     assert rows["clip_ac", 0]["map"] is None
     assert 0 <= rows["winclip", 0]["score"] < 0.01

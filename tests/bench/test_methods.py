@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from vlmad_core.bench import architectures
-from vlmad_core.bench.architectures import Architecture, random_backbone, random_parameters
+from vlmad_core.bench.architectures import Architecture, random_backbone
+from vlmad_core.bench.subjects import random_parameters
 from vlmad_core.cli import main
 from vlmad_core.errors import BackboneError
 from vlmad_core.methods import create_method
@@ -30,7 +31,8 @@ def figures(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 def test_every_method_on_a_true_architecture_with_random_weights(data, capsys, monkeypatch):
     monkeypatch.setitem(architectures.ARCHITECTURES, "tiny", TINY)
     names = ["clip_ac", "winclip", "april_gan", "anomaly_clip", "patch_memory", "musc"]
-    report = figures(capsys, "--backbone", "random:tiny", "--dataset", str(data), "--method", *names)
+    words = ["--backbone", "random:tiny", "--dataset", str(data), "--shots", "0", "1", "--precision", "float32"]
+    report = figures(capsys, *words, "--method", *names)
     rows = {(row["method"], row["shots"]): row for row in report["methods"]}
     zero_shot = {(name, 0) for name in names if name != "patch_memory"}
     assert zero_shot | {("winclip", 1), ("april_gan", 1), ("patch_memory", 1)} <= set(rows)
@@ -39,6 +41,10 @@ def test_every_method_on_a_true_architecture_with_random_weights(data, capsys, m
         assert row["flops_per_image"] > 0
         assert row["batch_n"]["images_per_second"] > 0
         assert (row["batch_1"] is None) == (row["method"] == "musc")
+        assert row["plain_share"] == pytest.approx(
+            row["batch_n"]["images_per_second"] / row["plain"]["images_per_second"], abs=1e-3
+        )
+        assert row["peak_bytes"] > 2**20
     assert rows["winclip", 0]["flops_per_image"] > 2 * rows["clip_ac", 0]["flops_per_image"]
     assert report["hardware"]["cores"] >= 1
     assert report["matmul_flops_per_second"]["float32"] > 0

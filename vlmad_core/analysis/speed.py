@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vlmad_core.analysis.entries import Entry, in_the_running
+from vlmad_core.store.benches import BenchRecord
 from vlmad_core.store.commands import CommandRecord
 from vlmad_core.store.schema import RunRecord, UnitRecord
 
@@ -126,6 +127,57 @@ def command_table(record: CommandRecord) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["stage", "who", "seconds"]).sort_values("seconds", ascending=False)
     frame = pd.concat([frame, pd.DataFrame([{"stage": "not told", "who": "", "seconds": max(0.0, rest)}])])
     return frame.assign(share=frame["seconds"] / max(record.wall_seconds, 1e-9)).reset_index(drop=True)
+
+
+def bench_table(records: Sequence[BenchRecord], stored: pd.DataFrame) -> pd.DataFrame:
+    """What benchmarks measured beside what stored runs did: a row for each method of each record, in their order.
+
+    Args:
+        records: What `bench methods` printed.
+        stored: Stored costs, see ``cost_table``; of one machine.
+
+    Returns:
+        name, method, preset, shots, stored_ms (latency of stored runs with the same settings and references),
+        backbone, image_size, precision, latency_ms, p95_ms, images_per_second, batch, peak_gb, gflops (per image),
+        peak_share (of the product peak), plain_share (of a plain forward of the tower), machine, device, threads,
+        finished_at; blank (NaN) where nothing was measured.
+    """
+    rows = [
+        {
+            "name": row.title if row.preset == "canonical" else f"{row.title} ({row.preset})",
+            "method": row.method,
+            "preset": row.preset,
+            "shots": row.shots,
+            "backbone": row.backbone,
+            "image_size": row.image_size,
+            "precision": row.precision,
+            "latency_ms": _value(row.batch_1 and row.batch_1.median_ms),
+            "p95_ms": _value(row.batch_1 and row.batch_1.p95_ms),
+            "images_per_second": _value(row.batch_n.images_per_second),
+            "batch": row.batch_n.batch,
+            "peak_gb": _value(row.peak_bytes) / 2**30,
+            "gflops": _value(row.flops_per_image) / 1e9,
+            "peak_share": _value(row.peak_share),
+            "plain_share": _value(row.plain_share),
+            "machine": record.machine,
+            "device": record.device,
+            "threads": record.threads,
+            "finished_at": record.finished_at,
+        }
+        for record in records
+        for row in record.methods
+    ]
+    columns = [
+        "name", "method", "preset", "shots", "stored_ms", "backbone", "image_size", "precision", "latency_ms", "p95_ms",
+        "images_per_second", "batch", "peak_gb", "gflops", "peak_share", "plain_share", "machine", "device", "threads",
+        "finished_at",
+    ]  # fmt: skip
+    same = ["method", "preset", "shots"]
+    kept = stored[~stored["shared"].astype(bool)].drop_duplicates(same)
+    kept = kept[[*same, "latency_ms"]].rename(columns={"latency_ms": "stored_ms"})
+    return pd.DataFrame(rows, columns=[name for name in columns if name != "stored_ms"]).merge(
+        kept, on=same, how="left"
+    )[columns]
 
 
 def pareto(costs: pd.Series, values: pd.Series) -> pd.Series:

@@ -176,6 +176,42 @@ def convert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
+def to_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The other way round: a ``CLIPModel``'s tensors under OpenCLIP's names; see ``convert_state``.
+
+    Raises:
+        BackboneError: For a name that has no counterpart.
+    """
+    turned: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.rpartition(".")[2] in _IGNORED or ".k_proj." in name or ".v_proj." in name:
+            continue
+        if ".q_proj." in name:  # OpenCLIP keeps queries, keys and values as one
+            parts = [state[name.replace(".q_proj.", f".{part}_proj.")] for part in "qkv"]
+            stem, _, kind = name.rpartition(".q_proj.")
+            name, tensor = f"{stem.replace('self_attn', 'attn')}.in_proj_{kind}", torch.cat(parts)
+        turned[_open_clip_name(name)] = tensor.T.contiguous() if name in _TRANSPOSED.values() else tensor
+    return turned
+
+
+def _open_clip_name(name: str) -> str:
+    """OpenCLIP's name of a ``CLIPModel``'s tensor whose queries, keys and values are one."""
+    for theirs, ours in (*_RENAMED.items(), *_TRANSPOSED.items()):
+        if name == ours:
+            return theirs
+    stem, _, kind = name.rpartition(".")
+    for theirs, ours in _NORMS.items():
+        if stem == ours:
+            return f"{theirs}.{kind}"
+    tower, found, rest = name.partition("_model.encoder.layers.")
+    if not found:
+        raise BackboneError(f"OpenCLIP has no name for a tensor {name!r}.", "Only plain CLIP models can be written.")
+    number, _, inner = rest.partition(".")
+    for theirs, ours in _IN_BLOCK.items():
+        inner = inner.replace(f"{ours}.", f"{theirs}.")
+    return f"{'visual.' if tower == 'vision' else ''}transformer.resblocks.{number}.{inner}"
+
+
 def _convert(name: str, tensor: Tensor) -> dict[str, Tensor]:
     if name in _RENAMED:
         return {_RENAMED[name]: tensor}

@@ -5,27 +5,25 @@ For machines without access to the weights. Scores of such a model mean nothing,
 
 from __future__ import annotations
 
-import math
+import json
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import Tensor
-from transformers import CLIPConfig, CLIPModel
+from safetensors.torch import save_file
 
 from vlmad_core.backbones import BackboneInfo, ClipBackbone, load_backbone
+from vlmad_core.backbones.devices import CPU
 from vlmad_core.backbones.info import Precision, Preprocessing
+from vlmad_core.backbones.loading import BUNDLED_FOLDER
+from vlmad_core.backbones.model import ClipConfig, ClipModel, TextTowerConfig, VisionTowerConfig
 from vlmad_core.backbones.vision import set_image_size
 from vlmad_core.errors import BackboneError
-from vlmad_core.methods import Method
-from vlmad_core.methods.anomaly_clip import AnomalyClip
-from vlmad_core.methods.april_gan import AprilGan
 
 PREFIX = "random:"
-CONTEXT_LENGTH = 12
-DEEP_LENGTH = 4
-"""Learned vectors of AnomalyCLIP's prompts, and those put in before each deeper block (its authors' numbers)."""
 
 
 @dataclass(frozen=True)
@@ -57,25 +55,33 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "vit-b-16-plus-240": Architecture(240, 16, 896, 12, 640, 640, "gelu"),
     "vit-l-14": Architecture(224, 14, 1024, 24, 768, 768, "quick_gelu"),
     "vit-l-14-336": Architecture(336, 14, 1024, 24, 768, 768, "quick_gelu"),
+    "vit-l-14-518": Architecture(518, 14, 1024, 24, 768, 768, "quick_gelu"),
 }
-"""By the name that follows ``random:``."""
+"""By the name that follows ``random:``; the last is what most methods were published with, OpenAI's at 518 pixels."""
 
 
-def bench_backbone(name: str, precision: Precision, image_size: int | None = None) -> ClipBackbone:
+def bench_backbone(
+    name: str, precision: Precision, image_size: int | None = None, device: torch.device = CPU
+) -> ClipBackbone:
     """A backbone to be timed: ``random:NAME``, or any that ``load_backbone`` takes.
 
     Raises:
         BackboneError: If there is none of that name, or it has no text tower.
     """
     if name.startswith(PREFIX):
-        return random_backbone(name.removeprefix(PREFIX), precision, image_size)
-    backbone = load_backbone(name, image_size=image_size, precision=precision)
+        return random_backbone(name.removeprefix(PREFIX), precision, image_size, device)
+    backbone = load_backbone(name, image_size=image_size, precision=precision, device=str(device))
     if not isinstance(backbone, ClipBackbone):
         raise BackboneError(f"{name} is not a CLIP model.", "Name a CLIP model; methods bring other backbones along.")
     return backbone
 
 
-def random_backbone(name: str, precision: Precision = "float32", image_size: int | None = None) -> ClipBackbone:
+def random_backbone(
+    name: str,
+    precision: Precision = "float32",
+    image_size: int | None = None,
+    device: torch.device = CPU,
+) -> ClipBackbone:
     """A CLIP model of a true architecture with random weights.
 
     Prompts are cut into tokens by the bundled tokenizer, whose words are a little shorter than CLIP's.
@@ -84,6 +90,7 @@ def random_backbone(name: str, precision: Precision = "float32", image_size: int
         name: One of ``ARCHITECTURES``.
         precision: Arithmetic of the towers.
         image_size: Side of the input; None for its own.
+        device: Where it computes; the weights are the same everywhere.
 
     Raises:
         BackboneError: If there is no such architecture, or the size does not fit it.
@@ -91,13 +98,12 @@ def random_backbone(name: str, precision: Precision = "float32", image_size: int
     shape = ARCHITECTURES.get(name)
     if shape is None:
         raise BackboneError(f"There is no architecture {name!r}.", f"Known are: {', '.join(ARCHITECTURES)}.")
-    torch.manual_seed(0)
-    model = CLIPModel(_config(shape)).eval().requires_grad_(False)
+    model = random_model(shape)
     if image_size is not None and image_size != shape.image_size:
         set_image_size(model, image_size, "bicubic_antialias")
-    if precision == "bfloat16":
-        model.vision_model.encoder.to(torch.bfloat16)
-        model.text_model.encoder.to(torch.bfloat16)
+    if precision != "float32":
+        model.vision_model.encoder.to(getattr(torch, precision))
+        model.text_model.encoder.to(getattr(torch, precision))
     side = image_size or shape.image_size
     info = BackboneInfo(
         id=PREFIX + name,
@@ -118,44 +124,41 @@ def random_backbone(name: str, precision: Precision = "float32", image_size: int
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         demonstration=True,
     )
-    return ClipBackbone(model, info, Preprocessing(side), load_backbone("bundled").tokenize)
+    return ClipBackbone(model.to(device), info, Preprocessing(side), load_backbone("bundled").tokenize)
 
 
-def random_parameters(method: Method, backbone: Any) -> dict[str, Tensor] | None:
-    """Parameters of the right shapes for a method that trains, so that it can be timed; None for the others."""
-    generator, info = torch.Generator().manual_seed(0), backbone.info
+def random_model(shape: Architecture) -> ClipModel:
+    """A model of a shape, the same weights each time."""
+    torch.manual_seed(0)
+    vision = VisionTowerConfig(
+        hidden_size=shape.width,
+        intermediate_size=4 * shape.width,
+        num_hidden_layers=shape.depth,
+        num_attention_heads=shape.width // 64,
+        image_size=shape.image_size,
+        patch_size=shape.patch_size,
+        hidden_act=shape.activation,
+    )
+    text = TextTowerConfig(
+        hidden_size=shape.text_width,
+        intermediate_size=4 * shape.text_width,
+        num_attention_heads=shape.text_width // 64,
+        hidden_act=shape.activation,
+    )
+    return ClipModel(ClipConfig(vision, text, shape.embed_dim)).eval().requires_grad_(False)
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator) / math.sqrt(shape[-1])
 
-    if isinstance(method, AprilGan):
-        shapes = {"weight": (info.embed_dim, info.width), "bias": (info.embed_dim,)}
-        count = len(method.stages(info))
-        return {f"linear.{i}.{kind}": normal(*shape) for i in range(count) for kind, shape in shapes.items()}
-    if isinstance(method, AnomalyClip):
-        width = int(backbone.model.config.text_config.hidden_size)
-        deep = {f"deep.{i}": normal(DEEP_LENGTH, width) for i in range(-(-3 * info.text_depth // 4) - 1)}
-        return {"context": normal(2, CONTEXT_LENGTH, width), **deep}
-    return None
+def write_random_model(name: str, folder: Path) -> Path:
+    """Write such a model as a folder that every command takes for a backbone; gives the folder.
 
-
-def _config(shape: Architecture) -> CLIPConfig:
-    vision = {
-        "hidden_size": shape.width,
-        "intermediate_size": 4 * shape.width,
-        "num_hidden_layers": shape.depth,
-        "num_attention_heads": shape.width // 64,
-        "image_size": shape.image_size,
-        "patch_size": shape.patch_size,
-        "hidden_act": shape.activation,
-    }
-    text = {
-        "hidden_size": shape.text_width,
-        "intermediate_size": 4 * shape.text_width,
-        "num_hidden_layers": 12,
-        "num_attention_heads": shape.text_width // 64,
-        "max_position_embeddings": 77,
-        "vocab_size": 49408,
-        "hidden_act": shape.activation,
-    }
-    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=shape.embed_dim)
+    Args:
+        name: One of ``ARCHITECTURES``.
+        folder: Made if it isn't there.
+    """
+    model = random_model(ARCHITECTURES[name])
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(model.state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(asdict(model.config)), encoding="utf-8")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(BUNDLED_FOLDER / file, folder / file)
+    return folder

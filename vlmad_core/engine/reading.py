@@ -220,6 +220,13 @@ def _truth(sample: Sample, size: tuple[int, int] | None) -> tuple[np.ndarray | N
         return None, str(error)
 
 
+def thumbnail_of(image: Image.Image) -> tuple[Image.Image, bytes]:
+    """An image at the size of a thumbnail, and the bytes of that."""
+    small = image.copy()
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    return small, _encoded(small, "WEBP", quality=WEBP_QUALITY, method=4)
+
+
 def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)

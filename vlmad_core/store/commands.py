@@ -1,4 +1,7 @@
-"""What commands cost that filled a store: a record for each, beside the runs, so that every second is counted once.
+"""What commands tell of a machine: records beside the runs of a store, the latest of which are kept.
+
+A command that filled a store leaves one of what it cost, so that every second is counted once (``CommandRecord``);
+benchmarks leave what they measured (``benches``).
 
 Units tell what they cost, but what runs share stands in each of them; a command's record adds up to its wall-clock
 time.
@@ -6,9 +9,10 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from vlmad_core.errors import StoreError
 from vlmad_core.io import json_bytes, read_json, write_atomically
@@ -62,20 +66,14 @@ class CommandRecord:
 
 def write_command(store: Path, record: CommandRecord) -> Path:
     """Keep a record, and let the oldest go beyond ``MOST_KEPT``; gives its file."""
-    folder = store / COMMANDS_FOLDER
-    content = asdict(record)
-    name = f"{record.finished_at.replace(':', '')}-{short_hash(content)}.json"
-    write_atomically(folder / name, json_bytes({"schema_version": SCHEMA_VERSION, **content}))
-    for old in _files(store)[MOST_KEPT:]:
-        old.unlink(missing_ok=True)
-    return folder / name
+    return keep_record(store / COMMANDS_FOLDER, record.finished_at, asdict(record))
 
 
 def read_commands(stores: Sequence[Path]) -> tuple[CommandRecord, ...]:
     """The records of some stores, the latest first; what can't be read is passed over."""
     found = []
     for store in stores:
-        for file in _files(store):
+        for file in record_files(store / COMMANDS_FOLDER):
             try:
                 found.append(read_record(CommandRecord, read_json(file), file))
             except StoreError:  # a lost record costs nothing but itself
@@ -83,7 +81,15 @@ def read_commands(stores: Sequence[Path]) -> tuple[CommandRecord, ...]:
     return tuple(sorted(found, key=lambda record: record.finished_at, reverse=True))
 
 
-def _files(store: Path) -> list[Path]:
+def keep_record(folder: Path, finished_at: str, content: Mapping[str, Any]) -> Path:
+    """Write a record under its time, and let the oldest go beyond ``MOST_KEPT``; gives its file."""
+    name = f"{finished_at.replace(':', '')}-{short_hash(content)}.json"
+    write_atomically(folder / name, json_bytes({"schema_version": SCHEMA_VERSION, **content}))
+    for old in record_files(folder)[MOST_KEPT:]:
+        old.unlink(missing_ok=True)
+    return folder / name
+
+
+def record_files(folder: Path) -> list[Path]:
     """Files of records, the latest first."""
-    folder = store / COMMANDS_FOLDER
     return sorted(folder.glob("*.json"), reverse=True) if folder.is_dir() else []
