@@ -24,8 +24,6 @@ from vlmad_core.backbones.products import flop_formulas, linear
 
 CPU = torch.device("cpu")
 
-CPU = torch.device("cpu")
-
 LEAST_GAIN = 1.05
 """How many times quicker a coarser precision must be to be chosen: below, what it costs in accuracy buys nothing."""
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from vlmad_core.backbones import BackboneInfo, ClipBackbone, load_backbone
-from vlmad_core.backbones.devices import CPU
+from vlmad_core.backbones.arithmetic import CPU
 from vlmad_core.backbones.info import Precision, Preprocessing
 from vlmad_core.backbones.loading import BUNDLED_FOLDER
 from vlmad_core.backbones.model import ClipConfig, ClipModel, TextTowerConfig, VisionTowerConfig

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vlmad_core.backbones import Features
-from vlmad_core.backbones.devices import CPU, wait
+from vlmad_core.backbones.arithmetic import CPU
+from vlmad_core.backbones.devices import wait
 from vlmad_core.backbones.info import Precision
 from vlmad_core.bench.alone import CEILING_SIDE
 from vlmad_core.bench.architectures import PREFIX, bench_backbone, write_random_model

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from vlmad_core.backbones.arithmetic import LEAST_GAIN, product_gain
-from vlmad_core.backbones.devices import CPU, resolve_device
+from vlmad_core.backbones.arithmetic import CPU, LEAST_GAIN, product_gain
+from vlmad_core.backbones.devices import resolve_device
 from vlmad_core.backbones.info import PRECISIONS, Precision, precisions_on
 from vlmad_core.bench import beside_anomalib, card
 from vlmad_core.bench.alone import Row, measure_alone, peak_speeds

@@ -16,7 +16,8 @@ from vlmad_core.backbones.clip import ClipBackbone
 from vlmad_core.backbones.devices import to_device, wait
 from vlmad_core.backbones.features import FEATURES
 from vlmad_core.backbones.settling import out_of_memory
-from vlmad_core.backbones.vision import TowerPass, window_indices
+from vlmad_core.backbones.vision import TowerPass
+from vlmad_core.backbones.windows import side_and_stride, window_indices
 from vlmad_core.engine.profiling import PeakSampler
 
 LEAST_PASSES, MOST_PASSES = 3, 20
@@ -157,7 +158,7 @@ def plain_forward(backbone: ClipBackbone, request: FeatureRequest) -> Callable[[
         A function of pixels [N, 3, S, S] on the backbone's device.
     """
     kept = _stages_read(request, backbone.info.depth)
-    windows = sorted(key for key in request.keys(FEATURES["windows"]) if isinstance(key, int))
+    windows = sorted(map(side_and_stride, request.keys(FEATURES["windows"])))
 
     @torch.no_grad()
     def forward(pixels: Tensor) -> list[Tensor]:
@@ -169,8 +170,8 @@ def plain_forward(backbone: ClipBackbone, request: FeatureRequest) -> Callable[[
             if number in kept:
                 found.append(hidden)
         found.append(tower.project(hidden[:, 0].float()))
-        for scale in windows:
-            index = window_indices(tower.grid, scale).to(pixels.device) + 1
+        for side, stride in windows:
+            index = window_indices(tower.grid, side, stride).to(pixels.device) + 1
             index = torch.cat([index.new_zeros(len(index), 1), index], dim=1)
             sequences = entering[:, index].flatten(0, 1)
             for part in sequences.split(max(1, backbone.token_budget // index.shape[1])):
