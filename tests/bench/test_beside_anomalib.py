@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlmad_core.backbones.devices import CPU
+from vlmad_core.backbones.arithmetic import CPU
 from vlmad_core.bench import architectures, beside_anomalib
 from vlmad_core.bench.architectures import Architecture
 from vlmad_core.errors import VlmadError
@@ -16,7 +16,7 @@ from vlmad_core.errors import VlmadError
 STAND_IN = """
 import torch
 from types import SimpleNamespace
-from vlmad_core.backbones.devices import CPU
+from vlmad_core.backbones.arithmetic import CPU
 from vlmad_core.backbones.open_clip import convert_state
 from vlmad_core.bench import architectures
 from vlmad_core.bench.architectures import Architecture, random_backbone

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmad_core.backbones.devices import CPU
+from vlmad_core.backbones.arithmetic import CPU
 from vlmad_core.bench import architectures, card
 from vlmad_core.bench.architectures import Architecture
 from vlmad_core.bench.methods import Request, bench

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vlmad_core.backbones import FeatureRequest
-from vlmad_core.backbones.devices import CPU
+from vlmad_core.backbones.arithmetic import CPU
 from vlmad_core.bench import architectures
 from vlmad_core.bench.architectures import Architecture, random_backbone
 from vlmad_core.bench.passes import Rate, best_of, plain_forward, rates_of
