@@ -67,7 +67,7 @@ def evaluate_together(
     def work(scores: RunScores) -> Evaluated:
         own, began = Stopwatch(), time.perf_counter()
         try:
-            made: Evaluation | Exception = evaluate(scored, scores, sizes, own)
+            made: Evaluation | Exception = evaluate(scored, scores, sizes, own, scores.run.backbone.device)
         except Exception as error:
             made = error
         return Evaluated(made, own.seconds(), time.perf_counter() - began)

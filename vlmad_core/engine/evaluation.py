@@ -58,7 +58,13 @@ class Evaluation:
     replicates: Drawn = field(default_factory=dict)
 
 
-def evaluate(category: CategoryScores, scores: RunScores, sizes: Sequence[int], watch: Stopwatch) -> Evaluation:
+def evaluate(
+    category: CategoryScores,
+    scores: RunScores,
+    sizes: Sequence[int],
+    watch: Stopwatch,
+    device: torch.device | None = None,
+) -> Evaluation:
     """All metrics of one run on one category, with intervals, curves, regions and thresholds.
 
     Args:
@@ -66,6 +72,7 @@ def evaluate(category: CategoryScores, scores: RunScores, sizes: Sequence[int], 
         scores: The run's scores and grids.
         sizes: Sides of the maps at which pixel metrics are computed; curves and regions are of ``MAP_SIZE``.
         watch: Where the time is noted.
+        device: Where full-size maps are made; None for the CPU.
     """
     result = Evaluation()
     by_id = {image.sample.id: image for image in category.images}
@@ -76,7 +83,6 @@ def evaluate(category: CategoryScores, scores: RunScores, sizes: Sequence[int], 
         reason = f"{scores.run.record.title} makes no anomaly map."
         _blank(result, sizes, reason, len(images))
         return result
-    device = scores.run.backbone.device
     for size in sizes:
         _pixel_level(result, images, grids, scores.rule, size, device, watch)
     return result
@@ -154,7 +160,7 @@ def _pixel_level(
     grids: np.ndarray,
     rule: MapRule,
     size: int,
-    device: torch.device,
+    device: torch.device | None,
     watch: Stopwatch,
 ) -> None:
     known = [i for i, image in enumerate(images) if image.masks.get(size) is not None]
