@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from vlmad_core.backbones.devices import to_device
 from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo
 from vlmad_core.backbones.tower import TextTower
@@ -232,7 +233,7 @@ def _on_all_places(
 ) -> Tensor:
     """Values [N, 1, R, C] of windows that begin at some patches among those that would begin at every one, else 0."""
     lattice = windows.new_zeros(len(windows), 1, grid[0] - scale + 1, grid[1] - scale + 1)
-    rows, columns = (torch.tensor(starts, device=windows.device) for starts in (down, across))
+    rows, columns = (to_device(torch.tensor(starts), windows.device) for starts in (down, across))
     lattice[:, :, rows[:, None], columns] = windows
     return lattice
 
