@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from vlmad_core.backbones import FeatureRequest, windows
+from vlmad_core.backbones import FeatureRequest, load_backbone, windows
 from vlmad_core.backbones.clip import extract_features
 from vlmad_core.backbones.windows import window_indices, window_starts
 from vlmad_core.errors import BackboneError
@@ -103,3 +105,100 @@ def test_a_request_knows_what_windows_with_a_stride_take(backbone):
 def test_a_stride_that_leaves_patches_out(backbone, pixels):
     with pytest.raises(BackboneError, match="stride between 1 and 2"):
         backbone.encode_images(pixels, FeatureRequest(windows={(2, 3)}))
+
+
+def test_all_forms_of_attention_are_the_same():
+    generator = torch.Generator().manual_seed(0)
+    queries, keys, values = (torch.randn(6, n, 3 * 16, generator=generator) for n in (1, 5, 5))
+    projected = windows._Projected(queries, keys, values)
+    expected = windows._fused(projected, 3, 0.25)
+    for mix in (windows._in_two_products, windows._written_out):
+        torch.testing.assert_close(mix(projected, 3, 0.25), expected)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only moves when a pass says so."""
+    now = [0.0]
+    monkeypatch.setattr(windows.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def passes(clock, seconds, compiling):
+    """A pass in a form: so many seconds, the first compiled one some more."""
+    done = []
+
+    def encode(form):
+        clock[0] += seconds[form] + (compiling if form == "compiled" and form not in done else 0.0)
+        done.append(form)
+
+    return encode, done
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "compiling", "ahead", "form"),
+    [
+        ({"plain": 2.0, "compiled": 1.0}, 20.0, 100, "compiled"),
+        ({"plain": 2.0, "compiled": 1.85}, 0.0, 100, "plain"),  # gains less than a tenth
+        ({"plain": 2.0, "compiled": 1.0}, 85.0, 100, "plain"),  # compiling eats it up
+        ({"plain": 2.0, "compiled": 1.0}, 85.0, 1000, "compiled"),
+        ({"plain": 2.0, "compiled": 3.0}, 0.0, 1000, "plain"),
+    ],
+)
+def test_compiled_blocks_must_win_a_tenth_of_all_that_is_ahead(clock, seconds, compiling, ahead, form):
+    encode, _ = passes(clock, seconds, compiling)
+    found, reason = windows.settle_form(encode, CPU, "bfloat16", ahead)
+    assert found == form
+    assert f"{seconds['plain'] / seconds['compiled']:.2f} times the speed after {compiling:.0f} s" in reason
+
+
+@pytest.mark.parametrize(("precision", "ahead", "tried"), [("float32", 10_000, 0), ("bfloat16", 10, 3)])
+def test_compiling_is_not_tried_in_float32_or_for_little_work(clock, precision, ahead, tried):
+    encode, done = passes(clock, {"plain": 2.0, "compiled": 0.1}, 0.0)
+    assert windows.settle_form(encode, CPU, precision, ahead) == ("plain", None)
+    assert done == ["plain"] * tried
+
+
+def test_attention_written_out_is_the_same(backbone, pixels, monkeypatch):
+    """The form that is compiled; nothing is compiled here."""
+    request = FeatureRequest(windows={2, 3})
+    plain = backbone.encode_images(pixels, request)
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    windows._compiled_advance.cache_clear()
+    written = dataclasses.replace(backbone, window_form="compiled").encode_images(pixels, request)
+    windows._compiled_advance.cache_clear()
+    for scale in (2, 3):
+        assert not torch.equal(written.windows[scale], plain.windows[scale]), "computed in another order"
+        torch.testing.assert_close(written.windows[scale], plain.windows[scale], atol=2e-6, rtol=1e-5)
+
+
+def test_where_torch_cannot_compile_windows_are_computed_all_the_same(backbone, pixels, monkeypatch, caplog):
+    def failing(function):
+        def call(*block):
+            raise torch._dynamo.exc.TorchDynamoException("no C++ compiler")
+
+        return call
+
+    request = FeatureRequest(windows={2})
+    plain = backbone.encode_images(pixels, request).windows[2]
+    monkeypatch.setattr(torch, "compile", failing)
+    windows._compiled_advance.cache_clear()
+    found = dataclasses.replace(backbone, window_form="compiled").encode_images(pixels, request).windows[2]
+    windows._compiled_advance.cache_clear()
+    assert torch.equal(found, plain)
+    assert caplog.text.count("can't compile here: no C++ compiler") == 1
+
+
+def test_the_last_blocks_queries_lie_together(tiny_clip, pixels):
+    """In bfloat16 a product with rows that don't would copy the weights for each of them."""
+    half = load_backbone(str(tiny_clip), precision="bfloat16")
+    seen = []
+    query = half.model.vision_model.encoder.layers[-1].self_attn.q_proj
+    hook = query.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    half.encode_images(pixels, FeatureRequest(windows={2}))
+    hook.remove()
+    assert [rows.shape[1] for rows in seen] == [1]
+    assert seen[0].is_contiguous()

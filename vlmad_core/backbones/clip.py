@@ -14,7 +14,7 @@ from vlmad_core.backbones.features import FeatureRequest, Features
 from vlmad_core.backbones.info import BackboneInfo, Preprocessing
 from vlmad_core.backbones.text import Tokenizer, embed_learned_prompts, embed_prompts, embed_shared
 from vlmad_core.backbones.tower import Clock, Images, stacked_pixels
-from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, TowerPass
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, TowerPass, WindowForm
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import torch
 
@@ -32,6 +32,7 @@ class ClipBackbone:
         preprocess: From a Pillow image to [3, S, S] float32.
         tokenize: From prompts to token ids.
         token_budget: Most window tokens that go through the tower at once: the bound on memory.
+        window_form: How blocks are computed for windows; see ``windows.settle_form``.
     """
 
     model: Any
@@ -39,6 +40,7 @@ class ClipBackbone:
     preprocess: Preprocessing
     tokenize: Tokenizer
     token_budget: int = DEFAULT_TOKEN_BUDGET
+    window_form: WindowForm = "plain"
 
     @property
     def device(self) -> torch.device:
@@ -55,7 +57,8 @@ class ClipBackbone:
 
     def encode_images(self, images: Images, request: FeatureRequest, clock: Clock | None = None) -> Features:
         """One pass over N images for everything the request names; see ``Backbone`` and ``extract_features``."""
-        return extract_features(self.model, stacked_pixels(images), request, self.token_budget, clock)
+        bounds = self.token_budget, self.window_form
+        return extract_features(self.model, stacked_pixels(images), request, *bounds, clock=clock)
 
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Embed prompts: [n, e] float32, not normalised.
@@ -100,6 +103,7 @@ def extract_features(
     pixel_values: Tensor,
     request: FeatureRequest,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
+    window_form: WindowForm = "plain",
     clock: Clock | None = None,
 ) -> Features:
     """Run the vision tower once over a batch and read off all that is asked for.
@@ -109,6 +113,7 @@ def extract_features(
         pixel_values: [N, 3, S, S], float32, preprocessed, on any device.
         request: What to return.
         token_budget: Most window tokens that go through the tower at once; bounds the memory.
+        window_form: How blocks are computed for windows.
         clock: Told the seconds that ``vision`` (whole images) and each expensive feature took, by its name.
 
     Returns:
@@ -127,7 +132,7 @@ def extract_features(
 
     start = seconds()
     with torch.no_grad():
-        tower = TowerPass.of(model, pixel_values, token_budget)
+        tower = TowerPass.of(model, pixel_values, token_budget, window_form)
         readers = {feature: feature.read(tower, request.keys(feature)) for feature in request.features()}
         vision = seconds() - start
         tensors: dict[str, Tensor] = {}

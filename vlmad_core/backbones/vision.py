@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlmad_core.backbones.devices import exact_convolutions, to_device
 from vlmad_core.backbones.info import PositionRule
@@ -30,6 +30,9 @@ DEFAULT_TOKEN_BUDGET = 65_536
 """Most tokens of windows that go through the tower at once. At ViT-B/16+ width (MLP 3584) the largest
 intermediate is then about 0.9 GB in float32."""
 
+WindowForm = Literal["plain", "compiled"]
+"""How the blocks are computed for windows: operation by operation, or compiled; the two differ by rounding."""
+
 
 _INTERPOLATION: dict[PositionRule, dict[str, Any]] = {
     "bicubic_antialias": {"mode": "bicubic", "antialias": True},
@@ -47,21 +50,30 @@ class TowerPass:
         tokens: What enters the first block, class token first: [N, 1 + P, d], float32.
         grid: Patch grid (rows, columns).
         token_budget: Most window tokens that go through the tower at once; bounds the memory.
+        window_form: How blocks are computed for windows.
     """
 
     model: Any
     tokens: Tensor
     grid: Grid
     token_budget: int = DEFAULT_TOKEN_BUDGET
+    window_form: WindowForm = "plain"
 
     @classmethod
-    def of(cls, model: Any, pixel_values: Tensor, token_budget: int = DEFAULT_TOKEN_BUDGET) -> TowerPass:
+    def of(
+        cls,
+        model: Any,
+        pixel_values: Tensor,
+        token_budget: int = DEFAULT_TOKEN_BUDGET,
+        window_form: WindowForm = "plain",
+    ) -> TowerPass:
         """Embed the patches of N images.
 
         Args:
             model: The model.
             pixel_values: [N, 3, S, S], float32, preprocessed, on any device.
             token_budget: See the class.
+            window_form: See the class.
 
         Raises:
             BackboneError: If the tower takes images of another size.
@@ -76,7 +88,7 @@ class TowerPass:
         pixels = to_device(pixel_values, next(vision.parameters()).device).float()
         with exact_convolutions():
             tokens = vision.pre_layrnorm(vision.embeddings(pixels))
-        return cls(model, tokens, (size // vision.embeddings.patch_size,) * 2, token_budget)
+        return cls(model, tokens, (size // vision.embeddings.patch_size,) * 2, token_budget, window_form)
 
     @property
     def layers(self) -> Any:

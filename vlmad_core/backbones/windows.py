@@ -7,15 +7,17 @@ is computed, and the windows pass in parts whose activations stay in the process
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlmad_core.backbones.devices import to_device
-from vlmad_core.backbones.vision import FeatureReader, Grid, Key, TowerPass
+from vlmad_core.backbones.info import Precision
+from vlmad_core.backbones.vision import FeatureReader, Grid, Key, TowerPass, WindowForm
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import F, torch
 
@@ -23,12 +25,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CACHE_BYTES = 4 * 2**20
-"""Bytes per thread that the widest activations of the windows on their way through a block may take on a CPU: they are
-then still in its cache when they are read."""
+"""Bytes per thread that the widest activations of the windows on their way through a block may take on a CPU in
+float32, and half of them in bfloat16: they are then still in its cache when they are read."""
 
 MOST_CACHE_BYTES = 24 * 2**20
 """The same for all threads. Up to 32 MB the C library gives memory again that was used before; larger blocks come from
 the system each time, page by page, which takes longer than what is computed in them."""
+
+
+log = logging.getLogger(__name__)
+
+SHORT_SEQUENCE = 6
+"""Most tokens of a window for which the compiled form is taken on a card; longer ones are quicker by its kernel."""
+
+LEAST_GAIN = 0.1
+"""Share of the time ahead that compiling must save."""
+
+LEAST_AHEAD = 60.0
+"""Seconds of work below which compiling is not tried: it takes ten or more."""
+
+TIMED_PASSES = 2
 
 
 class WindowReader(FeatureReader):
@@ -59,25 +75,27 @@ class WindowReader(FeatureReader):
         index = to_device(torch.cat([torch.zeros(count, 1, dtype=torch.long), index + 1], dim=1), tokens.device)
         sequences = len(tokens) * count
         hidden_tokens = tokens.to(next(layers.parameters()).dtype)
-        chunk = max(1, min(self._tower.token_budget, _cached_tokens(layers[0], hidden_tokens)) // length)
+        chunk = max(1, min(self._tower.token_budget, _cached_tokens(layers[0], tokens.device)) // length)
         entering = _Projected.of(layers[0], hidden_tokens)
+        compiled = self._tower.window_form == "compiled" and _worth_compiling(length, tokens.device)
+        advance = _compiled_advance() if compiled else _advance
         parts = []
         for first in range(0, sequences, chunk):
             number = torch.arange(first, min(first + chunk, sequences), device=tokens.device)
             # One gather per chunk: sequence i is window i mod W of image i div W.
             where = (number // count)[:, None], index[number % count]
             hidden, projected = hidden_tokens[where], entering.at(where)
+            if compiled:
+                _any_number(hidden, *projected)
             for layer, following in pairwise(layers):
-                hidden = _block(layer, hidden, projected)
-                projected = _Projected.of(following, hidden, asking=1 if following is layers[-1] else None)
+                hidden, projected = advance(layer, following, 1 if following is layers[-1] else None, hidden, projected)
             # Of the last block only the class token is read: the other tokens serve as its keys and values.
             hidden = _block(layers[-1], hidden[:, :1], projected.asked_by(1))
             parts.append(self._tower.project(hidden[:, 0].float()))
         return torch.cat(parts).reshape(len(tokens), count, -1)
 
 
-@dataclass(frozen=True)
-class _Projected:
+class _Projected(NamedTuple):
     """Queries [B, Q, d] of the first tokens, keys and values [B, T, d] of all tokens of a block.
 
     They are functions of single tokens, so those of the first block are the same in every window: computed once.
@@ -90,7 +108,9 @@ class _Projected:
     @classmethod
     def of(cls, layer: Any, hidden: Tensor, asking: int | None = None) -> _Projected:
         attention, normed = layer.self_attn, layer.layer_norm1(hidden)
-        return cls(attention.q_proj(normed[:, :asking]), attention.k_proj(normed), attention.v_proj(normed))
+        # A product with rows that don't lie together would be done row by row, with a copy of the weights for each.
+        first = normed[:, :asking].contiguous()
+        return cls(attention.q_proj(first), attention.k_proj(normed), attention.v_proj(normed))
 
     def at(self, where: tuple[Tensor, Tensor]) -> _Projected:
         return _Projected(self.queries[where], self.keys[where], self.values[where])
@@ -100,18 +120,54 @@ class _Projected:
         return _Projected(self.queries[:, :first], self.keys, self.values)
 
 
-def _block(layer: Any, hidden: Tensor, projected: _Projected) -> Tensor:
+Mix = Callable[[_Projected, int, float], "Tensor"]
+"""Attention [B, Q, d] from what a block projected, its number of heads and its scale."""
+
+
+def _fused(projected: _Projected, heads: int, scale: float) -> Tensor:
+    """Attention by torch's own kernel."""
+    queries, keys, values = (tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2) for tokens in projected)
+    with _kernel(queries.device):
+        mixed = F.scaled_dot_product_attention(queries, keys, values, scale=scale)
+    return mixed.transpose(1, 2).reshape(projected.queries.shape)
+
+
+def _in_two_products(projected: _Projected, heads: int, scale: float) -> Tensor:
+    """Attention as two products of small matrices: on CPUs and below float32 quicker than the kernel, by half."""
+    queries, keys, values = (tokens.unflatten(-1, (heads, -1)).transpose(1, 2).flatten(0, 1) for tokens in projected)
+    likeness = torch.baddbmm(queries.new_empty(1, 1, 1), queries, keys.transpose(1, 2), beta=0, alpha=scale)
+    mixed = torch.bmm(likeness.softmax(dim=-1), values).unflatten(0, (-1, heads))
+    return mixed.transpose(1, 2).reshape(projected.queries.shape)
+
+
+def _written_out(projected: _Projected, heads: int, scale: float) -> Tensor:
+    """Attention as sums over the few tokens, which a compiler joins with what is around them; slow without one."""
+    queries, keys, values = (tokens.unflatten(-1, (heads, -1)).float() for tokens in projected)
+    likeness = (queries[:, :, None] * keys[:, None]).sum(dim=-1) * scale
+    mixed = (likeness.softmax(dim=2)[..., None] * values[:, None]).sum(dim=2)
+    return mixed.to(projected.queries.dtype).flatten(2)
+
+
+def _plain(projected: _Projected, heads: int, scale: float) -> Tensor:
+    """Attention in the form that is quickest where and as it is computed."""
+    on_cpu, whole = projected.queries.device.type == "cpu", projected.queries.dtype == torch.float32
+    return (_in_two_products if on_cpu and not whole else _fused)(projected, heads, scale)
+
+
+def _advance(
+    layer: Any, following: Any, asking: int | None, hidden: Tensor, projected: _Projected, mix: Mix = _plain
+) -> tuple[Tensor, _Projected]:
+    """The rest of a block, and what the following one projects."""
+    hidden = _block(layer, hidden, projected, mix)
+    return hidden, _Projected.of(following, hidden, asking)
+
+
+def _block(layer: Any, hidden: Tensor, projected: _Projected, mix: Mix = _plain) -> Tensor:
     """The rest of a block, for the tokens [B, T, d] that queries are of."""
     attention = layer.self_attn
-
-    def heads(tokens: Tensor) -> Tensor:
-        return tokens.view(*tokens.shape[:2], attention.num_heads, -1).transpose(1, 2)
-
-    queries, keys, values = (heads(one) for one in (projected.queries, projected.keys, projected.values))
-    with _kernel(hidden.device):
-        mixed = F.scaled_dot_product_attention(queries, keys, values, scale=attention.scale)
+    mixed = mix(projected, attention.num_heads, attention.scale)
     # Sums are taken in place of the product, which nobody else holds.
-    hidden = attention.out_proj(mixed.transpose(1, 2).reshape(hidden.shape)).add_(hidden)
+    hidden = attention.out_proj(mixed).add_(hidden)
     out: Tensor = layer.mlp(layer.layer_norm2(hidden)).add_(hidden)
     return out
 
@@ -125,12 +181,84 @@ def _kernel(device: torch.device) -> AbstractContextManager[object]:
     return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
 
 
-def _cached_tokens(layer: Any, tokens: Tensor) -> int:
+def _cached_tokens(layer: Any, device: torch.device) -> int:
     """How many tokens pass a CPU's blocks at once for their activations to stay in its cache; no bound elsewhere."""
-    if tokens.device.type != "cpu":
+    if device.type != "cpu":
         return 2**62
     held = min(MOST_CACHE_BYTES, CACHE_BYTES * torch.get_num_threads())
-    return int(held // (layer.mlp.fc1.out_features * tokens.element_size()))
+    return int(held // (layer.mlp.fc1.out_features * torch.float32.itemsize))
+
+
+@cache
+def _compiled_advance() -> Callable[..., tuple[Tensor, _Projected]]:
+    """``_advance`` with attention written out, compiled; once for all blocks and any number of windows.
+
+    Where torch can't compile, for want of a C++ compiler perhaps, that is logged once and it is the plain one.
+    """
+    compiled = torch.compile(partial(_advance, mix=_written_out))
+    failures: list[Exception] = []
+
+    def advance(*block: Any) -> tuple[Tensor, _Projected]:
+        if not failures:
+            try:
+                found: tuple[Tensor, _Projected] = compiled(*block)
+                return found
+            except torch._dynamo.exc.TorchDynamoException as error:
+                failures.append(error)
+                log.warning("Windows are computed uncompiled; torch can't compile here: %s", str(error).splitlines()[0])
+        return _advance(*block)
+
+    return advance
+
+
+def _any_number(*tensors: Tensor) -> None:
+    """Tell the compiler that the number of windows differs from call to call."""
+    for tensor in tensors:
+        torch._dynamo.mark_dynamic(tensor, 0)
+
+
+def _worth_compiling(length: int, device: torch.device) -> bool:
+    """Whether sequences are so short that the compiled form may win: on a CPU all windows are."""
+    return device.type == "cpu" or length <= SHORT_SEQUENCE
+
+
+def settle_form(
+    encode: Callable[[WindowForm], object], device: torch.device, precision: Precision, passes: float
+) -> tuple[WindowForm, str | None]:
+    """Which form of the blocks to take for the work ahead, by measurement, and why; no reason where nothing is open.
+
+    In float32 on a CPU it is always the plain one: what a run gives then never depends on a measurement. Else the
+    compiled one has to win ``LEAST_GAIN`` of all the time ahead, its compilation counted.
+
+    Args:
+        encode: Passes the windows of a batch in a form and returns once that is done.
+        device: Of the tower.
+        precision: Of its blocks.
+        passes: How many such batches are ahead.
+    """
+    if device.type == "cpu" and precision == "float32":
+        return "plain", None
+    plain = _quickest(encode, "plain")
+    if passes * plain < LEAST_AHEAD:
+        return "plain", None
+    start = time.perf_counter()
+    encode("compiled")
+    first = time.perf_counter() - start
+    compiled = _quickest(encode, "compiled")
+    compiling = max(0.0, first - compiled)
+    said = f"compiled blocks run at {plain / compiled:.2f} times the speed after {compiling:.0f} s of compiling"
+    won = passes * (plain - compiled) - compiling
+    return ("compiled" if won > LEAST_GAIN * passes * plain else "plain"), said
+
+
+def _quickest(encode: Callable[[WindowForm], object], form: WindowForm) -> float:
+    """Seconds of the quickest of some passes, after one that warms up."""
+    spent = []
+    for _ in range(1 + TIMED_PASSES):
+        start = time.perf_counter()
+        encode(form)
+        spent.append(time.perf_counter() - start)
+    return min(spent[1:])
 
 
 def window_key(side: int, stride: int = 1) -> int | tuple[int, int]:

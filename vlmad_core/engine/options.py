@@ -156,7 +156,7 @@ class PlanOptions:
         Positive | None,
         Option(
             HOW,
-            "bound on memory: most tokens of WinCLIP's windows at once (default 65536, 0.9 GB with ViT-B/16+)",
+            "bound on memory: most tokens of WinCLIP's windows at once (default 65536; on a CPU what its cache holds)",
             "N",
         ),
     ] = None
