@@ -19,6 +19,7 @@ from vlmad_core.backbones.loading import BackboneSpec
 from vlmad_core.backbones.settling import Settled
 from vlmad_core.cli import main
 from vlmad_core.datasets import load_dataset
+from vlmad_core.engine import frozen as freezing
 from vlmad_core.engine import plan as planning
 from vlmad_core.engine.again import Again, ask_again, load_again, plan_again
 from vlmad_core.engine.estimate import estimate
@@ -29,6 +30,7 @@ from vlmad_core.engine.progress import Reporter
 from vlmad_core.engine.runner import Summary, run_plan
 from vlmad_core.errors import BackboneError
 from vlmad_core.store.reader import open_store
+from vlmad_core.store.writer import start_run
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -250,3 +252,34 @@ def test_images_to_calibrate_with_are_the_data_sets_own(data, tmp_path, tiny_dat
     for file in (broken / "bolt" / "test").rglob("*.png"):
         file.write_bytes(b"no image")
     assert calibration_images(load_dataset(broken))[0].size == (settling.MADE_UP_SIDE,) * 2
+
+
+def test_the_form_of_windows_is_settled_once_and_never_in_float32(plan_for, monkeypatch):
+    asked = []
+
+    def settle(form: str) -> None:
+        def settled(encode: Callable[[str], object], device: Any, precision: str, passes: float) -> tuple[str, str]:
+            encode("plain")
+            asked.append((device.type, precision, passes))
+            return form, "as measured"
+
+        monkeypatch.setattr(freezing, "settle_form", settled)
+
+    settle("compiled")
+    exact = plan_for(methods=["winclip"])
+    assert "windows" not in exact.runs[0].record.plan
+    assert plan_for(methods=["clip_ac"], precision="bfloat16").runs[0].backbone.window_form == "plain"
+    assert asked == []
+    first = plan_for(methods=["winclip", "clip_ac"], precision="bfloat16", batch_size=2)
+    images = sum(len(data.select(name, "test")) for data in [first.runs[0].dataset] for name in ("bolt", "felt"))
+    assert asked == [("cpu", "bfloat16", images / 2)]
+    assert {run.record.plan["windows"] for run in first.runs} == {"compiled"}
+    assert len({id(run.backbone) for run in first.runs}) == 1, "they share passes"
+    assert first.runs[0].backbone.window_form == "compiled"
+    assert any("the form of windows is compiled (as measured)" in note for note in first.notes)
+    start_run(first.options.store, first.runs[0].record)
+    settle("plain")
+    again = plan_for(methods=["winclip", "winclip:fast"], precision="bfloat16", batch_size=2)
+    assert [run.record.plan["windows"] for run in again.runs] == ["compiled", "compiled"]
+    assert {run.backbone.window_form for run in again.runs} == {"compiled"}
+    assert len(asked) == 1

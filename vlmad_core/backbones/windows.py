@@ -222,13 +222,18 @@ def _worth_compiling(length: int, device: torch.device) -> bool:
     return device.type == "cpu" or length <= SHORT_SEQUENCE
 
 
+def always_plain(device: torch.device, precision: Precision) -> bool:
+    """Whether nothing is measured: what a run gives in float32 on a CPU never depends on how quick something was."""
+    return device.type == "cpu" and precision == "float32"
+
+
 def settle_form(
     encode: Callable[[WindowForm], object], device: torch.device, precision: Precision, passes: float
 ) -> tuple[WindowForm, str | None]:
     """Which form of the blocks to take for the work ahead, by measurement, and why; no reason where nothing is open.
 
-    In float32 on a CPU it is always the plain one: what a run gives then never depends on a measurement. Else the
-    compiled one has to win ``LEAST_GAIN`` of all the time ahead, its compilation counted.
+    Where it is not ``always_plain``, the compiled one has to win ``LEAST_GAIN`` of all the time ahead, its compilation
+    counted.
 
     Args:
         encode: Passes the windows of a batch in a form and returns once that is done.
@@ -236,7 +241,7 @@ def settle_form(
         precision: Of its blocks.
         passes: How many such batches are ahead.
     """
-    if device.type == "cpu" and precision == "float32":
+    if always_plain(device, precision):
         return "plain", None
     plain = _quickest(encode, "plain")
     if passes * plain < LEAST_AHEAD:

@@ -15,18 +15,21 @@ from typing import Any
 
 from PIL import Image
 
-from vlmad_core.backbones import BackboneInfo, ClipBackbone
+from vlmad_core.backbones import BackboneInfo, ClipBackbone, FeatureRequest
 from vlmad_core.backbones.arithmetic import using_threads
+from vlmad_core.backbones.devices import wait
 from vlmad_core.backbones.info import PRECISIONS, Precision
 from vlmad_core.backbones.loading import BackboneSpec, Loader
 from vlmad_core.backbones.settling import CALIBRATION_IMAGES, Settled, made_up_images, settle
 from vlmad_core.backbones.tower import Backbone
-from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
+from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, WindowForm
+from vlmad_core.backbones.windows import always_plain, settle_form
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.engine.options import PlanOptions
 from vlmad_core.engine.protocol import backbone_record
 from vlmad_core.errors import BackboneError, StoreError, VlmadError
+from vlmad_core.libraries import torch
 from vlmad_core.store import layout
 from vlmad_core.store.schema import DESCRIPTIVE, RunRecord
 
@@ -55,7 +58,7 @@ class Backbones:
         self._load = load
         self._settled: dict[BackboneSpec, Settled] = {}
         self._placed: dict[BackboneSpec, Backbone] = {}
-        self._bounded: dict[tuple[int, int], Backbone] = {}
+        self._bounded: dict[tuple[int, int, str], Backbone] = {}
 
     def settled(self, asked: BackboneSpec, dataset: Dataset, options: PlanOptions) -> Settled:
         """A backbone with what was left to the machine settled: as the store's runs have it, else by measurement.
@@ -82,7 +85,7 @@ class Backbones:
         return self._settled[asked]
 
     def for_plan(self, settled: Settled, plan: Mapping[str, Any]) -> Backbone:
-        """The backbone on the device and with the bound on memory that a run's plan names.
+        """The backbone on the device, with the bound on memory and the form of windows that a run's plan names.
 
         It is the same object for the same plan, so that runs share passes. Where the device is not here, it is the
         backbone as it was settled, with which the run can be shown, but not go on.
@@ -94,12 +97,12 @@ class Backbones:
                 if spec not in self._placed:
                     self._placed[spec] = self._load(spec)
                 backbone = self._placed[spec]
-        tokens = int(plan.get("window_tokens", DEFAULT_TOKEN_BUDGET))
-        if not isinstance(backbone, ClipBackbone) or backbone.token_budget == tokens:
+        tokens, form = int(plan.get("window_tokens", DEFAULT_TOKEN_BUDGET)), plan.get("windows", "plain")
+        if not isinstance(backbone, ClipBackbone) or (backbone.token_budget, backbone.window_form) == (tokens, form):
             return backbone
-        key = id(backbone), tokens
+        key = id(backbone), tokens, form
         if key not in self._bounded:
-            self._bounded[key] = dataclasses.replace(backbone, token_budget=tokens)
+            self._bounded[key] = dataclasses.replace(backbone, token_budget=tokens, window_form=form)
         return self._bounded[key]
 
 
@@ -133,6 +136,37 @@ def known_batch_size(store: Path, backbone: Backbone, plan: Mapping[str, Any]) -
         if "batch_size" in earlier.get("settled", {}) and all(earlier.get(name) == plan.get(name) for name in alike):
             return int(earlier["batch_size"]), earlier["settled"]["batch_size"]
     return None
+
+
+def known_or_settled_form(
+    store: Path, backbone: Backbone, plan: Mapping[str, Any], request: FeatureRequest, images: int
+) -> tuple[WindowForm, str | None]:
+    """The form in which windows are computed and why: as the store's runs have it, else by measurement.
+
+    Args:
+        store: The store.
+        backbone: The backbone.
+        plan: Of a run that has not begun; its batch size is settled.
+        request: What all methods read.
+        images: How many are ahead.
+    """
+    windows = FeatureRequest(windows=request.windows)
+    if not isinstance(backbone, ClipBackbone) or not windows.names():
+        return "plain", None
+    info, device = backbone.info, backbone.device
+    if always_plain(device, info.precision):
+        return "plain", None
+    for earlier in earlier_plans(store, info, device.type):
+        if "windows" in earlier and earlier.get("precision") == plan["precision"]:
+            return earlier["windows"], earlier["settled"]["windows"]
+    pixels = torch.zeros(plan["batch_size"], 3, info.image_size, info.image_size)
+
+    def encode(form: WindowForm) -> None:
+        dataclasses.replace(backbone, window_form=form).encode_images(pixels, windows)
+        wait(device)
+
+    with using_threads(plan["threads"]):
+        return settle_form(encode, device, info.precision, images / plan["batch_size"])
 
 
 def frozen(options: PlanOptions, record: RunRecord) -> tuple[RunRecord, str | None]:

@@ -23,7 +23,7 @@ from vlmad_core.backbones.settling import Settled, settle_batch_size
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.datasets import Dataset, Sample, load_dataset
 from vlmad_core.datasets.views import View
-from vlmad_core.engine.frozen import Backbones, asked_backbone, frozen, known_batch_size
+from vlmad_core.engine.frozen import Backbones, asked_backbone, frozen, known_batch_size, known_or_settled_form
 from vlmad_core.engine.options import SIZES, MethodChoice, PlanError, PlanOptions, own_options
 from vlmad_core.engine.protocol import make_record
 from vlmad_core.errors import MethodError
@@ -31,6 +31,7 @@ from vlmad_core.io import TEMPORARY_PREFIX
 from vlmad_core.methods import Method, create_method
 from vlmad_core.methods.trained import find_parameters, load_parameters
 from vlmad_core.paths import parameter_folders
+from vlmad_core.store import layout
 from vlmad_core.store.schema import RunRecord
 
 
@@ -147,6 +148,7 @@ def build_plan(
     skipped: dict[NotApplicable, None] = {}
     notes: list[str] = []
     runs: dict[str, PlannedRun] = {}
+    bases: dict[str, Settled] = {}
     searched = parameter_folders([options.store]) if folders is None else folders
     for source, dataset in zip(options.datasets, datasets, strict=True):
         notes += _dataset_notes(dataset)
@@ -171,8 +173,10 @@ def build_plan(
                 notes += [note] if note else []
                 backbone = backbones.for_plan(settled, record.plan)
                 runs[record.id] = PlannedRun(record, method, dataset, backbone, parameters)
+                bases[record.id] = settled
     batched = _batched(options.store, list(runs.values()), notes)
-    return Plan(options, tuple(batched), tuple(skipped), tuple(dict.fromkeys(notes)))
+    formed = _formed(options, batched, bases, backbones, notes)
+    return Plan(options, tuple(formed), tuple(skipped), tuple(dict.fromkeys(notes)))
 
 
 def _method(choice: MethodChoice) -> Method:
@@ -297,6 +301,40 @@ def _batched(store: Path, runs: Sequence[PlannedRun], notes: list[str]) -> list[
             said = run.record.plan.get("settled", {}) | ({"batch_size": reason} if reason is not None else {})
             plans[run.record.id] = {"batch_size": size, **run.record.plan, **({"settled": said} if said else {})}
     return [run.under(plans.get(run.record.id, run.record.plan)) for run in runs]
+
+
+def _formed(
+    options: PlanOptions,
+    runs: Sequence[PlannedRun],
+    bases: Mapping[str, Settled],
+    backbones: Backbones,
+    notes: list[str],
+) -> list[PlannedRun]:
+    """The runs; in the plans of those that have not begun stands the form of windows, where it was open."""
+    together: dict[int, list[PlannedRun]] = {}
+    for run in runs:
+        if not (run.record.path / layout.RUN_FILE).is_file():
+            together.setdefault(id(run.backbone), []).append(run)
+    changed: dict[str, PlannedRun] = {}
+    for group in together.values():
+        backbone, plan = group[0].backbone, group[0].record.plan
+        request = reduce(or_, (run.method.needs(backbone.info, run.record.key.shots) for run in group))
+        datasets = {run.dataset.name: run.dataset for run in group}.values()
+        images = sum(
+            len(planned_images(dataset, category, options.size))
+            for dataset in datasets
+            for category in planned_categories(dataset, options)
+        )
+        form, reason = known_or_settled_form(options.store, backbone, plan, request, images)
+        if reason is None:
+            continue
+        notes.append(f"{backbone.info.title}: the form of windows is {form} ({reason}).")
+        for run in group:
+            said = {**run.record.plan.get("settled", {}), "windows": reason}
+            own = run.under({**run.record.plan, "windows": form, "settled": said})
+            formed = backbones.for_plan(bases[run.record.id], own.record.plan)
+            changed[run.record.id] = dataclasses.replace(own, backbone=formed)
+    return [changed.get(run.record.id, run) for run in runs]
 
 
 def _draws(method: Method, options: PlanOptions, skipped: dict[NotApplicable, None]) -> Iterator[tuple[int, int]]:

@@ -65,6 +65,7 @@ class PlanEntries(TypedDict, total=False):
     batch_size: Count
     threads: Count
     window_tokens: Count
+    windows: str
     precision: str
     device: str
     settled: dict[str, str]
