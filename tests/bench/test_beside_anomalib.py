@@ -16,7 +16,6 @@ from vlmad_core.errors import VlmadError
 STAND_IN = """
 import torch
 from types import SimpleNamespace
-from vlmad_core.backbones.arithmetic import CPU
 from vlmad_core.backbones.open_clip import convert_state
 from vlmad_core.bench import architectures
 from vlmad_core.bench.architectures import Architecture, random_backbone

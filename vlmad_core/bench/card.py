@@ -10,11 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from torch.nn import functional as F
 
 from vlmad_core.backbones import Features
 from vlmad_core.backbones.arithmetic import CPU
-from vlmad_core.backbones.devices import wait
+from vlmad_core.backbones.devices import Similarities, similarities, similarities_in, wait
 from vlmad_core.backbones.info import Precision
 from vlmad_core.bench.alone import CEILING_SIDE
 from vlmad_core.bench.architectures import PREFIX, bench_backbone, write_random_model
@@ -86,24 +85,13 @@ def ceilings(device: torch.device) -> dict[str, int]:
     exact = torch.randn(side, side, generator=torch.Generator().manual_seed(0)).to(device)
 
     def speed(matrix: Tensor) -> int:
-        seconds = rate_of(lambda batch: matrix @ matrix, 1, device, 0.3).seconds
+        seconds = rate_of(lambda batch: similarities(matrix, matrix), 1, device, 0.3).seconds
         return round(2 * side**3 / seconds) if seconds else 0
 
     found = {"float32": speed(exact)}
-    with tf32():
+    with similarities_in("tf32"):
         found["tf32"] = speed(exact)
     return found | {name: speed(exact.to(getattr(torch, name))) for name in ("bfloat16", "float16")}
-
-
-@contextmanager
-def tf32() -> Iterator[None]:
-    """While this lasts, a card may round the factors of float32 products to 11 bits."""
-    before = torch.backends.cuda.matmul.fp32_precision
-    torch.backends.cuda.matmul.fp32_precision = "tf32"
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.fp32_precision = before
 
 
 def parity(device: torch.device, methods: Sequence[str], shots: Sequence[int], scene: Scene) -> dict[str, Any]:
@@ -163,8 +151,8 @@ def whole_set(device: torch.device, images: int = SET_IMAGES, grid: tuple[int, i
     scorer = MuScScorer(settings, SET_STAGES, (14 * grid[0], 14 * grid[1]))
     found: dict[str, Any] = {"images": images, "grid": list(grid), "stages": len(SET_STAGES), "seconds": {}}
     scores = {}
-    for name in ("float32", "tf32"):
-        with tf32() if name == "tf32" else nullcontext():
+    for name in get_args(Similarities):
+        with similarities_in(name):
             wait(device)
             start = time.perf_counter()
             scores[name] = scorer.score_set(features).on_cpu().image_score
