@@ -14,6 +14,7 @@ from vlmad_core.bench.subjects import random_parameters
 from vlmad_core.cli import main
 from vlmad_core.errors import BackboneError
 from vlmad_core.methods import create_method
+from vlmad_core.store.benches import parse_bench, read_benches
 
 TINY = Architecture(32, 8, 64, 4, 64, 32, "gelu")
 
@@ -59,6 +60,19 @@ def test_precisions_are_those_asked_for(data, tiny_clip, capsys):
     assert "CLIP-AC" in text
     assert "ms by stage: read" in text
     assert "matrix products in GFLOP/s" in text
+
+
+def test_figures_are_kept_for_the_dashboard(tmp_path, data, tiny_clip, capsys, monkeypatch):
+    monkeypatch.setenv("VLMAD_STORE", str(tmp_path / "store"))
+    words = ["--backbone", str(tiny_clip), "--dataset", str(data), "--method", "clip_ac", "musc", "--shots", "0"]
+    report = figures(capsys, *words, "--precision", "float32", "--device", "auto", "--keep")
+    (record,), problems = read_benches([tmp_path / "store"])
+    assert problems == ()
+    assert [row.title for row in record.methods] == [row["title"] for row in report["methods"]]
+    assert record.methods[0].batch_1 is not None
+    assert record.methods[1].batch_1 is None
+    assert record.command.endswith("--device auto --keep")
+    assert record == parse_bench(json.dumps(report).encode(), "printed.json")
 
 
 def test_wrong_words_are_refused(data, capsys):
