@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from vlmad_core import cards
-from vlmad_core.cards import MethodStyle, card_names, first_choices
+from vlmad_core.cards import MethodStyle, card_names, first_choices, first_for_parts
 from vlmad_core.errors import MethodError
 from vlmad_core.figures.ranking import ranking_data
 from vlmad_core.figures.variants import shots_figure
@@ -27,6 +28,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A plugin whose card says where it stands and how it is drawn."""
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
     monkeypatch.setattr(cards, "_ADDED", dict(cards._ADDED))
+    importlib.import_module("torch")  # which the plugin imports, and which can't be loaded into a copy
     monkeypatch.setattr(plugins.sys, "modules", plugins.sys.modules.copy())
     path = tmp_path / "styled.py"
     style = 'order=35, style=MethodStyle("#3F7A12", "dashdot", "octagon"), needs='
@@ -61,6 +63,12 @@ def test_first_choices_need_neither_references_nor_training() -> None:
     assert set(first_choices()) <= set(card_names())
     able = [registry.create_method(name).capabilities for name in first_choices()]
     assert not any(one.trained or one.needs_references or one.transductive for one in able)
+
+
+def test_what_parts_are_judged_with_at_first_needs_no_training_and_no_other_photos() -> None:
+    able = [registry.create_method(name).capabilities for name in first_for_parts()]
+    assert not any(one.trained or one.transductive for one in able)
+    assert {one.needs_references for one in able} == {True, False}
 
 
 def collections_of_names(path: Path) -> Iterator[tuple[int, set[str]]]:

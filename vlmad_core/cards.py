@@ -67,6 +67,7 @@ class MethodCard:
         order: Its place in lists of methods, lowest first; None to follow those that have one.
         style: How figures draw it; None for a spare style that depends on its name only.
         first_choice: Whether the live demo and ``predict`` use it where no method is named.
+        first_for_parts: Whether it is chosen at first for a user's own parts, of which there are good photos.
     """
 
     name: str
@@ -83,6 +84,7 @@ class MethodCard:
     order: int | None = None
     style: MethodStyle | None = None
     first_choice: bool = False
+    first_for_parts: bool = False
 
 
 _ADDED: dict[str, MethodCard] = {}
@@ -135,6 +137,16 @@ def first_choices() -> tuple[str, ...]:
         ('clip_ac', 'clip_cpe', 'winclip')
     """
     return tuple(name for name in card_names() if load_card(name).first_choice)
+
+
+def first_for_parts() -> tuple[str, ...]:
+    """Methods chosen at first for a user's own parts: words alone, words with references, references alone.
+
+    Examples:
+        >>> first_for_parts()
+        ('clip_ac', 'winclip', 'patch_memory')
+    """
+    return tuple(name for name in card_names() if load_card(name).first_for_parts)
 
 
 @cache

@@ -10,7 +10,7 @@ from pages._parts import looking, photos
 from pages._ui import data, machine, selection
 from vlmad_core import paths
 from vlmad_core.backbones.known import KNOWN_BACKBONES, KnownBackbone
-from vlmad_core.cards import card_names, find_card
+from vlmad_core.cards import card_names, find_card, first_for_parts
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.fingerprint import listing_hash
 from vlmad_core.datasets.parts import Part
@@ -37,7 +37,7 @@ def show_plan(part: Part) -> None:
     with right:
         references = _choose_references(dataset)
     methods = st.multiselect(
-        "Methods", card_names(), default=plans.FIRST_METHODS, key="plan_methods", persist_state="session",
+        "Methods", card_names(), default=first_for_parts(), key="plan_methods", persist_state="session",
         format_func=method_title,
     )  # fmt: skip
     view = looking.show_looking(part, dataset, *_input(backbone))

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from vlmad_core.cards import first_for_parts
 from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.views import View
 from vlmad_core.engine.estimate import Estimate
 from vlmad_core.errors import VlmadError
 from vlmad_core.workspace.plans import (
-    FIRST_METHODS,
     backbone_input,
     estimate_part,
     left_out,
@@ -28,7 +28,7 @@ def test_a_plan_is_estimated_for_photos_that_are_not_written_yet(tiny_dataset, t
     folder = tiny_dataset(tmp_path / "bolts", categories=("bolt",), train=5, normal=2, defective=1)
     dataset = load_dataset(folder)
     shutil.rmtree(folder)  # as an upload: the listing is known, the files are in memory
-    options = part_options("bolts", [*FIRST_METHODS, "musc"], 4, str(tiny_clip))
+    options = part_options("bolts", [*first_for_parts(), "musc"], 4, str(tiny_clip))
     found = estimate_part(dataset, options)
     units = {run.partition("/")[2].rpartition("-seed")[0] for run, *_ in found.units}
     assert units == {

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from vlmad_core.engine.estimate import Estimate
     from vlmad_core.engine.options import PlanOptions
 
-FIRST_METHODS = ("clip_ac", "winclip", "patch_memory")
-"""Chosen at first: words alone, words with windows and references, references alone; each judges single photos and
-none has to be trained."""
-
 REFERENCES = (2, 4, 8)
 """Numbers of good photos that may be drawn as references."""
 
