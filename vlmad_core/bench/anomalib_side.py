@@ -51,7 +51,8 @@ def serve(say: Any) -> None:
     model.to(device)
     pixels = given["pixels"].to(device)
     names = ("anomalib", "open_clip_torch", "torch", "torchvision")
-    say(packages={found.name: found.version for found in metadata.distributions() if found.name in names})
+    installed = {found.name.replace("-", "_"): found.version for found in metadata.distributions()}
+    say(packages={name: installed[name] for name in names if name in installed})
 
     def wait() -> None:
         if device.type != "cpu":
