@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from vlmad_core.backbones.clip import ClipBackbone
 from vlmad_core.backbones.features import FEATURES
 from vlmad_core.backbones.info import default_batch_size, precisions_on
 from vlmad_core.backbones.tower import Backbone
+from vlmad_core.backbones.vision import WindowForm
+from vlmad_core.backbones.windows import always_plain
 from vlmad_core.bench.passes import PeakMemory, Rate, best_of, on_device, plain_forward, rate_of, rates_of
 from vlmad_core.bench.subjects import ReadySubject
 from vlmad_core.datasets.images import read_image
@@ -40,6 +43,7 @@ class Row:
         peaks: Operations per second of matrix products by precision.
         book: What was counted before on this backbone.
         plain: Plain forwards timed before on this backbone, by what they keep and the batch.
+        compiled: Whether windows are timed in their compiled form as well, where that is open.
     """
 
     files: Sequence[Path]
@@ -48,6 +52,7 @@ class Row:
     peaks: Mapping[str, int]
     book: SpeedBook
     plain: dict[tuple[FeatureRequest, int], Rate]
+    compiled: bool = False
 
     def sizes_for(self, subject: ReadySubject) -> tuple[int, ...]:
         """Sizes to try for a method; a whole set has two images at least."""
@@ -96,12 +101,33 @@ def measure_alone(subject: ReadySubject, row: Row) -> dict[str, Any]:
         "image_size": info.image_size,
         **figures,
         **_beside(subject, best, pixels, row),
+        "compiled": _compiled(subject, best, pixels) if row.compiled else None,
         "batches": [rate.to_json() for rate in rates],
         "batch_n": best.to_json(),
         "peak_bytes": memory.bytes,
         "matmul_flops_per_second": peak,
         "peak_share": round(flops * each / peak, 4) if flops and each and peak else None,
     }
+
+
+def forms_of(backbone: ClipBackbone, compiled: bool) -> tuple[WindowForm, ...]:
+    """The forms in which windows are timed: the compiled one only if asked for, and where it is open at all."""
+    open_here = compiled and not always_plain(backbone.device, backbone.info.precision)
+    return ("plain", "compiled") if open_here else ("plain",)
+
+
+def _compiled(subject: ReadySubject, best: Rate, pixels: Tensor) -> dict[str, Any] | None:
+    """The best batch again with windows in their compiled form; None where they have none, or none are read."""
+    backbone = subject.backbone
+    windows = bool(subject.request.keys(FEATURES["windows"]))
+    if not (windows and isinstance(backbone, ClipBackbone) and len(forms_of(backbone, True)) > 1):
+        return None
+    formed = replace(subject, backbone=replace(backbone, window_form="compiled"))
+    start = time.perf_counter()
+    formed.judged(pixels[: best.batch])
+    first = time.perf_counter() - start
+    rate = rate_of(lambda batch: formed.judged(pixels[:batch]), best.batch, backbone.device)
+    return {**rate.to_json(), "first_seconds": round(first, 2)}
 
 
 def _beside(subject: ReadySubject, best: Rate, pixels: Tensor, row: Row) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,6 +26,7 @@ from vlmad_core.backbones.devices import wait
 from vlmad_core.backbones.info import Precision
 from vlmad_core.backbones.open_clip import to_open_clip
 from vlmad_core.bench import anomalib_side
+from vlmad_core.bench.alone import forms_of
 from vlmad_core.bench.architectures import PREFIX, random_backbone
 from vlmad_core.engine.session import judge
 from vlmad_core.errors import VlmadError
@@ -105,6 +106,8 @@ def beside_anomalib(
     precisions: Sequence[Precision],
     batches: Sequence[int] = BATCHES,
     pairs: int = PAIRS,
+    *,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Time both, one after the other.
 
@@ -114,11 +117,13 @@ def beside_anomalib(
         precisions: Of ours; anomalib computes in float32, and in the others under autocast as well.
         batches: Images passed together.
         pairs: Runs of each, alternating, after one that is not counted.
+        compiled: Whether our windows are timed in their compiled form as well, where that is open.
 
     Returns:
-        Plain values: ``packages`` there, ``architecture``, ``rows`` (precision, autocast of theirs, batch, ``ratios``
-        of our throughput to theirs pair by pair, their ``median``, ``ours`` and ``theirs`` in images per second,
-        ``score_difference`` and ``map_difference``, the largest), ``map_limit``, ``ok`` (maps agree in float32).
+        Plain values: ``packages`` there, ``architecture``, ``rows`` (precision, form of our windows, autocast of
+        theirs, batch, ``ratios`` of our throughput to theirs pair by pair, their ``median``, ``ours`` and ``theirs`` in
+        images per second, ``score_difference`` and ``map_difference``, the largest), ``map_limit``, ``ok`` (maps agree
+        in float32).
 
     Raises:
         VlmadError: If that environment can't be run.
@@ -136,9 +141,11 @@ def beside_anomalib(
             packages = theirs.packages
             for precision in precisions:
                 backbone = exact if precision == "float32" else random_backbone(ARCHITECTURE, precision, device=device)
-                ours = OurSide(backbone, pixels.to(device), prototypes.to(device))
-                for autocast in (None,) if precision == "float32" else (None, precision):
-                    rows += [_compared(ours, theirs, batch, autocast, pairs) for batch in batches]
+                for form in forms_of(backbone, compiled):
+                    formed = replace(backbone, window_form=form)
+                    ours = OurSide(formed, pixels.to(device), prototypes.to(device))
+                    for autocast in (None,) if precision == "float32" else (None, precision):
+                        rows += [_compared(ours, theirs, batch, autocast, pairs) for batch in batches]
     exactly = [row["map_difference"] for row in rows if row["precision"] == "float32"]
     return {
         "architecture": PREFIX + ARCHITECTURE,
@@ -160,6 +167,7 @@ def _compared(
     ratios = [round(their / our, 4) for our, their in times]
     return {
         "precision": ours.backbone.info.precision,
+        "form": ours.backbone.window_form,
         "autocast": autocast,
         "batch": batch,
         "ratios": ratios,
@@ -214,7 +222,8 @@ def text_of(report: dict[str, Any]) -> str:
         theirs = f"anomalib {row['autocast']} (autocast)" if row["autocast"] else "anomalib float32"
         pairs = ", ".join(f"{ratio:.2f}" for ratio in row["ratios"])
         lines.append(
-            f"  ours {row['precision']}, {theirs}, batch {row['batch']}: {row['median']:.2f} ({pairs}); "
+            f"  ours {row['precision']} ({row['form']}), {theirs}, "
+            f"batch {row['batch']}: {row['median']:.2f} ({pairs}); "
             f"{row['ours']:.2f} and {row['theirs']:.2f} images/s; maps differ by {row['map_difference']:.1e}"
         )
     different = {

@@ -59,6 +59,7 @@ class Request:
         batches: Sizes to try; None for some up to the backbone's own.
         image_size: Side of the input; None for each backbone's own.
         device: Where all is computed.
+        compiled: Whether windows are timed in their compiled form as well, where that is open.
         until: Time (``time.monotonic``) after which nothing further is begun.
         command: As it was typed.
     """
@@ -72,6 +73,7 @@ class Request:
     batches: tuple[int, ...] | None = None
     image_size: int | None = None
     device: torch.device = CPU
+    compiled: bool = False
     until: float = float("inf")
     command: str = "python -m vlmad_core bench methods"
 
@@ -108,6 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Python of another environment with anomalib 2.7.0 and open_clip_torch 2.24.0: its WinCLIP is timed "
         "beside ours on the same random weights, pair by pair; other methods only if --backbone or --method is given",
     )
+    parser.add_argument("--compile", action="store_true", help="time WinCLIP's windows in their compiled form as well")
     parser.add_argument("--keep", action="store_true", help="keep the figures in the results folder, for Efficiency")
     parser.add_argument("--minutes", type=float, metavar="M", help=f"begin nothing later (on a card {CARD_MINUTES:g})")
     add_plugin_argument(parser)
@@ -134,7 +137,9 @@ def run(args: argparse.Namespace) -> int:
         report = blank_report(request) if only_anomalib else bench(request, tell, prepared=prepared)
         if args.anomalib_python is not None:
             precisions = tuple(args.precision or ("float32", *report["quicker"]))
-            report["anomalib"] = beside_anomalib.beside_anomalib(args.anomalib_python, request.device, precisions)
+            report["anomalib"] = beside_anomalib.beside_anomalib(
+                args.anomalib_python, request.device, precisions, compiled=args.compile
+            )
     finally:
         torch.set_num_threads(threads)
     report |= {"finished_at": now(), "seconds": round(time.monotonic() - begun, 2)}
@@ -163,6 +168,7 @@ def _request(args: argparse.Namespace, begun: float) -> tuple[Request, bool]:
         batches=tuple(args.batch) if args.batch else None,
         image_size=args.image_size,
         device=device,
+        compiled=args.compile,
         until=begun + 60 * minutes,
         command=f"python -m vlmad_core bench methods {shlex.join(getattr(args, 'command_line', []))}".strip(),
     ), prepared
@@ -237,7 +243,8 @@ def _rows(
     """Figures of each method and number of references on one backbone."""
     backbone = bench_backbone(name, precision, request.image_size, request.device)
     report["backbones"].append(backbone.info.to_json())
-    row = Row(scene.files, request.images, request.batches, report["matmul_flops_per_second"], SpeedBook(), {})
+    peaks = report["matmul_flops_per_second"]
+    row = Row(scene.files, request.images, request.batches, peaks, SpeedBook(), {}, request.compiled)
     for identifier in request.methods:
         method = create_method(identifier)
         for shots in request.shots:
