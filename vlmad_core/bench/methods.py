@@ -270,6 +270,8 @@ def print_row(row: dict[str, Any]) -> None:
     stages = ", ".join(f"{name} {row['stages_ms'][name]:.1f}" for name in stages_alone() if name in row["stages_ms"])
     each = many["images_per_second"]
     rate = "does not fit into memory" if each is None else f"{each:.2f} images/s"
+    if row["compiled"] and row["compiled"]["images_per_second"]:
+        rate += f" ({row['compiled']['images_per_second']:.2f} with compiled windows)"
     print(
         f"{row['title']:<24} {row['shots']} shots  {row['backbone']} {row['precision']}\n"
         f"  batch 1 {latency}; batch {many['batch']} {rate}, {_percent(row['plain_share'])} of a plain forward; "
