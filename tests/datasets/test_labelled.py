@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vlmad_core.datasets import load_dataset
-from vlmad_core.datasets.labelled import label_words
+from vlmad_core.datasets.labelled import label_words, means
 from vlmad_core.datasets.manifest import read as read_manifest
 from vlmad_core.datasets.splits import draw_references, kept_for_references
 from vlmad_core.errors import DatasetError
@@ -161,3 +161,12 @@ def test_words_are_told_apart_and_mean_the_same_in_a_manifest(plates: Path) -> N
     dataset = read_manifest(plates, "plates")
     assert [sample.label for sample in dataset.samples] == [0, 1, 0, 1]
     assert [problem.kind for problem in dataset.problems] == ["bad_label"]
+
+
+def test_the_words_the_readme_lists_are_known() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for title, kind in (("good", "normal"), ("defective", "defective"), ("masks", "masks")):
+        row = next(line for line in text.splitlines() if line.startswith(f"| {title} |"))
+        words = row.split("|")[2].partition(";")[0].split(",")
+        assert len(words) >= 5
+        assert [word for word in words if not means(word, kind)] == []
