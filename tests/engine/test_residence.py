@@ -20,7 +20,7 @@ from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory
 from vlmad_core.backbones.loading import BackboneSpec, Loader
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.backbones.tower import Backbone, ImageInput
-from vlmad_core.bench.architectures import random_parameters
+from vlmad_core.bench.subjects import random_parameters
 from vlmad_core.engine import contents, extraction, runner
 from vlmad_core.engine.evaluation import Evaluation, evaluate
 from vlmad_core.engine.frozen import Backbones
