@@ -27,6 +27,8 @@ lint: $(VENV)/.dev  ## check style, types, imports and house rules
 # What is there already is kept.
 demo-results: $(VENV)/.app  ## make the demonstration run that comes with the repository anew
 	$(BIN)/python -m vlmad_core study --dataset bundled_a bundled_b --store results/bundled --seeds 2 --threads 2
+	$(BIN)/python -m vlmad_core precompute --dataset bundled_a bundled_b --method winclip:fast \
+	    --threads 2 --grids first_seed --store results/bundled
 
 screenshots: $(VENV)/.dev  ## take pictures of all views, and the README's
 	$(BIN)/python tests/app/screenshots.py --out screenshots

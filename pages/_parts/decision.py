@@ -64,9 +64,10 @@ def _choose(measured: Sequence[Comparison]) -> tuple[Comparison, str]:
 def _keep(part: Part, entries: Sequence[Entry], category: str, shown: deciding.Decided, scored: SharedScores) -> None:
     """Keep a decision, for the recommended method or another; and those kept before."""
     found, choice = shown.cards, shown.recommended
+    best = choice.place if choice else 0
     with st.container(horizontal=True, vertical_alignment="bottom"):
         place = st.selectbox(
-            "Decide for", range(len(found)), choice.place if choice else 0, key="part_decide", width=300,
+            "Decide for", range(len(found)), best, key=f"part_decide-{len(found)}-{best}", width=300,
             format_func=lambda k: selection.tidy(found[k].name),
         )  # fmt: skip
         if st.button("Keep this decision", icon=":material/bookmark_add:", key="part_keep"):

@@ -39,18 +39,19 @@ def show_looking(part: Part, dataset: Dataset, side: int, patch: int) -> View:
     region: Box = st.session_state.get(_key(part), WHOLE_PHOTO)
     columns, rows = suggested_tiles(photo.size, side, region)
     large = columns * rows > 1
-    _say_scale("A whole photo", View(region), photo.size, grid, side)
+    _say_scale("In one piece", View(region), photo.size, grid, side)
     tiles, overlap = (1, 1), 0.0
     if large:
         tiled = st.toggle(
-            f"Look in {columns} x {rows} tiles", key="plan_tiled",
-            help="Each tile is judged as an image of its own: the photo's score is that of its most anomalous tile.",
+            "Look in tiles", key="plan_tiled",
+            help=f"{columns} columns and {rows} rows show it at about its own scale. Each tile is judged as an "
+            "image of its own: the photo's score is that of its most anomalous tile.",
         )  # fmt: skip
         if tiled:
             tiles, overlap = _tiles((columns, rows))
     view = _made(region, tiles, overlap)
     if view.count > 1:
-        _say_scale("A tile", view, photo.size, grid, side)
+        _say_scale("In tiles", view, photo.size, grid, side)
     with st.expander("Look at a part of each photo only", icon=":material/crop:", expanded=region != WHOLE_PHOTO):
         _draw(part, photo, view, grid)
     return view
@@ -79,8 +80,8 @@ def _say_scale(what: str, view: View, photo: tuple[int, int], grid: tuple[int, i
     wide, high = (f"{max(pixels, 1):.0f}" for pixels in found.patch)
     cost = f" It costs {found.passes} times as much as whole photos." if found.passes > 1 else ""
     st.caption(
-        f"{what} of {photo[0]} x {photo[1]} pixels is seen at {side} x {side}: a patch covers {wide} x {high} pixels "
-        f"of the photo, which is about the smallest defect that can be seen.{cost}"
+        f"{what}: of photos of {photo[0]} x {photo[1]} pixels a patch covers {wide} x {high}, which is about the "
+        f"smallest defect that can be seen; the backbone takes {side} x {side} at once.{cost}"
     )
 
 

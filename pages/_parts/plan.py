@@ -56,7 +56,9 @@ def _show_estimate(
 ) -> None:
     """What the plan takes, and which of it makes no sense."""
     try:
-        mark = listing_hash(dataset.samples), data.signature(paths.stores())
+        # What a job has just finished shows in its record before the stores are looked at again.
+        ended = (job.state.finished or "" for job in list_jobs(paths.workspace(), part.slug))
+        mark = listing_hash(dataset.samples), data.signature(paths.stores()), *ended
         found = _estimate(part.slug, mark, methods, references, backbone, view, dataset)
     except VlmadError as error:
         st.error(selection.tidy(str(error), 400), icon=":material/error:")
@@ -66,8 +68,7 @@ def _show_estimate(
     if not found.images:
         st.markdown("All of it is done: the results are below and in every view.")
         return
-    for line in found.in_short:
-        st.markdown(f"{line[:1].upper()}{line[1:]}.")
+    st.markdown(f"{found.images} photos to judge: {found.in_short[1]}.")
     if lacking := plans.shortage(found, paths.store_root()):
         st.warning(lacking, icon=":material/memory:")
 

@@ -29,7 +29,7 @@ def test_tiles_are_offered_for_large_photos_only(open_app, empty: Path, workspac
     app = open_app(empty, "your_parts")
     give(app, photos(photo))
     assert not app.exception
-    assert "24 x 16 pixels" in said(app, "caption")
+    assert "photos of 24 x 16 pixels" in said(app, "caption")
     assert "plan_tiled" not in [one.key for one in app.toggle]
 
 
@@ -37,13 +37,13 @@ def test_tiles_and_a_region_go_into_the_plan(open_app, empty: Path, workspace: P
     app = open_app(empty, "your_parts")
     give(app, photos(large))
     assert not app.exception
-    whole = next(one.value for one in app.caption if one.value.startswith("A whole photo"))
+    whole = next(one.value for one in app.caption if one.value.startswith("In one piece"))
     app.toggle(key="plan_tiled").set_value(True).run()
-    tiled = next(one.value for one in app.caption if one.value.startswith("A tile"))
+    tiled = next(one.value for one in app.caption if one.value.startswith("In tiles"))
     assert "times as much" in tiled
     assert "times as much" not in whole
     left = next(one for one in app.number_input if one.label == "Left")
     left.set_value(50.0).run()
     assert not app.exception
     assert next(one for one in app.number_input if one.label == "Left").value == 50.0
-    assert next(one.value for one in app.caption if one.value.startswith("A whole photo")) != whole
+    assert next(one.value for one in app.caption if one.value.startswith("In one piece")) != whole

@@ -50,7 +50,7 @@ def click(app, label: str):
 
 def test_a_plan_is_estimated_started_and_its_results_come_with_the_units(open_part, workspace, tmp_path) -> None:
     app = open_part()
-    assert "units: 4 missing; 4 images to pass" in shown(app).lower()
+    assert "4 photos to judge: time about" in shown(app)
     assert "(from one pass)" in shown(app)
     click(app, "Start")
     (job,) = list_jobs(workspace)

@@ -22,6 +22,7 @@ from vlmad_core.engine.plan import Plan, PlannedRun
 from vlmad_core.engine.profiling import peak_memory
 from vlmad_core.engine.progress import MEASURING_SECONDS, Workload, roughly
 from vlmad_core.engine.protocol import evaluation_sizes
+from vlmad_core.engine.speed import LARGEST_BATCH, WARM_UP
 from vlmad_core.store.reader import open_store
 
 BYTES_PER_UNIT = 40_000
@@ -115,6 +116,7 @@ def estimate(plan: Plan) -> Estimate:
     images, disk, memory = 0, 0, peak_memory()
     seconds, cached, sources = 0.0, 0, set()
     passes: dict[tuple[str, ...], tuple[float, int]] = {}
+    timed: set[str] = set()
     for job in jobs_of(plan):
         states = job.states()
         units += [(run_id, job.category, state.state, state.reason) for run_id, state in states.items()]
@@ -141,6 +143,9 @@ def estimate(plan: Plan) -> Estimate:
             cached += passes[key][1] * tiles * len(job.samples)
             each = passes[key][0] * tiles + MEASURING_SECONDS * len(pending) if each is None else each
         seconds += each * len(job.samples) + sum(expected_work(job, pending).sets.values())
+        untimed = [run for run in pending if run.record.id not in timed and run.record.key.seed == 0]
+        seconds += _timing_seconds(job, untimed)
+        timed |= {run.record.id for run in untimed}
     return Estimate(
         units=tuple(units),
         not_applicable=tuple((item.what, item.reason) for item in plan.not_applicable),
@@ -168,6 +173,17 @@ def _one_pass(runs: Sequence[PlannedRun], storage: Storage | None) -> tuple[floa
             seconds = min(seconds, time.perf_counter() - start)
     stored = pack(features, (side, side), storage).tensors if storage is not None else {}
     return seconds, sum(tensor.nbytes for tensor in stored.values())
+
+
+def _timing_seconds(job: CategoryJob, runs: Sequence[PlannedRun]) -> float:
+    """Seconds of measuring what each run's method costs alone, from passes timed now with and without windows."""
+    if not job.latency_images or not runs:
+        return 0.0
+    costly = [run for run in runs if own_needs(run) != own_needs(run).soon()]
+    cheap = [run for run in runs if run not in costly]
+    batch = min(LARGEST_BATCH, int(runs[0].record.plan["batch_size"]))
+    images = runs[0].view.count * (WARM_UP + job.latency_images + batch)
+    return sum(images * len(group) * _one_pass(group, None)[0] for group in (costly, cheap) if group)
 
 
 def expected_work(job: CategoryJob, pending: Sequence[PlannedRun]) -> Workload:
