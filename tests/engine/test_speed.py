@@ -101,3 +101,10 @@ def test_the_memory_of_another_process_is_watched_until_it_ends():
     ):
         other.communicate(b"\n")
     assert memory.peak > 2**20
+
+
+def test_what_is_slow_is_timed_on_fewer_images(backbone, files, monkeypatch):
+    monkeypatch.setattr(speed, "MOST_SECONDS", 1e-9)
+    facts = measure_speed(subject("clip_ac", backbone), files, images=8, batch=8)
+    assert facts["batch_1"]["images"] == speed.LEAST_IMAGES
+    assert facts["batch_n"]["batch"] == speed.LEAST_BATCH

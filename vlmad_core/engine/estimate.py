@@ -22,7 +22,7 @@ from vlmad_core.engine.plan import Plan, PlannedRun
 from vlmad_core.engine.profiling import peak_memory
 from vlmad_core.engine.progress import MEASURING_SECONDS, Workload, roughly
 from vlmad_core.engine.protocol import evaluation_sizes
-from vlmad_core.engine.speed import LARGEST_BATCH, WARM_UP
+from vlmad_core.engine.speed import LARGEST_BATCH, LEAST_BATCH, LEAST_IMAGES, WARM_UP, passes_for
 from vlmad_core.store.reader import open_store
 
 BYTES_PER_UNIT = 40_000
@@ -182,8 +182,14 @@ def _timing_seconds(job: CategoryJob, runs: Sequence[PlannedRun]) -> float:
     costly = [run for run in runs if own_needs(run) != own_needs(run).soon()]
     cheap = [run for run in runs if run not in costly]
     batch = min(LARGEST_BATCH, int(runs[0].record.plan["batch_size"]))
-    images = runs[0].view.count * (WARM_UP + job.latency_images + batch)
-    return sum(images * len(group) * _one_pass(group, None)[0] for group in (costly, cheap) if group)
+    seconds = 0.0
+    for group in filter(None, (costly, cheap)):
+        each = runs[0].view.count * _one_pass(group, None)[0]
+        alone, together = (
+            passes_for(each, least, most) for least, most in ((LEAST_IMAGES, job.latency_images), (LEAST_BATCH, batch))
+        )
+        seconds += len(group) * each * (WARM_UP + alone + together)
+    return seconds
 
 
 def expected_work(job: CategoryJob, pending: Sequence[PlannedRun]) -> Workload:

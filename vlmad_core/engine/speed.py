@@ -35,10 +35,11 @@ WARM_UP = 1
 LARGEST_BATCH = 8
 """Most images passed together for a run's throughput: measuring must stay small beside the run itself."""
 
-MOST_SECONDS = 30.0
-"""Time after which no further image is started, once three were timed."""
+MOST_SECONDS = 2.0
+"""Time after which no further image is started, once three were timed, and that a batch is to take at most: a photo in
+many tiles takes a second."""
 
-LEAST_IMAGES = 3
+LEAST_IMAGES, LEAST_BATCH = 3, 2
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def measure_speed(
         subject: The method, made ready.
         files: Images that can be read; used again from the first if there are fewer than asked for.
         images: Images to time one by one, after the warm-up; fewer where they take longer than ``MOST_SECONDS``.
-        batch: Images passed together for the throughput.
+        batch: Images passed together for the throughput; fewer where they take longer than ``MOST_SECONDS``.
         warm_up: Images passed before.
         book: What was counted before; a new one if None.
 
@@ -150,6 +151,8 @@ def measure_speed(
     text_ms = 1000 * (time.perf_counter() - start) if subject.entrant.method.capabilities.uses_text else None
     with PeakSampler() as memory:
         facts |= _one_by_one(subject, scorer, files, images, warm_up)
+        each = sum(facts["stages_ms"].values()) / 1000
+        batch = passes_for(each, LEAST_BATCH, batch)
         pixels = torch.cat([_tiles(subject, read_image(file)) for file in islice(cycle(files), batch)])
         facts["batch_n"], features = _together(subject, scorer, pixels)
     facts |= {
@@ -162,10 +165,18 @@ def measure_speed(
     facts |= {"parameters": info.parameters, "parameters_vision": _vision_parameters(subject.backbone)}
     speed = product_speed(info.precision, device=subject.backbone.device)
     facts["matmul_flops_per_second"] = round(speed)
-    each = facts["batch_n"]["images_per_second"]
-    flops = facts["flops_per_image"]
-    facts["peak_share"] = round(flops * each / speed, 4) if flops and each else None
+    rate, flops = facts["batch_n"]["images_per_second"], facts["flops_per_image"]
+    facts["peak_share"] = round(flops * rate / speed, 4) if flops and rate else None
     return facts
+
+
+def passes_for(each: float, least: int, most: int) -> int:
+    """How many images are passed that take ``each`` seconds: as many as ``MOST_SECONDS`` allow, within bounds.
+
+    >>> passes_for(0.1, 3, 8), passes_for(0.75, 2, 8), passes_for(30.0, 3, 8)
+    (8, 2, 3)
+    """
+    return most if each * most <= MOST_SECONDS else max(min(least, most), int(MOST_SECONDS / each))
 
 
 def _one_by_one(subject: Subject, scorer: Scorer, files: Sequence[Path], images: int, warm_up: int) -> dict[str, Any]:
