@@ -36,6 +36,8 @@ FORMS = (
 )
 SHOWN = 4
 """Photos of each label that are shown small."""
+FILE_MEGABYTES = 500
+"""The largest file. Of a larger one the browser's field would say 1 GB, which the server does not take."""
 MOST_TOLD = 8
 """Findings of one kind, and problems of an upload, that are shown one by one."""
 
@@ -214,7 +216,7 @@ def _upload_field(label: str, key: str, *, zips: bool, folder: bool = False) -> 
     kinds = [*TYPES, "csv", "json", *(["zip"] if zips else [])]
     given = st.file_uploader(
         label, type=kinds, accept_multiple_files="directory" if folder else True, key=key, on_change=_forget,
-        max_upload_size=UPLOAD_MEGABYTES - 1,  # the browser would round the limit itself to "1GB"
+        max_upload_size=FILE_MEGABYTES,
     )  # fmt: skip
     return list(given or ())
 
