@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import streamlit as st
 
 from pages._parts.plan import method_title
@@ -86,10 +89,10 @@ def _methods(job: Job) -> list[str]:
     return [method_title(str(choice["id"]).partition(":")[0]) for choice in job.record.options.get("methods", ())]
 
 
-def _tried(action: object, job: Job) -> None:
+def _tried(action: Callable[[Path, str], object], job: Job) -> None:
     """Do something to a job, and draw the page anew; another visitor may have been quicker."""
     try:
-        action(paths.workspace(), job.id)  # type: ignore[operator]
+        action(paths.workspace(), job.id)
     except VlmadError as error:
         st.toast(selection.tidy(str(error), 300))
         return

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from vlmad_core.errors import MethodError
 from vlmad_core.methods import MapRule, Predictions, anomaly_maps, map_maximum
+from vlmad_core.methods.predictions import _smoothing
 
 
 def grids(count=2, layers=3, rows=4, columns=5):
@@ -69,3 +70,11 @@ def test_what_is_not_finite_is_refused(bad):
 def test_grids_and_rule_go_together():
     with pytest.raises(MethodError, match="go together"):
         Predictions(torch.zeros(1), torch.zeros(1, 1, 2, 2))
+
+
+@pytest.mark.parametrize("sigma", [0.7, 4.0, 9.0])
+def test_the_filter_of_devices_is_scipys(sigma):
+    images = torch.rand(2, 21, 34, generator=torch.Generator().manual_seed(0))
+    down, across = (_smoothing(side, sigma, torch.device("cpu")) for side in images.shape[1:])
+    expected = torch.from_numpy(gaussian_filter(images.numpy(), sigma=[0.0, sigma, sigma]))
+    torch.testing.assert_close(down @ images @ across.T, expected, atol=1e-6, rtol=0)

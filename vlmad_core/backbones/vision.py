@@ -286,8 +286,5 @@ def set_image_size(model: Any, image_size: int, rule: PositionRule) -> None:
     side = image_size // patch
     table = resample_positions(embeddings.position_embedding.weight.data, (side, side), rule)
     embeddings.position_embedding = nn.Embedding.from_pretrained(table)
-    embeddings.position_ids = torch.arange(len(table)).expand(1, -1)
     embeddings.image_size = image_size
-    embeddings.num_patches = len(table) - 1
-    embeddings.num_positions = len(table)
     model.config.vision_config.image_size = image_size

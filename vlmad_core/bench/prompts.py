@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vlmad_core.backbones import ClipBackbone, Features, load_backbone
+from vlmad_core.backbones.model import ClipConfig, ClipModel, TextTowerConfig, VisionTowerConfig
 from vlmad_core.datasets import load_dataset
 from vlmad_core.engine.profiling import load_average
 from vlmad_core.engine.session import Session
@@ -120,14 +121,12 @@ def made_up_data(categories: int, images: int = IMAGES, grid: int = GRID, width:
 
 def large_text_tower(bundled: ClipBackbone) -> ClipBackbone:
     """A backbone whose text tower has the size of ViT-B/16's (12 blocks, 512 wide), with random weights."""
-    from transformers import CLIPConfig, CLIPModel
-
-    text = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": 8, "num_hidden_layers": 12}
-    vision = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1}
+    text = TextTowerConfig(hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_attention_heads=8, num_hidden_layers=12)
+    vision = VisionTowerConfig(hidden_size=64, intermediate_size=64, num_attention_heads=1, num_hidden_layers=1)
     torch.manual_seed(0)
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH)
+    config = ClipConfig(vision, text, WIDTH)
     info = replace(bundled.info, id="random", title="Random text tower", embed_dim=WIDTH, context_length=77)
-    return replace(bundled, model=CLIPModel(config).eval(), info=info)
+    return replace(bundled, model=ClipModel(config).eval(), info=info)
 
 
 def edits(base: PromptEnsemble) -> Iterator[tuple[str, list[PromptEnsemble]]]:

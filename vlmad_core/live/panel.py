@@ -309,16 +309,16 @@ class Panel:
         with self.engine.turns.take():
             together = judge_left_out(scorer, known) if entrant.shots else judge(scorer, known)
             if together is not None:
-                return self._normals_said([together])
+                return self._normals_from([together])
         parts = []
         for number in range(count):
             with self.engine.turns.take():
                 others = known.select([i for i in range(count) if i != number])
                 own = entrant.prepare(self._session.backbone, others)
                 parts.append(judge(own, known.select(slice(number, number + 1))))
-        return self._normals_said(parts)
+        return self._normals_from(parts)
 
-    def _normals_said(self, parts: Sequence[Predictions]) -> Normals:
+    def _normals_from(self, parts: Sequence[Predictions]) -> Normals:
         """What was said of the references, batch after batch."""
         maps = [self._map(part, NORMAL_MAP_SIZE) for part in parts]
         scores = tuple(score for part in parts for score in part.image_score.tolist())
