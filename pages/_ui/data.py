@@ -256,7 +256,10 @@ def runs_of(lines: Sequence[Entry], category: str) -> dict[str, str]:
 @st.cache_resource
 def warm_up() -> None:
     """Prepare in the background what the next pages would otherwise have to wait for."""
-    threading.Thread(target=_load, args=(store(),), daemon=True).start()
+    # Streamlit's scripts run in daemon threads, and what they start would be one too. Python takes the interpreter down
+    # around a daemon; one that is loading torch or computing in pandas just then aborts the process or keeps it from
+    # ever ending.
+    threading.Thread(target=_load, args=(store(),), name="vlmad-warm-up", daemon=False).start()
 
 
 def _load(results: Store) -> None:
