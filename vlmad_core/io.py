@@ -1,4 +1,4 @@
-"""Files and locks: atomic writes, checked reads, and names held against other processes.
+"""Files and locks: atomic writes, checked records, and names held against other processes.
 
 A kill at any moment leaves either the old state or the new one, never half of it.
 """
@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic_core import from_json
 
 from vlmad_core.errors import StoreError, VlmadError
+from vlmad_core.reading import read_file
 
 TEMPORARY_PREFIX = ".tmp-"
 """How names begin of what is being written, or left by a killed process."""
@@ -48,15 +48,7 @@ def read_json(path: Path, fix: str = RECOMPUTE) -> dict[str, Any]:
     Raises:
         StoreError: If it can't be read, or is no json object.
     """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_JSON:
-            raise StoreError(f"{path} can't be read: it is no file of at most {LARGEST_JSON:,} bytes.", fix)
-        with path.open("rb") as file:
-            content = file.read(status.st_size)
-    except OSError as problem:
-        raise StoreError(f"{path} can't be read: {problem}.", fix) from problem
-    return parse_json(content, str(path), fix)
+    return parse_json(read_file(path, LARGEST_JSON, StoreError, fix), str(path), fix)
 
 
 def parse_json(content: bytes, place: str, fix: str = RECOMPUTE) -> dict[str, Any]:
@@ -89,12 +81,7 @@ def read_yaml(path: Path, error: type[VlmadError]) -> Any:
     Raises:
         VlmadError: Of the kind ``error``, if it can't be read.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_YAML + 1)
-    except OSError as problem:
-        raise error(f"{path} can't be read: {problem}.", "Check the path.") from problem
-    return parse_yaml(content, str(path), error)
+    return parse_yaml(read_file(path, LARGEST_YAML, error), str(path), error)
 
 
 def parse_yaml(content: bytes | str, place: str, error: type[VlmadError]) -> Any:
