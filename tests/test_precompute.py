@@ -20,6 +20,7 @@ from vlmad_core.engine import estimate
 from vlmad_core.prompts import load_ensemble, save_ensemble
 from vlmad_core.store.commands import read_commands
 from vlmad_core.store.reader import open_store
+from vlmad_core.store.verifying import verify_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -173,7 +174,7 @@ def check_killed(
         read = open_store(store)
         assert read.problems == ()
         assert read.failed == ()
-        assert all(read.verify(run.id) == () for run in read.runs)
+        assert all(verify_run(read, run.id).problems == () for run in read.runs)
     before = sum(len(run.units) for run in open_store(store).runs)
     outcome = forks.start(words(store, "--json")).outcome()
     assert outcome["units"]["kept"] == before

@@ -18,6 +18,7 @@ from vlmad_core.bench.made_up import write_made_up_store
 from vlmad_core.cli import main
 from vlmad_core.errors import VlmadError
 from vlmad_core.store.reader import open_store
+from vlmad_core.store.verifying import verify_run
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_a_made_up_store_is_whole_and_of_the_size_asked_for(made_up: Path) -> No
     assert store.problems == ()
     assert len(store.runs) == 8
     assert all(len(store.images(run.id)) == 104 for run in store.runs)
-    assert not store.verify(store.runs[0].id)
+    assert not verify_run(store, store.runs[0].id).problems
     (one,) = comparisons(store)
     assert one.shots == (0, 1)
     image = store.images(store.runs[-1].id)["image_id"].iloc[-1]

@@ -20,6 +20,7 @@ from vlmad_core.engine.runner import Summary, keep_command, run_plan
 from vlmad_core.methods.winclip import WinClipScorer
 from vlmad_core.store import layout, writer
 from vlmad_core.store.reader import open_store
+from vlmad_core.store.verifying import verify_run
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -79,7 +80,7 @@ def test_every_unit_holds_what_it_should(plan_for):
     assert (summary.count("computed"), summary.exit_code) == (8, 0)
     store = open_store(plan.options.store)
     assert store.problems == ()
-    assert all(store.verify(run.id) == () for run in store.runs)
+    assert all(verify_run(store, run.id).problems == () for run in store.runs)
     few = next(r for r in store.runs if r.key.shots == 2 and r.key.seed == 1)
     assert few.title == "WinCLIP+"
     images = store.images(few.id, "bolt")
@@ -304,12 +305,14 @@ def test_a_full_disk_fails_the_unit_and_is_tried_again(plan_for, monkeypatch):
     assert do(plan_for()).exit_code == 0
 
 
-def test_a_damaged_unit_is_computed_again(plan_for, content_of):
+@pytest.mark.parametrize("damage", ["cut", "one bit"])
+def test_a_damaged_unit_is_computed_again(plan_for, content_of, damage):
     plan = plan_for()
     do(plan)
     before = content_of(plan.options.store)
-    unit = open_store(plan.options.store).runs[1].path / "bolt"
-    (unit / "grids.npz").write_bytes(b"cut")
+    file = open_store(plan.options.store).runs[1].path / "bolt" / "grids.npz"
+    whole = file.read_bytes()
+    file.write_bytes(b"cut" if damage == "cut" else whole[:-1] + bytes([whole[-1] ^ 1]))
     summary = do(plan_for())
     assert (summary.exit_code, summary.count("computed"), summary.count("kept")) == (0, 1, 3)
     assert content_of(plan.options.store) == before

@@ -19,6 +19,7 @@ from vlmad_core.exchange.items import ImportRefusedError
 from vlmad_core.exchange.maps import find_anomalib
 from vlmad_core.exchange.stores import import_store
 from vlmad_core.store.reader import Missing, open_store
+from vlmad_core.store.verifying import verify_run
 
 Make = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -73,7 +74,7 @@ def test_scores_become_a_run_like_any_other(tmp_path: Path, parts: Path, dataset
     assert pd.isna(blank["value"])
     assert "no anomaly maps" in blank["reason"]
     assert isinstance(found.grids(run.id, "bolt"), Missing)
-    assert found.verify(run.id) == ()
+    assert verify_run(found, run.id).problems == ()
     assert list(store.glob(".tmp*")) == []
 
 
@@ -227,7 +228,7 @@ def test_another_store_is_copied_once_and_marked(tmp_path: Path, made_up_store: 
     assert [run.id for run in after.runs] == [run.id for run in before.runs]
     assert after.metrics().equals(before.metrics())
     for run in after.runs:
-        assert after.verify(run.id) == ()
+        assert verify_run(after, run.id).problems == ()
         assert run.provenance.data["imported"]["origin"] == "the machine next door"
     image_id = after.images(after.runs[0].id, "bolt")["image_id"].iloc[0]
     assert isinstance(after.thumbnail(after.runs[0].id, "bolt", image_id), bytes)

@@ -13,6 +13,7 @@ from vlmad_core.errors import StoreError
 from vlmad_core.metrics.resampling import Replicates
 from vlmad_core.store import layout
 from vlmad_core.store.reader import open_store, open_stores, store_signature
+from vlmad_core.store.verifying import verify_run
 from vlmad_core.store.writer import UnitContents, write_unit
 
 
@@ -110,7 +111,7 @@ def test_content_damaged_at_equal_length_is_found(store_path):
     file.write_bytes(bytes(content))
     store = open_store(store_path)
     assert store.problems == ()
-    assert [p.path for p in store.verify(run.id)] == [file]
+    assert [p.path for p in verify_run(store, run.id).problems] == [file]
     assert set(store.images(run.id)["category"]) == {"felt"}
     assert [p.kind for p in store.problems] == ["damaged_file"]
 
@@ -124,7 +125,7 @@ def test_replicates_are_read_back_rounded_and_a_damaged_file_costs_itself_only(s
     contents = UnitContents((), (), "0", replicates={("aupro_30", 256): kept, ("pixel_ap", 256): none})
     write_unit(store_path, run, "pin", contents)
     store = open_store(store_path)
-    assert store.verify(run.id) == ()
+    assert verify_run(store, run.id).problems == ()
     (found,) = store.replicates(run.id, "pin").values()
     assert store.replicates(run.id, "bolt") == {}
     np.testing.assert_allclose(found.draws, draws[:200], atol=2**-17)
@@ -134,7 +135,7 @@ def test_replicates_are_read_back_rounded_and_a_damaged_file_costs_itself_only(s
     damaged = open_store(store_path)
     assert damaged.replicates(run.id, "pin") == {}
     assert [problem.path for problem in damaged.problems] == [file]
-    assert [problem.path for problem in damaged.verify(run.id)] == [file]
+    assert [problem.path for problem in verify_run(damaged, run.id).problems] == [file]
 
 
 def test_nothing_is_unpickled(store_path):
@@ -208,7 +209,7 @@ def test_signature_changes_with_the_units(store_path):
 
 
 def test_only_so_many_grids_stay_in_memory(made_up_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vlmad_core.store.reader.MOST_GRIDS", 2)
+    monkeypatch.setattr("vlmad_core.store.reader.MOST_GRID_BYTES", 2 * 4 * 8 * 8 * 4)  # of two units
     categories = ("bolt", "felt", "nut", "pin")
     store = open_store(made_up_store(tmp_path, categories=categories, methods=("winclip",), images=4))
     (run,) = store.runs

@@ -19,6 +19,7 @@ from vlmad_core.store.writer import UnitContents, start_run, write_unit
 CRASHES = """
 import os, sys
 from pathlib import Path
+from vlmad_core.store.verifying import verify_run
 from vlmad_core import io as atomic
 from vlmad_core.store import writer
 from vlmad_core.store.schema import RunKey, RunRecord, Protocol, Provenance
@@ -56,7 +57,7 @@ def attempt(store, crash_at):
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     read = open_store(store)
     assert read.problems == (), read.problems
-    assert all(read.verify(run.id) == () for run in read.runs)
+    assert all(verify_run(read, run.id).problems == () for run in read.runs)
     return code, [category for run in read.runs for category in run.units]
 
 base = Path(sys.argv[1])
@@ -144,7 +145,7 @@ def test_grids_come_back_bit_for_bit(tmp_path: Path, older: bool) -> None:
         np.savez(file, grids=drawn, image_ids=np.arange(5).astype(str), rule=np.array(json.dumps(rule.to_json())))
     else:
         file.write_bytes(content)
-    found = read_grids(file)
+    found = read_grids(file.read_bytes())
     assert found.grids.dtype == np.float32
     assert found.grids.tobytes() == drawn.tobytes()
     assert (found.image_ids, found.rule) == (("0", "1", "2", "3", "4"), rule)

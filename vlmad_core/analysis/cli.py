@@ -20,6 +20,7 @@ from vlmad_core.paths import store_root
 from vlmad_core.store.prune import find_leftovers, remove
 from vlmad_core.store.reader import Store, find_run, open_store
 from vlmad_core.store.schema import RunRecord
+from vlmad_core.store.verifying import verify_run
 
 Outcome = tuple[dict[str, Any], str, int]
 """As json values, as text, and the exit code."""
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     every = {
         "list": "all runs",
         "show": "one run: protocol, units, metrics",
-        "verify": "compare every file with the hash noted when it was written",
+        "verify": "hold files, thumbnails, trained parameters and prompts against what was noted of them",
         "diff": "what differs between two runs: protocol, provenance, data, metrics",
         "prune": "remove leftovers, damaged units, unused thumbnails; or whole runs",
     }
@@ -129,12 +130,17 @@ def _show(store: Store, record: RunRecord) -> Outcome:
 
 def _verify(store: Store, runs: list[RunRecord]) -> Outcome:
     problems = _problems(store)
+    notes: list[str] = []
     for record in runs:
-        problems += [{**asdict(p), "path": str(p.path)} for p in store.verify(record.id)]
+        found = verify_run(store, record.id)
+        problems += [{**asdict(p), "path": str(p.path)} for p in found.problems]
+        notes += found.notes
+    problems = list({(p["kind"], p["path"], p["message"]): p for p in problems}.values())  # runs share thumbnails
     units = sum(len(record.units) for record in runs)
-    lines = [f"{p['kind']}: {p['message']}" for p in problems]
+    lines = [*(f"{p['kind']}: {p['message']}" for p in problems), *(f"note: {note}" for note in notes)]
     lines.append(f"{len(runs)} runs, {units} units, {len(problems)} problems")
-    return {"runs": len(runs), "units": units, "problems": problems}, "\n".join(lines), 1 if problems else 0
+    value = {"runs": len(runs), "units": units, "problems": problems, "notes": notes}
+    return value, "\n".join(lines), 1 if problems else 0
 
 
 def _diff(store: Store, first: RunRecord, second: RunRecord) -> Outcome:

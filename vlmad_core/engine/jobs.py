@@ -72,10 +72,12 @@ def unit_state(run: PlannedRun, category: str, samples: Sequence[Sample]) -> Uni
         return UnitState("failed", failure.reason) if failure else UnitState("missing")
     try:
         record = layout.read_unit(folder)
+        if changed := layout.damaged_files(folder, record):
+            return UnitState("damaged", f"{changed[0]} is not as it was written")
         if record.status == "complete":
             return UnitState("done", record=record)
-        images = tables.read_table(folder / "images.parquet", tables.IMAGES)
-    except (VlmadError, *tables.READ_ERRORS) as error:
+        images = tables.read_table(layout.read_unit_file(folder, record, "images.parquet"), tables.IMAGES)
+    except tables.READ_ERRORS as error:
         return UnitState("damaged", str(error))
     broken = set(images.loc[images["error"].notna(), "image_id"])
     if any(_readable(sample) for sample in samples if sample.id in broken):

@@ -14,6 +14,7 @@ from vlmad_core.io import commit_folder, json_bytes, lock, temporary_folder, wri
 from vlmad_core.store import layout
 from vlmad_core.store.reader import Store, open_store
 from vlmad_core.store.schema import RunRecord, UnitRecord
+from vlmad_core.store.verifying import verify_files
 from vlmad_core.store.writer import now
 
 
@@ -53,7 +54,7 @@ def import_store(store: Path, folder: Path, *, origin: str, run_ids: Sequence[st
         raise StoreError(f"{folder} holds no runs.", "Give a results folder, as precompute writes it.")
     for run in runs:
         problems += _unsafe(folder, run) or [
-            ImportProblem(p.kind, str(p.path), p.message) for p in other.verify(run.id)
+            ImportProblem(p.kind, str(p.path), p.message) for p in verify_files(other, run.id)
         ]
     here = open_store(store) if store.is_dir() else Store([store], [])
     known = {run.id: run for run in here.runs}

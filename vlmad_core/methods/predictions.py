@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from vlmad_core.backbones.devices import to_device, to_host
 from vlmad_core.errors import MethodError
 from vlmad_core.libraries import F, ndimage, torch
+from vlmad_core.records import Flag, read_as
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +22,9 @@ Activation = Literal["none", "sigmoid"]
 
 MAPS_AT_ONCE = 8
 """Full-size maps made at once; at 518 pixels and five grids 43 MB."""
+
+LARGEST_RULE_SIZE = 2**15
+"""Pixels of a map's side and of its filter that a stored rule may name."""
 
 GAUSSIAN_REACH = 4.0
 """Standard deviations at which the Gaussian filter is cut off: scipy's default, which the authors' codes take."""
@@ -42,11 +47,11 @@ class MapRule:
         gaussian_size: The map size (pixels along a side) for which ``gaussian_sigma`` is meant.
     """
 
-    activations: tuple[Activation, ...] = ("none",)
-    align_corners: bool = False
+    activations: Annotated[tuple[Activation, ...], Field(min_length=1, max_length=64)] = ("none",)
+    align_corners: Flag = False
     combine: Literal["mean", "sum"] = "mean"
-    gaussian_sigma: float = 0.0
-    gaussian_size: int = 0
+    gaussian_sigma: Annotated[float, Field(ge=0, le=LARGEST_RULE_SIZE, allow_inf_nan=False)] = 0.0
+    gaussian_size: Annotated[int, Field(ge=0, le=LARGEST_RULE_SIZE)] = 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain json values."""
@@ -60,8 +65,12 @@ class MapRule:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> MapRule:
-        """Read what ``to_json`` wrote."""
-        return cls(**{**value, "activations": tuple(value["activations"])})
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ValidationError: If anything in it is missing or can't be.
+        """
+        return read_as(cls, value)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
 from vlmad_core.errors import StoreError
 from vlmad_core.io import RECOMPUTE, read_json
+from vlmad_core.reading import open_regular, read_file
 from vlmad_core.store.schema import FailedUnit, FailedUnits, RunKey, RunRecord, UnitRecord, read_record
 
 RUN_FILE = "run.json"
@@ -88,7 +91,7 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def read_unit(folder: Path) -> UnitRecord:
-    """Read a unit's mark and see that its files are there in full (their hashes are for ``verify``).
+    """Read a unit's mark and see that its files are there in full; their hashes are for ``read_unit_file``.
 
     Raises:
         StoreError: If the unit is not whole, or of a newer version.
@@ -106,6 +109,33 @@ def read_unit(folder: Path) -> UnitRecord:
                 "Start the run again to compute it anew.",
             )
     return unit
+
+
+def read_unit_file(folder: Path, unit: UnitRecord, name: str) -> bytes:
+    """A file of a unit, held against the hash that was noted when it was written.
+
+    Raises:
+        StoreError: If it can't be read, or is not as it was written.
+    """
+    noted, fix = unit.files[name], f"Start the run again to compute {unit.category} anew."
+    content = read_file(folder / name, noted["bytes"], StoreError, fix)
+    if hashlib.sha256(content).hexdigest() != noted["sha256"]:
+        raise StoreError(f"{folder / name} is not as it was written.", fix)
+    return content
+
+
+def damaged_files(folder: Path, unit: UnitRecord) -> tuple[Path, ...]:
+    """Files of a unit that are not as they were written; one that has not changed is hashed once a process."""
+    found = []
+    for name, noted in unit.files.items():
+        try:
+            status = (folder / name).stat()
+            same = _sha256(folder / name, status.st_size, status.st_mtime_ns) == noted["sha256"]
+        except OSError:
+            same = False
+        if not same:
+            found.append(folder / name)
+    return tuple(found)
 
 
 def read_failures(folder: Path, identifier: str) -> dict[str, FailedUnit]:
@@ -127,6 +157,16 @@ def read_failures(folder: Path, identifier: str) -> dict[str, FailedUnit]:
         if isinstance(noted, dict):
             noted.update(run_id=identifier, category=category)
     return dict(read_record(FailedUnits, raw, file).units)
+
+
+@lru_cache(maxsize=2**16)
+def _sha256(file: Path, size: int, written: int) -> str:
+    """Hash of a file; its size and the time it was written at are there for the cache."""
+    found = hashlib.sha256()
+    with open_regular(file) as content:
+        while part := content.read(2**20):
+            found.update(part)
+    return found.hexdigest()
 
 
 def _size(file: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,26 @@ import pandas as pd
 import pyarrow as pa
 
 from vlmad_core.errors import StoreError
+from vlmad_core.reading import read_file
 from vlmad_core.store import layout, tables
+from vlmad_core.store.layout import read_unit_file
 from vlmad_core.store.schema import FailedUnit, NewerSchemaError, RunKey, RunRecord, StoreProblem, short_hash
-from vlmad_core.store.tables import READ_ERRORS, Drawn, Grids, empty_table, read_grids, read_replicates, read_table
+from vlmad_core.store.tables import (
+    LARGEST_TABLE,
+    READ_ERRORS,
+    Drawn,
+    Grids,
+    empty_table,
+    read_grids,
+    read_replicates,
+    read_table,
+    read_thumbnails,
+)
 
 T = TypeVar("T")
 
-MOST_GRIDS = 40
-"""Units whose grids are kept in memory at once; they are by far the largest of what is read."""
+MOST_GRID_BYTES = 2**28
+"""Bytes of grids that are kept in memory; they are by far the largest of what is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +143,7 @@ class Store:
         unit = run.units.get(category)
         if unit is None or "replicates.parquet" not in unit.files:
             return {}
-        return self._read(self._unit_path(run, category) / "replicates.parquet", read_replicates) or {}
+        return self._read(run, category, "replicates.parquet", read_replicates) or {}
 
     def grids(self, run_id: str, category: str) -> Grids | Missing:
         """The native grids of a unit, or why there are none."""
@@ -142,8 +153,8 @@ class Store:
             return Missing(f"{category} is not finished in {run_id}.")
         if "grids.npz" not in unit.files:
             return Missing(_why_no_grids(run, self._shots_with_maps(run, category)))
-        path = self._unit_path(run, category) / "grids.npz"
-        return self._read(path, read_grids) or Missing(f"{path} is damaged.")
+        found = self._read(run, category, "grids.npz", read_grids)
+        return found or Missing(f"{self._unit_path(run, category) / 'grids.npz'} is damaged.")
 
     def anomaly_map(self, run_id: str, category: str, image_id: str, size: tuple[int, int]) -> np.ndarray | Missing:
         """The anomaly map of one image, recreated from its native grids.
@@ -176,18 +187,8 @@ class Store:
         """The ground truth of the thumbnail's size as PNG (0 and 255), or why there is none."""
         return self._small_picture(run_id, category, image_id, "mask")
 
-    def verify(self, run_id: str) -> tuple[StoreProblem, ...]:
-        """Compare every file of a run with the hash noted when it was written."""
-        run = self.run(run_id)
-        found = []
-        for category, unit in run.units.items():
-            for name, noted in unit.files.items():
-                path = self._unit_path(run, category) / name
-                content = path.read_bytes() if path.is_file() else b""
-                if hashlib.sha256(content).hexdigest() != noted["sha256"]:
-                    message = f"{path} is not as it was written. Start the run again to compute {category} anew."
-                    found.append(StoreProblem("damaged_file", path, message))
-        return tuple(found)
+    def _thumbnails(self, run: RunRecord, name: str) -> Path:
+        return run.path.parent / layout.THUMBNAIL_FOLDER / name
 
     def _shots_with_maps(self, run: RunRecord, category: str) -> tuple[int, ...]:
         """Other numbers of references with which the same method's maps of a category were kept, sorted."""
@@ -215,7 +216,7 @@ class Store:
         unit = run.units.get(category)
         if unit is None or name not in unit.files:
             return empty_table(columns)
-        frame = self._read(self._unit_path(run, category) / name, lambda path: read_table(path, columns))
+        frame = self._read(run, category, name, lambda content: read_table(content, columns))
         return empty_table(columns) if frame is None else frame.copy()
 
     def _small_picture(self, run_id: str, category: str, image_id: str, column: str) -> bytes | Missing:
@@ -225,8 +226,8 @@ class Store:
             return Missing(f"{category} is not finished in {run_id}.")
         if unit.thumbnails is None:
             return Missing(unit.thumbnails_reason or "No thumbnails were stored.")
-        path = run.path.parent / layout.THUMBNAIL_FOLDER / unit.thumbnails
-        frame = self._read(path, lambda p: read_table(p, tables.THUMBNAILS).set_index("image_id"))
+        path = self._thumbnails(run, unit.thumbnails)
+        frame = self._read_once(path, lambda: read_thumbnails(read_file(path, LARGEST_TABLE, StoreError)))
         if frame is None:
             return Missing(f"{path} is missing or damaged.")
         if image_id not in frame.index:
@@ -237,7 +238,12 @@ class Store:
             return picture
         return Missing(str(row["reason"]) if isinstance(row["reason"], str) else "There is none.")
 
-    def _read(self, path: Path, read: Callable[[Path], T]) -> T | None:
+    def _read(self, run: RunRecord, category: str, name: str, decode: Callable[[bytes], T]) -> T | None:
+        """What a file of a unit holds, once it is seen to be as it was written; None, and a problem, if it is not."""
+        folder = self._unit_path(run, category)
+        return self._read_once(folder / name, lambda: decode(read_unit_file(folder, run.units[category], name)))
+
+    def _read_once(self, path: Path, read: Callable[[], T]) -> T | None:
         """Read a file once; a damaged one becomes a problem and None."""
         key = (path.name, path)
         known = self._cache.get(key, self)
@@ -246,16 +252,23 @@ class Store:
             return kept
         value: T | None = None
         try:
-            value = read(path)
+            value = read()
         except READ_ERRORS as error:
-            message = f"{path} can't be read ({error}); the rest is shown. Compute it again."
+            said = str(error) if isinstance(error, StoreError) else f"{path} can't be read: {str(error)[:200]}."
+            message = f"{said} The rest is shown; compute it again."
             self._problems[("damaged_file", path)] = StoreProblem("damaged_file", path, message)
         self._cache[key] = value
         if path.name == "grids.npz":
-            grids = [one for one in list(self._cache) if one[0] == "grids.npz"]
-            for oldest in grids[:-MOST_GRIDS]:
-                self._cache.pop(oldest, None)
+            self._let_grids_go()
         return value
+
+    def _let_grids_go(self) -> None:
+        """Forget the grids that were read first, beyond what may be kept."""
+        grids = [(key, self._cache.get(key)) for key in list(self._cache) if key[0] == "grids.npz"]
+        sizes = [value.grids.nbytes if isinstance(value, Grids) else 0 for _, value in grids]
+        while len(sizes) > 1 and sum(sizes) > MOST_GRID_BYTES:
+            sizes.pop(0)
+            self._cache.pop(grids.pop(0)[0], None)
 
 
 def open_store(path: str | Path) -> Store:

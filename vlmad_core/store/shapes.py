@@ -86,7 +86,7 @@ class Speed(TypedDict, total=False):
 
     batch_1: dict[str, Any] | None
     batch_n: dict[str, Any] | None
-    stages: dict[str, Any] | None
+    stages_ms: dict[str, Any] | None
 
 
 class SharedPass(TypedDict, total=False):

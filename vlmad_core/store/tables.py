@@ -1,24 +1,27 @@
 """The tables of a store, and its native grids: their columns, and how they become bytes and are read back.
 
-Nothing is unpickled, and no file stays open.
+Nothing is unpickled, no file stays open, and damaged or made-up bytes end in one of ``READ_ERRORS`` before they take
+more memory than their sizes allow.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vlmad_core.arrays import DECODING_ERRORS, npz_arrays
 from vlmad_core.errors import StoreError
+from vlmad_core.io import parse_json
 from vlmad_core.metrics.resampling import STORED_RESAMPLES, Replicates
 
 if TYPE_CHECKING:
@@ -26,8 +29,14 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-READ_ERRORS = (OSError, ValueError, KeyError, TypeError, EOFError, pa.ArrowException, zipfile.BadZipFile)
+READ_ERRORS = (StoreError, pa.ArrowException, *DECODING_ERRORS)
 """What reading a damaged file may raise."""
+
+LARGEST_GRIDS, LARGEST_TABLE = 2**30, 2**31
+"""Bytes of a unit's grids, and of a table in memory: ten times those of the largest public data sets."""
+
+MOST_ROWS = 20_000_000
+"""Rows of a table, and entries of a column of lists."""
 
 IMAGES = pa.schema(
     [
@@ -111,6 +120,9 @@ THUMBNAILS = pa.schema(
 )
 """WebP and PNG bytes, shared by all runs of a data set; ``reason`` says why one is missing."""
 
+_CONTENT_KEY = b"vlmad.content_sha256"
+"""Where a file of thumbnails says the hash of its rows; units, which share it, can't."""
+
 REPLICATES = pa.schema(
     [
         ("metric", pa.string()),
@@ -173,17 +185,37 @@ def table_bytes(rows: Sequence[Row] | Mapping[str, Any], columns: pa.Schema) -> 
     # Floats whose bytes are split by place compress to about half; statistics are larger than these tables.
     lists = [f.name for f in columns if pa.types.is_list(f.type)]
     floats = [f.name for f in columns if pa.types.is_floating(f.type)] + [f"{name}.list.element" for name in lists]
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         buffer,
+        columns,
         compression="zstd",
         compression_level=9,
         use_byte_stream_split=floats,
         use_dictionary=[f.name for f in columns if f.name not in (*floats, *lists)],
         write_statistics=False,
         store_schema=False,
-    )
+    ) as file:
+        file.write_table(table)
+        if columns.metadata:
+            file.add_key_value_metadata(columns.metadata)
     return buffer.getvalue()
+
+
+def thumbnail_bytes(rows: Sequence[Row]) -> bytes:
+    """A category's thumbnails as a parquet file in memory that carries the hash of what it holds."""
+    named = THUMBNAILS.with_metadata({_CONTENT_KEY: _content_hash(rows)})
+    return table_bytes(rows, named)
+
+
+def _content_hash(rows: Sequence[Row]) -> bytes:
+    """SHA-256 over the rows of thumbnails, as hex digits."""
+    found = hashlib.sha256()
+    for row in rows:
+        for name in THUMBNAILS.names:
+            value = row.get(name)
+            raw = value.encode() if isinstance(value, str) else value
+            found.update(b"none;" if raw is None else b"%d:%s;" % (len(raw), raw))
+    return found.hexdigest().encode()
 
 
 def grid_bytes(ids: Sequence[str], grids: np.ndarray, rule: MapRule) -> bytes:
@@ -212,13 +244,13 @@ def replicate_rows(drawn: Drawn) -> list[Row]:
     ]
 
 
-def read_replicates(path: Path) -> Drawn:
-    """Read a unit's replicates.
+def read_replicates(content: bytes) -> Drawn:
+    """A unit's replicates.
 
     Raises:
-        ValueError: If a draw is outside [0, 1], or there are not equally many of each metric.
+        Exception: One of ``READ_ERRORS``; also if a draw is outside [0, 1], or not all metrics have equally many.
     """
-    table = pq.read_table(io.BytesIO(path.read_bytes()), columns=REPLICATES.names)
+    table = _parquet(content, REPLICATES)
     rows = table.drop_columns(["draws"]).to_pylist()
     draws = (
         table["draws"].combine_chunks().values.to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(rows), -1)
@@ -233,22 +265,70 @@ def read_replicates(path: Path) -> Drawn:
     }
 
 
-def read_table(path: Path, columns: pa.Schema) -> pd.DataFrame:
-    """Read a parquet file that has at least the given columns; integers become nullable.
+def read_table(content: bytes, columns: pa.Schema) -> pd.DataFrame:
+    """A table that has at least the given columns, in their types; integers become nullable.
 
     Raises:
-        KeyError: If a column is missing.
+        Exception: One of ``READ_ERRORS``.
     """
-    content = path.read_bytes()  # read whole, so that no file stays open or mapped
-    table = pq.read_table(io.BytesIO(content))
-    missing = [name for name in columns.names if name not in table.column_names]
-    if missing:
-        raise KeyError(f"no column {missing[0]}")
-    frame = table.to_pandas()
+    frame = _parquet(content, columns).to_pandas()
     for f in columns:
         if pa.types.is_integer(f.type):
             frame[f.name] = frame[f.name].astype("Int64")
     return frame
+
+
+def read_thumbnails(content: bytes) -> pd.DataFrame:
+    """A category's thumbnails by image id; where the file carries the hash of its rows, they are held against it.
+
+    Raises:
+        Exception: One of ``READ_ERRORS``.
+    """
+    table = _parquet(content, THUMBNAILS)
+    noted = (table.schema.metadata or {}).get(_CONTENT_KEY)
+    if noted is not None and noted != _content_hash(table.to_pylist()):
+        raise ValueError("its pictures are not as they were written")
+    frame = table.to_pandas().set_index("image_id")
+    if not frame.index.is_unique:
+        raise ValueError("an image has two thumbnails")
+    return frame
+
+
+def _parquet(content: bytes, columns: pa.Schema) -> pa.Table:
+    """The table of a parquet file, with the given columns in the given types, and others it has.
+
+    Raises:
+        Exception: One of ``READ_ERRORS``; also if the table would be larger in memory than is allowed.
+    """
+    file = pq.ParquetFile(io.BytesIO(content), read_dictionary=[f.name for f in columns if _of_any_size(f.type)])
+    chunks = [file.metadata.row_group(group).column(i) for group in range(file.metadata.num_row_groups)
+              for i in range(file.metadata.num_columns)]  # fmt: skip
+    if file.metadata.num_rows > MOST_ROWS or any(chunk.num_values > MOST_ROWS for chunk in chunks):
+        raise ValueError(f"more than {MOST_ROWS:,} rows")
+    if sum(chunk.total_uncompressed_size for chunk in chunks) > LARGEST_TABLE:
+        raise ValueError(f"more than {LARGEST_TABLE:,} bytes")
+    missing = [name for name in columns.names if name not in file.schema_arrow.names]
+    if missing:
+        raise KeyError(f"no column {missing[0]}")
+    table = file.read()
+    for f in columns:
+        place = table.column_names.index(f.name)
+        kept = table.column(place)
+        # One long text may stand for a million rows: counted before it is written out.
+        if pa.types.is_dictionary(kept.type) and _written_out(kept) > LARGEST_TABLE:
+            raise ValueError(f"more than {LARGEST_TABLE:,} bytes in {f.name}")
+        table = table.set_column(place, f.name, kept.cast(f.type))
+    return table
+
+
+def _of_any_size(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def _written_out(column: pa.ChunkedArray) -> int:
+    """Bytes of a column of dictionary-coded texts, written out."""
+    sizes = (pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0 for chunk in column.chunks)
+    return sum(sizes)
 
 
 def empty_table(columns: pa.Schema) -> pd.DataFrame:
@@ -257,14 +337,26 @@ def empty_table(columns: pa.Schema) -> pd.DataFrame:
     return frame.astype({f.name: "Int64" for f in columns if pa.types.is_integer(f.type)})
 
 
-def read_grids(path: Path) -> Grids:
-    """Read native grids and their rule."""
+def read_grids(content: bytes) -> Grids:
+    """Native grids and their rule.
+
+    Raises:
+        Exception: One of ``READ_ERRORS``; also if grids, images and rule do not fit, or a value is not finite.
+    """
     from vlmad_core.methods.predictions import MapRule
 
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        ids = tuple(str(image_id) for image_id in file["image_ids"])
-        rule = MapRule.from_json(json.loads(str(file["rule"])))
-        if "grids" in file:  # as files were written before their bytes were split
-            return Grids(ids, file["grids"], rule)
-        octets = np.ascontiguousarray(np.moveaxis(file["planes"], 0, -1), dtype=np.uint8)
-        return Grids(ids, octets.view("<f4")[..., 0].astype(np.float32, copy=False), rule)
+    found = npz_arrays(content, ("image_ids", "rule", "planes", "grids"), LARGEST_GRIDS)
+    ids = tuple(str(image_id) for image_id in found["image_ids"].ravel())
+    rule = MapRule.from_json(parse_json(str(found["rule"]).encode(), "its rule"))
+    if "grids" in found:  # as files were written before their bytes were split
+        grids = found["grids"]
+    else:
+        octets = np.ascontiguousarray(np.moveaxis(found["planes"], 0, -1))
+        if octets.dtype != np.uint8 or octets.ndim != 5 or octets.shape[-1] != 4:
+            raise ValueError(f"planes are {octets.dtype} {octets.shape}")
+        grids = octets.view("<f4")[..., 0].astype(np.float32, copy=False)
+    if grids.dtype != np.float32 or grids.ndim != 4 or grids.shape[:2] != (len(ids), len(rule.activations)):
+        raise ValueError(f"grids are {grids.dtype} {grids.shape} for {len(ids)} images")
+    if len(set(ids)) != len(ids) or not np.isfinite(grids).all():
+        raise ValueError("an image has two grids, or a value is not finite")
+    return Grids(ids, grids, rule)

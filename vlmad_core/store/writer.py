@@ -26,7 +26,7 @@ from vlmad_core.io import (
 )
 from vlmad_core.store import layout, tables
 from vlmad_core.store.schema import SCHEMA_VERSION, FailedUnit, RunRecord, UnitRecord
-from vlmad_core.store.tables import Drawn, Row, grid_bytes, replicate_rows, table_bytes
+from vlmad_core.store.tables import Drawn, Row, grid_bytes, replicate_rows, table_bytes, thumbnail_bytes
 
 if TYPE_CHECKING:
     from vlmad_core.methods.predictions import MapRule
@@ -170,7 +170,7 @@ def write_thumbnails(store: Path, dataset: str, name: str, rows: Iterable[Row]) 
     """Write a category's thumbnails, unless the file is there; its name says what it holds."""
     path = layout.thumbnail_file(store, dataset, name)
     if not path.exists():
-        write_atomically(path, table_bytes(list(rows), tables.THUMBNAILS))
+        write_atomically(path, thumbnail_bytes(list(rows)))
 
 
 def _unit_files(run: RunRecord, category: str, contents: UnitContents) -> Iterable[tuple[str, bytes]]:
