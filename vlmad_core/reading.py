@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from vlmad_core.errors import VlmadError
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading if it is one: a folder, pipe, socket or device is refused, and nothing is waited for.
 
     What it says of its size is not to be trusted: read no more than you can hold.
@@ -51,11 +51,11 @@ def read_file(
             content = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
             content += file.read(most + 1 - len(content))  # nothing, unless it grows or hides its size
     except FileNotFoundError as problem:
-        raise error(f"{shown} can't be read: no such file.", fix) from problem
+        raise error(f"{shown}: can't be read (no such file).", fix) from problem
     except OSError as problem:
-        raise error(f"{shown} can't be read: {problem.strerror or problem}.", fix) from problem
+        raise error(f"{shown}: can't be read ({problem.strerror or problem}).", fix) from problem
     if len(content) > most:
-        raise error(f"{shown} can't be read: it has more than the {_size(most)} allowed.", "Give a smaller file.")
+        raise error(f"{shown}: has more than the {_size(most)} allowed.", "Give a smaller file.")
     return content
 
 

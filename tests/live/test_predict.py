@@ -129,7 +129,7 @@ def test_bad_images_cost_themselves_only(folder: Path, tiny_clip: Path, capsys: 
     assert "CLIP-AC" in out
     assert "page.png: not an image that can be read; found an HTML page" in err
     assert "cut.png" in err
-    assert "none.png: no such file" in err
+    assert "none.png: can't be read (no such file)" in err
     assert (folder / "out" / "002-a.png").is_file()
     assert (folder / "out" / "scores.csv").read_text().count("\n") == 5
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from vlmad_core.datasets.archives import ArchiveEntry, check_size, is_archive, is_hidden, open_archive
+from vlmad_core.datasets.archives import ArchiveEntry, is_archive, is_hidden, open_archive
 from vlmad_core.datasets.images import DEFAULT_LIMITS, IMAGE_SUFFIXES, ImageLimits, pixel_hash, read_image
 from vlmad_core.errors import DatasetError
+from vlmad_core.reading import read_file
 
 Source = str | Path | tuple[str, bytes] | Image.Image
 """A file, a folder, a zip archive, an upload (name and content), or an image that is already open."""
@@ -139,8 +140,7 @@ def _add_path(path: Path, found: _Found, limits: ImageLimits) -> None:
                 found.left_out += 1
         return
     if is_archive(path.name) and path.is_file():
-        check_size(path.name, path.stat().st_size, limits)
-        _add_archive(path.read_bytes(), path.name, found, limits)
+        _add_archive(read_file(path, limits.max_archive_bytes, DatasetError, name=path.name), path.name, found, limits)
         return
     found.items.append(_file(path, path.name, limits))
 
