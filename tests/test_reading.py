@@ -75,6 +75,6 @@ def test_names_that_no_file_has_are_said(name: str) -> None:
 
 
 def test_a_name_that_is_no_utf_8_can_be_written() -> None:
-    assert printable(os.fsdecode(b"photo \xe9.png")) == r"photo \udce9.png"
+    assert printable(os.fsdecode(b"photo \xe9.png")) == "photo %E9.png"
     assert printable(Path("größe/照片.png")) == "größe/照片.png"
     assert printable("\ud800").isascii()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from io import BufferedReader
 from pathlib import Path
 
 from vlmad_core.errors import VlmadError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -60,15 +63,15 @@ def read_file(
 
 
 def printable(name: object) -> str:
-    r"""A file's name or path, or another text, as it can be written to any file.
+    r"""A file's name or path, or another text, as it can be written to any file and shown on any page.
 
-    Where a system's names are bytes, some are no UTF-8; Python holds such bytes as lone surrogates, which no text file
-    takes. This is the one written form: the surrogate's number after a backslash.
+    Where a system's names are bytes, some are no UTF-8; Python holds such a byte as a lone surrogate, which no text
+    file takes. This is the one written form: the byte in hexadecimal after a percent sign.
 
-    >>> printable("photo \udce9.png")
-    'photo \\udce9.png'
+    >>> printable("photo \udce9.png"), printable("größe.png")
+    ('photo %E9.png', 'größe.png')
     """
-    return str(name).encode("utf-8", "backslashreplace").decode()
+    return _SURROGATE.sub(lambda found: f"%{ord(found[0]) - 0xDC00 & 0xFFFF:02X}", str(name))
 
 
 def _size(count: int) -> str:

@@ -93,7 +93,7 @@ class Listing:
 
     def problem(self, kind: str, path: Path, message: str) -> None:
         """Note what is wrong with one item."""
-        self.problems.append(DatasetProblem(kind, path, message))
+        self.problems.append(DatasetProblem(kind, path, printable(message)))
 
     def sorted_samples(self) -> tuple[Sample, ...]:
         """The samples by id; of two with the same id the first is kept and the other becomes a problem."""

@@ -19,7 +19,7 @@ from vlmad_core.datasets.images import ImageLimits, image_size, open_checked
 from vlmad_core.datasets.sample import Dataset, Sample
 from vlmad_core.errors import DatasetError, StoreError
 from vlmad_core.exchange.items import ImportProblem, SampleIndex
-from vlmad_core.reading import open_regular, read_file
+from vlmad_core.reading import open_regular, printable, read_file
 
 MAP_SUFFIXES = (".tiff", ".tif", ".npy", ".png")
 GREY_MODES = ("F", "L", "I", "I;16", "I;16B", "I;16L")
@@ -86,7 +86,7 @@ def find_maps(
     prefix = f"{folder.resolve().name}/" if folder.resolve().name in dataset.categories else ""
     passed = 0
     for path in paths:
-        name = path.relative_to(folder).as_posix()
+        name = printable(path.relative_to(folder).as_posix())
         found = index.find(names[path]) if names else index.find(f"{prefix}{name}") or index.find(name)
         if len(found) != 1:
             kind = "ambiguous_image" if found else "unknown_image"
