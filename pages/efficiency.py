@@ -5,9 +5,9 @@ import streamlit as st
 from pages._efficiency import benches, reported
 from pages._ui import data, frame, selection, take_along
 from vlmad_core.analysis.speed import command_table, pareto, stage_table, throughput_table
-from vlmad_core.analysis.tables import csv_text
 from vlmad_core.figures.efficiency import COSTS, cost_figure, stage_figure, throughput_figure
 from vlmad_core.metrics import METRICS
+from vlmad_core.tabular import csv_text
 
 SHORT = {"latency_ms": "Latency", "peak_gb": "Memory", "parameters": "Parameters", "gflops": "Arithmetic"}
 KEY = ["method", "preset", "shots", "protocol"]

@@ -10,9 +10,9 @@ from vlmad_core.analysis.contradictions import Contradiction, conflicts, contrad
 from vlmad_core.analysis.reported import METRIC_NAMES, reported_sets
 from vlmad_core.analysis.reproduction import HERE, Story, implementations, reproduction_table, steps_table, story
 from vlmad_core.analysis.sources import load_sources
-from vlmad_core.analysis.tables import csv_text
 from vlmad_core.figures.ranking import method_order, reproduction_figure, story_figure
 from vlmad_core.metrics import METRICS
+from vlmad_core.tabular import csv_text
 
 
 @st.cache_data(max_entries=16, show_spinner="Comparing …")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import random
-from collections.abc import Callable
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 HOSTILE = (
     b"\x00", b"\xff" * 4, b"\xff" * 8, b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00", b"NaN", b"Infinity", b"null", b"[",
@@ -69,3 +75,74 @@ def mutated(content: bytes, seed: int, most: int = 3) -> bytes:
     for _ in range(chance.randint(1, most)):
         content = chance.choice(MUTATIONS)(content, chance) if content else chance.choice(HOSTILE)
     return content
+
+
+ODD_VALUES: tuple[object, ...] = (
+    None, True, False, 0, -1, 1.5, 2**63, -(2**63), 10**40, 1e308, "", "x", "1_0", "../x", "\0", "=1+1", "a" * 5000,
+    [], {}, [[]], [{}], {"": None}, ["x"], [1, "x"], {"x": 1},
+)  # fmt: skip
+"""What may stand in a record where something else belongs."""
+
+
+def mutated_value(value: object, seed: int) -> object:
+    """A plain value (of json or yaml) with one to three of its parts replaced, left out, or put in another place.
+
+    Args:
+        value: Objects, lists, texts, numbers; stays as it is.
+        seed: The same seed gives the same damage.
+    """
+    chance = random.Random(seed)
+    holder = {"": copy.deepcopy(value)}
+    for _ in range(chance.randint(1, 3)):
+        places = list(_places(holder))
+        inside, key = chance.choice(places)
+        kind = chance.random()
+        if kind < 0.6:
+            inside[key] = copy.deepcopy(chance.choice(ODD_VALUES))
+        elif kind < 0.8:
+            other, place = chance.choice(places)
+            inside[key] = copy.deepcopy(other[place])
+        elif inside is not holder:
+            del inside[key]
+    return holder[""]
+
+
+def _places(inside: Any) -> Iterator[tuple[Any, Any]]:
+    """Every key of every object and every place of every list, each with what it is in."""
+    for key in list(inside if isinstance(inside, dict) else range(len(inside))):
+        yield inside, key
+        if isinstance(inside[key], dict | list):
+            yield from _places(inside[key])
+
+
+def mutated_zip(content: bytes, seed: int) -> bytes:
+    """A zip archive whose frame is whole, with one member damaged: what a reader meets behind the checksum."""
+    chance = random.Random(seed)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    name = chance.choice(sorted(members))
+    changed = io.BytesIO()
+    with zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, inside in members.items():
+            archive.writestr(member, mutated(inside, seed) if member == name else inside)
+    return changed.getvalue()
+
+
+def mutated_png(content: bytes, seed: int) -> bytes:
+    """A png one of whose chunks is damaged, with checksums that are right."""
+    chance = random.Random(seed)
+    chunks, place = [], 8
+    while place + 12 <= len(content):
+        length = int.from_bytes(content[place : place + 4], "big")
+        chunks.append((content[place + 4 : place + 8], content[place + 8 : place + 8 + length]))
+        place += 12 + length
+    number = chance.randrange(len(chunks))
+    kind, inside = chunks[number]
+    if chance.random() < 0.2:
+        chunks.insert(chance.randrange(len(chunks)), chunks[number])
+    else:
+        chunks[number] = kind, mutated(inside, seed)
+    return content[:8] + b"".join(
+        struct.pack(">I", len(inside)) + kind + inside + struct.pack(">I", zlib.crc32(kind + inside))
+        for kind, inside in chunks
+    )

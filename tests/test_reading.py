@@ -43,7 +43,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path
     path = tmp_path / "it"
     make(path)
     for read in (lambda: read_file(path, 10, StoreError), lambda: read_json(path), lambda: read_yaml(path, StoreError)):
-        with pytest.raises(StoreError, match=r"it can't be read: (no such|it is a folder|No such device|Too many)"):
+        with pytest.raises(StoreError, match=r"it: can't be read \((no such|it is a folder|No such device|Too many)"):
             read()
     with pytest.raises(OSError, match=r"folder|No such|Too many"):
         open_regular(path)
@@ -70,11 +70,11 @@ def test_a_file_that_hides_its_size_is_read() -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 5000])
 def test_names_that_no_file_has_are_said(name: str) -> None:
-    with pytest.raises(StoreError, match=r"can't be read: (no file can have this name|File name too long)"):
+    with pytest.raises(StoreError, match=r"can't be read \((no file can have this name|File name too long)"):
         read_file(Path(name), 10, StoreError)
 
 
 def test_a_name_that_is_no_utf_8_can_be_written() -> None:
-    assert printable(os.fsdecode(b"photo \xe9.png")) == r"photo \udce9.png"
+    assert printable(os.fsdecode(b"photo \xe9.png")) == "photo %E9.png"
     assert printable(Path("größe/照片.png")) == "größe/照片.png"
     assert printable("\ud800").isascii()

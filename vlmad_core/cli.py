@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -107,6 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     started = _process_start() if arguments is None else time.time()
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a name that is no UTF-8 must not end a command in the middle of its output
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from vlmad_core.errors import VlmadError
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
-def open_regular(path: Path) -> BinaryIO:
+
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading if it is one: a folder, pipe, socket or device is refused, and nothing is waited for.
 
     What it says of its size is not to be trusted: read no more than you can hold.
@@ -51,24 +54,24 @@ def read_file(
             content = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
             content += file.read(most + 1 - len(content))  # nothing, unless it grows or hides its size
     except FileNotFoundError as problem:
-        raise error(f"{shown} can't be read: no such file.", fix) from problem
+        raise error(f"{shown}: can't be read (no such file).", fix) from problem
     except OSError as problem:
-        raise error(f"{shown} can't be read: {problem.strerror or problem}.", fix) from problem
+        raise error(f"{shown}: can't be read ({problem.strerror or problem}).", fix) from problem
     if len(content) > most:
-        raise error(f"{shown} can't be read: it has more than the {_size(most)} allowed.", "Give a smaller file.")
+        raise error(f"{shown}: has more than the {_size(most)} allowed.", "Give a smaller file.")
     return content
 
 
 def printable(name: object) -> str:
-    r"""A file's name or path, or another text, as it can be written to any file.
+    r"""A file's name or path, or another text, as it can be written to any file and shown on any page.
 
-    Where a system's names are bytes, some are no UTF-8; Python holds such bytes as lone surrogates, which no text file
-    takes. This is the one written form: the surrogate's number after a backslash.
+    Where a system's names are bytes, some are no UTF-8; Python holds such a byte as a lone surrogate, which no text
+    file takes. This is the one written form: the byte in hexadecimal after a percent sign.
 
-    >>> printable("photo \udce9.png")
-    'photo \\udce9.png'
+    >>> printable("photo \udce9.png"), printable("größe.png")
+    ('photo %E9.png', 'größe.png')
     """
-    return str(name).encode("utf-8", "backslashreplace").decode()
+    return _SURROGATE.sub(lambda found: f"%{ord(found[0]) - 0xDC00 & 0xFFFF:02X}", str(name))
 
 
 def _size(count: int) -> str:

@@ -96,9 +96,9 @@ def _opinion(panel: Panel, prediction: LivePrediction) -> Opinion:
 
 def _shown(given: Given, panel: Panel, batch: visit.Batch) -> int | None:
     """What the batch comes to, its table and its files; gives the place of the image whose row was chosen."""
-    from vlmad_core.analysis.tables import csv_text
     from vlmad_core.live.labels import folder_labels, judged_again
     from vlmad_core.live.record import verdict_word, wide_table
+    from vlmad_core.tabular import csv_text
 
     titles = {member.method_id: selection.tidy(member.title) for member in panel.members}
     labels = folder_labels(given.items)

@@ -18,7 +18,8 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from vlmad_core.analysis.tables import csv_text, latex_text
+from vlmad_core.analysis.tables import latex_text
+from vlmad_core.tabular import csv_text
 
 Writer = Callable[[], str | bytes]
 """Writes a file when it is asked for."""

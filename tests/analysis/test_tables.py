@@ -12,7 +12,7 @@ from vlmad_core.analysis.entries import cells, wide_cells
 from vlmad_core.analysis.leaderboard import leaderboard, rank_again
 from vlmad_core.analysis.slices import area_label, recalls_known, region_recall
 from vlmad_core.analysis.speed import cost_table, pareto, stage_table
-from vlmad_core.analysis.tables import csv_text, latex_text, leaderboard_csv, leaderboard_latex
+from vlmad_core.analysis.tables import latex_text, leaderboard_csv, leaderboard_latex
 from vlmad_core.store.reader import Store, open_store
 
 
@@ -72,11 +72,6 @@ def test_any_table_becomes_latex_with_intervals_in_brackets() -> None:
     assert lines[4] == r"Method & Number is & AUROC (\%) & ms & ECE & k \\"
     assert lines[6] == r"a\_b \& 50 \% \textbackslash{}input\{x\} & imported & 50.0 [42.0, 61.0] & 12.3 & 0.012 & 0 \\"
     assert lines[7] == r"c & measured & -- & 7.0 & -- & -- \\"
-
-
-def test_csv_starts_no_formula_in_a_spreadsheet() -> None:
-    frame = pd.DataFrame({"=x": ["=1+1", "@now", "plain", None], "value": [-0.5, 1.0, math.nan, 0.0]})
-    assert csv_text(frame) == "'=x,value\n'=1+1,-0.5\n'@now,1.0\nplain,\n,0.0\n"
 
 
 def test_ranks_begin_at_one_in_a_part_of_the_leaderboard() -> None:

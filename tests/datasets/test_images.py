@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from io import BytesIO
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from vlmad_core.datasets.images import BACKGROUND, ImageLimits, pixel_hash, read_image, reading_protocol
+from vlmad_core.datasets.fingerprint import file_hash
+from vlmad_core.datasets.images import BACKGROUND, ImageLimits, image_size, pixel_hash, read_image, reading_protocol
 from vlmad_core.errors import DatasetError
 
 
@@ -261,6 +263,27 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         read_image(tmp_path / "none.png")
     with pytest.raises(DatasetError, match="can't be read"):
         read_image(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "endless.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.png")
+    for name in ("endless.png", "pipe.png"):
+        for read in (read_image, image_size):
+            with pytest.raises(DatasetError, match=rf"{name}: can't be read \(it is a folder, pipe or device"):
+                read(tmp_path / name)
+        assert file_hash(tmp_path / name) == "unreadable"
+
+
+def test_the_size_is_known_without_decoding(tmp_path: Path) -> None:
+    image = Image.new("RGB", (40, 20))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=turned)
+    (tmp_path / "cut.png").write_bytes(encoded(image)[:60])
+    assert image_size(tmp_path / "turned.jpg") == (40, 20) == read_image(tmp_path / "turned.jpg").size[::-1]
+    assert image_size(tmp_path / "cut.png") == (20, 40)
 
 
 def test_odd_aspect_ratios_are_kept() -> None:

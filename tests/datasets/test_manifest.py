@@ -106,8 +106,8 @@ def test_images_outside_the_folder_of_the_manifest(tmp_path: Path, rows: list[di
     [
         ("a.csv", b"file,label\nx.png,0\n", "columns are file, label"),
         ("a.csv", b"image\nx.png\n", "columns are image"),
-        ("a.csv", b"", "can't be read as a table"),
-        ("a.parquet", b"not parquet", "can't be read as a table"),
+        ("a.csv", b"", "has no rows"),
+        ("a.parquet", b"not parquet", "a damaged parquet file"),
     ],
 )
 def test_tables_that_are_no_manifest(name: str, content: bytes, words: str, tmp_path: Path) -> None:

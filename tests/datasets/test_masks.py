@@ -52,6 +52,17 @@ def test_other_size_is_an_error_at_that_mask(tmp_path: Path, write_mask: Callabl
         read_mask(path, (16, 24))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_mask_with_what_is_no_number_is_an_error_at_that_mask(value: float, tmp_path: Path) -> None:
+    values = BLOCK.astype(np.float32)
+    Image.fromarray(values).save(tmp_path / "mask.tiff")
+    assert np.array_equal(read_mask(tmp_path / "mask.tiff"), BLOCK)
+    values[7, 7] = value
+    Image.fromarray(values).save(tmp_path / "mask.tiff")
+    with pytest.raises(DatasetError, match=r"mask\.tiff: a floating-point mask with values that are NaN or infinite"):
+        read_mask(tmp_path / "mask.tiff")
+
+
 def test_resize_is_bilinear_above_one_half() -> None:
     mask = np.zeros((8, 8), dtype=bool)
     mask[:, :4] = True
@@ -83,3 +94,6 @@ def test_sample_mask_tells_normal_from_unknown(tmp_path: Path, write_mask: Calla
     defective = sample_mask(sample(1, write_mask(tmp_path / "m.png")), (16, 24))
     assert defective is not None
     assert np.array_equal(defective, BLOCK)
+    Image.new("L", (24, 16)).save(tmp_path / "m.png")
+    with pytest.raises(DatasetError, match=r"m\.png: no pixel is marked, though its image is defective"):
+        sample_mask(sample(1, tmp_path / "m.png"), (16, 24))

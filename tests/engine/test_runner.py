@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -214,14 +215,19 @@ def test_an_unreadable_image_costs_only_itself_and_is_tried_again(plan_for, data
     assert units[0] == units[1]
 
 
-def test_a_mask_of_another_size_blanks_only_its_image(plan_for, data):
+@pytest.mark.parametrize(
+    ("mode", "side", "value", "said"),
+    [("L", 7, 255, "mask is 7 x 7"), ("L", 40, 0, "no pixel is marked, though its"), ("F", 40, float("nan"), "NaN")],
+)
+def test_a_mask_that_can_not_be_right_blanks_only_its_image(plan_for, data, mode, side, value, said):
     mask = data / "bolt" / "ground_truth" / "stain" / "001_mask.png"
-    Image.new("L", (7, 7), 255).save(mask)
+    Image.new(mode, (side, side), value).save(mask, "TIFF")
     plan = plan_for()
     assert do(plan).exit_code == 2
     store = open_store(plan.options.store)
     images = store.images(store.runs[0].id, "bolt").set_index("image_id")
-    assert "mask is 7 x 7" in images.loc["bolt/test/stain/001.png", "error"]
+    assert said in images.loc["bolt/test/stain/001.png", "error"]
+    assert pd.isna(images.loc["bolt/test/stain/001.png", "defect_area"])
     assert images["score"].notna().all()
     value = metric(plan, "winclip", "pixel_auroc", "bolt")
     assert (value["n"], value["reason"]) == (9, "without 1 images whose masks are missing or unusable")

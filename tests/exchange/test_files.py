@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.errors import StoreError
 from vlmad_core.exchange.items import SampleIndex
-from vlmad_core.exchange.maps import check_sizes, find_maps, missing_images, read_map
+from vlmad_core.exchange.maps import check_sizes, find_maps, map_shape, missing_images, read_map
 from vlmad_core.exchange.tables import Columns, read_scores
 
 Make = Callable[..., Path]
@@ -114,6 +115,12 @@ def test_every_wrong_row_is_named(tmp_path: Path, dataset: Dataset) -> None:
         "bolt/test/good/002.png,inf",
         "bolt/test/scratch/000.png,high",
         "bolt/test/scratch/001.png,",
+        "felt/test/good/000.png,1_0",
+        "felt/test/good/001.png,１０",
+        "felt/test/good/002.png,0x1p3",
+        "felt/test/scratch/000.png,Infinity",
+        "felt/test/scratch/001.png,1e999",
+        "felt/test/scratch/002.png, +1.5E-1 ",
         "nut/test/good/000.png,0.1",
         "good/001.png,0.1",
         "bolt/train/good/000.png,0.1",
@@ -128,10 +135,15 @@ def test_every_wrong_row_is_named(tmp_path: Path, dataset: Dataset) -> None:
         ("line 5", "not_finite"),
         ("line 6", "no_score"),
         ("line 7", "no_score"),
-        ("line 8", "unknown_image"),
-        ("line 9", "ambiguous_image"),
+        ("line 8", "no_score"),
+        ("line 9", "no_score"),
+        ("line 10", "no_score"),
+        ("line 11", "not_finite"),
+        ("line 12", "not_finite"),
+        ("line 14", "unknown_image"),
+        ("line 15", "ambiguous_image"),
     }
-    assert table.scores == {"bolt/test/good/000.png": 0.5}
+    assert table.scores == {"bolt/test/good/000.png": 0.5, "felt/test/scratch/002.png": 0.15}
     assert "1 rows are of training images" in table.notes[0]
 
 
@@ -223,6 +235,19 @@ def test_bad_maps_say_what_they_are(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "colours.png")
     with pytest.raises(StoreError, match="picture with colours"):
         read_map(tmp_path / "colours.png")
+    bomb = b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }\n" % (2**30, 2**30)
+    for number, head in enumerate((bomb, b"[" * 5000, b"(" * 150 + b"\n", b"{'descr': ")):
+        path = tmp_path / f"hostile-{number}.npy"
+        path.write_bytes(b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head)
+        with pytest.raises(StoreError, match="can't be read as a map: it"):
+            read_map(path)
+        assert map_shape(path) in (None, (2**30, 2**30))
+    os.mkfifo(tmp_path / "pipe.tiff")
+    (tmp_path / "endless.npy").symlink_to("/dev/zero")
+    for name in ("pipe.tiff", "endless.npy"):
+        with pytest.raises(StoreError, match="it is a folder, pipe or device"):
+            read_map(tmp_path / name)
+        assert map_shape(tmp_path / name) is None
     (tmp_path / "cut.tiff").write_bytes(b"II*\0")
     with pytest.raises(StoreError, match="can't be read as a map"):
         read_map(tmp_path / "cut.tiff")

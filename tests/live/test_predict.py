@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -129,7 +132,7 @@ def test_bad_images_cost_themselves_only(folder: Path, tiny_clip: Path, capsys: 
     assert "CLIP-AC" in out
     assert "page.png: not an image that can be read; found an HTML page" in err
     assert "cut.png" in err
-    assert "none.png: no such file" in err
+    assert "none.png: can't be read (no such file)" in err
     assert (folder / "out" / "002-a.png").is_file()
     assert (folder / "out" / "scores.csv").read_text().count("\n") == 5
 
@@ -174,3 +177,23 @@ def test_too_many_references_are_refused(folder: Path, tiny_clip: Path, part) ->
     many = [part(number) for number in range(17)]
     with pytest.raises(VlmadError, match="17 references were given, more than the 16"):
         vlmad_core.predict(folder / "a.png", "nut", ["clip_ac"], many, backbone=str(tiny_clip))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_a_name_that_is_no_utf_8_ends_nothing(
+    folder: Path, tiny_clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    named = folder / os.fsdecode(b"caf\xe9") / os.fsdecode(b"\xe9 =1.png")
+    named.parent.mkdir()
+    shutil.copy(folder / "a.png", named)
+    (named.parent / os.fsdecode(b"cut \xff.png")).write_bytes(b"\x89PNG")
+    command = ["predict", str(named), str(named.parent), "--category", "nut", "--method", "clip_ac", "--backbone"]
+    assert main([*command, str(tiny_clip), "--out", str(folder / "out")]) == 2
+    assert "cut %FF.png: not an image" in capsys.readouterr().err
+    out = {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+    assert set(out) >= {"result.json", "scores.csv", "report.html", "001-E9_1.png"}
+    assert out["scores.csv"].count(b"%E9 =1.png,clip_ac") == 2
+    assert b"cut %FF.png" in out["report.html"]
+    sys.stdout.flush()
+    assert b"%E9 =1.png\n" in sys.stdout.buffer.getvalue()  # type: ignore[attr-defined]

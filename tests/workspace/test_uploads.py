@@ -206,6 +206,17 @@ def test_bombs_end_at_the_limit_and_the_rest_is_kept(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in kept.photos.rglob("*.png")) <= limits.max_unpacked_bytes
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_would_unpack_at_once_is_not_unpacked(method: int) -> None:
+    """A piece of 1 MB of bzip2 unfolds to terabytes, and zipfile asks for all of it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("good/0.png", photo())
+    (read,) = gather_upload([("odd.zip", buffer.getvalue())]).files.values()
+    with pytest.raises(DatasetError, match=r"odd\.zip/good/0\.png: it is packed in an unusual way"):
+        read()
+
+
 def test_more_than_the_limit_is_refused() -> None:
     limits = ImageLimits(max_archive_bytes=1000)
     with pytest.raises(DatasetError, match="allowed"):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from vlmad_core.analysis.leaderboard import leaderboard
@@ -22,6 +20,7 @@ from vlmad_core.metrics.spec import METRICS
 from vlmad_core.paths import store_root
 from vlmad_core.store.reader import Missing, Store, find_run, open_store
 from vlmad_core.store.schema import RunRecord
+from vlmad_core.tabular import csv_text
 
 Format = Literal["csv", "latex", "markdown"]
 
@@ -195,22 +194,9 @@ def _part(name: str) -> str:
 
 
 def _write_scores(store: Store, record: RunRecord, path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image_id", "category", "defect_type", "label", "score"])
-        writer.writerows(_score_rows(store, record))
-
-
-def _score_rows(store: Store, record: RunRecord) -> Iterator[list[str]]:
-    for row in store.images(record.id).to_dict("records"):
-        if not pd.isna(row["score"]):
-            yield [
-                row["image_id"],
-                row["category"],
-                str(row["defect_type"]),
-                str(row["label"]),
-                repr(float(row["score"])),
-            ]
+    images = store.images(record.id)
+    scored = images.loc[images["score"].notna(), ["image_id", "category", "defect_type", "label", "score"]]
+    path.write_text(csv_text(scored), encoding="utf-8")
 
 
 def _side(text: str) -> int:

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from vlmad_core.analysis.slices import area_label
-from vlmad_core.analysis.tables import csv_text
 from vlmad_core.store.annotations import Annotation
 from vlmad_core.store.reader import Missing
+from vlmad_core.tabular import csv_text
 
 COLUMNS = (
     "rank", "category", "image_id", "defect_type", "defect_area", "label", "score", "threshold", "margin", "verdict",

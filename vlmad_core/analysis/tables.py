@@ -1,4 +1,4 @@
-"""Tables as text: csv that a spreadsheet may open safely, LaTeX for a paper, markdown for a page."""
+"""Tables as text: a leaderboard as csv, LaTeX for a paper, markdown for a page."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from vlmad_core.analysis.best import best_values
 from vlmad_core.analysis.statistics import INTERVAL_NAMES, OVER_CATEGORIES
 from vlmad_core.metrics.spec import METRICS
+from vlmad_core.tabular import csv_text
 
 FRACTIONS = ("value", "low", "high", "sd", "gain", "spread", "difference")
 """Columns that hold fractions in every table of this program; LaTeX shows them in percent."""
@@ -21,21 +22,6 @@ _ESCAPED = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def csv_text(table: pd.DataFrame) -> str:
-    """Any table as csv: numbers as they are, blanks empty.
-
-    Args:
-        table: Any columns; a text that a spreadsheet would take for a formula gets a quote in front, in the cells and
-            in the head.
-    """
-    safe = table.rename(columns=_no_formula)
-    for place, kind in enumerate(safe.dtypes):
-        if not pd.api.types.is_numeric_dtype(kind):
-            safe.isetitem(place, [_no_formula(value) for value in safe.iloc[:, place]])
-    return safe.to_csv(index=False, lineterminator="\n")
 
 
 def latex_text(table: pd.DataFrame, headings: Mapping[str, str] | None = None, note: str = "") -> str:
@@ -163,10 +149,6 @@ def _latex_value(row: Mapping[Any, Any] | None, best: float | None, intervals: b
     number = f"{100 * row['value']:.1f}"
     shown = rf"\textbf{{{number}}}" if row["value"] == best else number
     return shown + (_percent(row["value"], row["low"], row["high"]).removeprefix(number) if intervals else "")
-
-
-def _no_formula(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _blank(value: object) -> bool:

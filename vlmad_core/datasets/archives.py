@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import stat
 import zipfile
-import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import PurePosixPath
 
+from vlmad_core.arrays import METHODS, UNPACKING_ERRORS
 from vlmad_core.datasets.images import ImageLimits
 from vlmad_core.errors import DatasetError
 
@@ -56,6 +56,8 @@ class ArchiveEntry:
         limits = self.limits
         if self.entry.flag_bits & 0x1:
             raise DatasetError(f"{self.shown}: it is encrypted.", "Pack it without a password.")
+        if self.entry.compress_type not in METHODS:
+            raise DatasetError(f"{self.shown}: it is packed in an unusual way.", "Pack it with zip's usual method.")
         parts, size = [], 0
         try:
             with self.archive.open(self.entry) as stream:
@@ -67,7 +69,7 @@ class ArchiveEntry:
                             "Give a smaller or better compressed image.",
                         )
                     parts.append(part)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as e:
+        except UNPACKING_ERRORS as e:
             raise DatasetError(f"{self.shown}: can't be unpacked ({e}).", "Pack it again.") from e
         if not self._counted:  # what is read again was counted already
             self._counted.append(size)
@@ -113,7 +115,11 @@ def open_archive(content: bytes, name: str, suffixes: Collection[str], limits: I
     Raises:
         DatasetError: If it is too large, has too many entries, or is no zip archive.
     """
-    check_size(name, len(content), limits)
+    if len(content) > limits.max_archive_bytes:
+        raise DatasetError(
+            f"{name}: {len(content) / 2**20:.0f} MB, more than the {limits.max_archive_bytes / 2**20:.0f} MB allowed.",
+            f"Pack at most {limits.max_batch} images, or give them as a folder.",
+        )
     # Counted before the table is read: reading it costs memory for each entry, however many there are.
     count = content.count(_ENTRY)
     if count > limits.max_archive_entries:
@@ -123,7 +129,7 @@ def open_archive(content: bytes, name: str, suffixes: Collection[str], limits: I
         )
     try:
         archive = zipfile.ZipFile(BytesIO(content))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except UNPACKING_ERRORS as error:
         raise DatasetError(f"{name}: not a zip archive that can be read ({error}).", "Pack it again.") from error
     allowance = Allowance(limits.max_unpacked_bytes)
     entries: dict[str, ArchiveEntry] = {}
@@ -141,24 +147,6 @@ def open_archive(content: bytes, name: str, suffixes: Collection[str], limits: I
         else:
             entries[path] = ArchiveEntry(path, shown, archive, entry, allowance, limits)
     return Archive(tuple(entries.values()), tuple(problems), left_out)
-
-
-def check_size(name: str, size: int, limits: ImageLimits) -> None:
-    """See that an archive is not too large to be opened.
-
-    Args:
-        name: What to call it in messages.
-        size: In bytes.
-        limits: What is allowed.
-
-    Raises:
-        DatasetError: If it is.
-    """
-    if size > limits.max_archive_bytes:
-        raise DatasetError(
-            f"{name}: {size / 2**20:.0f} MB, more than the {limits.max_archive_bytes / 2**20:.0f} MB allowed.",
-            f"Pack at most {limits.max_batch} images, or give them as a folder.",
-        )
 
 
 def is_hidden(path: str) -> bool:

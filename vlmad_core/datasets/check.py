@@ -14,6 +14,7 @@ from vlmad_core.datasets.images import pixel_hash, read_image
 from vlmad_core.datasets.inspecting import Content, FileFinding, Severity, inspect_files
 from vlmad_core.datasets.sample import Dataset, DatasetProblem
 from vlmad_core.errors import DatasetError
+from vlmad_core.reading import printable
 
 _NOTES_OF_LISTING = frozenset({"not_an_image"})
 """Kinds of problems met on listing that cost nothing."""
@@ -135,7 +136,7 @@ class CheckReport:
                 for name, (train, normal, defective) in self.counts.items()
             },
             "problems": [
-                {"kind": f.kind, "severity": f.severity, "path": str(f.path), "message": f.message}
+                {"kind": f.kind, "severity": f.severity, "path": printable(f.path), "message": f.message}
                 for f in self.findings
             ],
             "sizes": [{"width": w, "height": h, "images": n} for (w, h), n in sorted(self.sizes.items())],
@@ -308,7 +309,7 @@ def _counted(kind: str, found: list[FileFinding]) -> str:
 
 
 def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    return printable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name)
 
 
 def _photos(count: int, kind: str) -> str:

@@ -13,6 +13,7 @@ from vlmad_core.datasets.check import CheckReport, check_dataset, sizes_in_words
 from vlmad_core.datasets.inspecting import FileFinding
 from vlmad_core.datasets.loading import data_sets_in, list_datasets, load_dataset
 from vlmad_core.errors import DatasetError
+from vlmad_core.reading import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +98,7 @@ def _text(report: CheckReport) -> str:
         groups[finding.severity, finding.kind].append(finding)
     for (severity, kind), findings in groups.items():
         lines.append(f"{severity} {kind} ({len(findings)})")
-        lines.extend(f"  {finding.path}: {finding.message}" for finding in findings)
+        lines.extend(f"  {printable(finding.path)}: {finding.message}" for finding in findings)
     numbers = Counter(finding.severity for finding in report.findings)
     lines.append(
         f"{numbers['error']} errors, {numbers['difference']} differences from the published counts,"

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.datasets.sample import Sample
+from vlmad_core.reading import open_regular
 
 UNREADABLE = "unreadable"
 """What stands for the hash of a file that can't be read."""
@@ -55,7 +56,7 @@ class Fingerprint:
 def file_hash(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes, or ``unreadable`` where it can't be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return UNREADABLE

@@ -13,6 +13,7 @@ from typing import Any
 
 from vlmad_core.datasets.images import IMAGE_SUFFIXES
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, DatasetProblem, Sample, Split
+from vlmad_core.reading import printable
 
 
 @dataclass(frozen=True)
@@ -63,22 +64,23 @@ class Listing:
         if split == "train" and not normal:
             self.problem("train_defects", image, "training uses normal images only; left out.")
             return
-        if mask is not None and not mask.is_file():
+        category, defect_type = printable(category), printable(defect_type)
+        if mask is not None and not _is_file(mask):
             self.problem("missing_mask", image, f"its mask {mask} is not there; pixel metrics leave it out.")
             mask = None
         inside = Path(os.path.normpath(image))
         if not inside.is_relative_to(self.root):
             self.problem("outside", image, f"lies outside {self.root}; move it there.")
             return
-        if not image.is_file():
-            self.problem("missing_image", image, "the image is listed but not there; restore it.")
+        if not _is_file(image):
+            self.problem("missing_image", image, "the image is listed, but there is no file of that name; restore it.")
             return
         if image.stat().st_size == 0:
             self.problem("unreadable_image", image, "the file is empty (0 bytes); copy it again.")
             return
         self.samples.append(
             Sample(
-                id=inside.relative_to(self.root).as_posix(),
+                id=printable(inside.relative_to(self.root).as_posix()),
                 dataset=self.dataset,
                 category=category,
                 split=split,
@@ -91,7 +93,7 @@ class Listing:
 
     def problem(self, kind: str, path: Path, message: str) -> None:
         """Note what is wrong with one item."""
-        self.problems.append(DatasetProblem(kind, path, message))
+        self.problems.append(DatasetProblem(kind, path, printable(message)))
 
     def sorted_samples(self) -> tuple[Sample, ...]:
         """The samples by id; of two with the same id the first is kept and the other becomes a problem."""
@@ -112,6 +114,14 @@ class Listing:
         """
         samples = self.sorted_samples()  # before the problems, to which it may add
         return Dataset(self.dataset, self.root, layout, samples, tuple(self.problems), **facts)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a path, which may be any text of a table, leads to a regular file."""
+    try:
+        return path.is_file()
+    except OSError:  # as for a name that is too long
+        return False
 
 
 def subfolders(folder: Path) -> tuple[Path, ...]:

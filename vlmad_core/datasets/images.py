@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vlmad_core.errors import DatasetError
+from vlmad_core.reading import printable, read_file
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp"})
 """Endings (lower case) of files that are taken for images when a folder is listed."""
@@ -59,6 +60,9 @@ class ImageLimits:
 
 
 DEFAULT_LIMITS = ImageLimits()
+
+_ORIENTATION = 0x0112
+"""The EXIF tag that says how a camera was held."""
 
 _FORMAT_WORDS = "JPEG, PNG, WebP, BMP or TIFF"
 
@@ -127,7 +131,7 @@ def read_image(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, *, na
     Raises:
         DatasetError: The file is missing, empty, truncated, too large or too small, or no accepted image.
     """
-    label = name or (str(source) if isinstance(source, Path) else "the uploaded image")
+    label = _label(source, name)
     return _to_rgb(open_checked(source, limits, name=label), label)
 
 
@@ -142,7 +146,39 @@ def open_checked(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, *, 
     Raises:
         DatasetError: As :func:`read_image`.
     """
-    label = name or (str(source) if isinstance(source, Path) else "the uploaded image")
+    label = _label(source, name)
+    image = _opened(source, limits, label)
+    try:
+        image.seek(0)
+        image.load()
+    except Exception as error:  # decoders raise whatever damaged bytes lead them to
+        raise DatasetError(
+            f"{label}: the {image.format} image is damaged or cut off ({_reason(error)}).",
+            "Copy or export the file again.",
+        ) from error
+    return _upright(image)
+
+
+def image_size(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """Height and width of an image as it will be read, upright; nothing is decoded.
+
+    Args:
+        path: The file.
+        limits: What is accepted.
+
+    Raises:
+        DatasetError: As :func:`read_image`, where the head shows it.
+    """
+    image = _opened(path, limits, printable(path))
+    try:
+        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    except Exception:  # as in _upright
+        turned = False
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _opened(source: Path | bytes, limits: ImageLimits, label: str) -> Image.Image:
+    """An image within the limits whose pixels are not decoded yet."""
     content = _content(source, limits, label)
     Image.init()  # registers all formats; without it only the commonest can be named
     try:
@@ -155,15 +191,7 @@ def open_checked(source: Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, *, 
     except Exception as error:
         raise _not_an_image(content, label) from error
     _check_size(image, limits, label)
-    try:
-        image.seek(0)
-        image.load()
-    except Exception as error:  # decoders raise whatever damaged bytes lead them to
-        raise DatasetError(
-            f"{label}: the {image.format} image is damaged or cut off ({_reason(error)}).",
-            "Copy or export the file again.",
-        ) from error
-    return _upright(image)
+    return image
 
 
 def _to_rgb(image: Image.Image, label: str) -> Image.Image:
@@ -227,24 +255,17 @@ def _upright(image: Image.Image) -> Image.Image:
     return turned
 
 
+def _label(source: Path | bytes, name: str | None) -> str:
+    return printable(name or (source if isinstance(source, Path) else "the uploaded image"))
+
+
 def _content(source: Path | bytes, limits: ImageLimits, label: str) -> bytes:
-    if isinstance(source, bytes):
-        content, size = source, len(source)
-    else:
-        try:
-            size = source.stat().st_size
-            content = source.read_bytes() if size <= limits.max_bytes else b""
-        except FileNotFoundError:
-            raise DatasetError(f"{label}: no such file.", "Check the path.") from None
-        except OSError as error:
-            raise DatasetError(
-                f"{label}: can't be read ({error.strerror}).", "Check that it is a file you may read."
-            ) from error
-    if size == 0:
+    content = read_file(source, limits.max_bytes, DatasetError, name=label) if isinstance(source, Path) else source
+    if not content:
         raise DatasetError(f"{label}: the file is empty (0 bytes).", "Copy or export it again.")
-    if size > limits.max_bytes:
+    if len(content) > limits.max_bytes:
         raise DatasetError(
-            f"{label}: {size / 2**20:.0f} MB, more than the {limits.max_bytes / 2**20:.0f} MB allowed.",
+            f"{label}: {len(content) / 2**20:.0f} MB, more than the {limits.max_bytes / 2**20:.0f} MB allowed.",
             "Give a smaller or better compressed image.",
         )
     return content

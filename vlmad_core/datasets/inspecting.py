@@ -16,6 +16,7 @@ from vlmad_core.datasets.images import open_checked, pixel_hash, read_image
 from vlmad_core.datasets.masks import MASK_LIMITS, to_mask
 from vlmad_core.datasets.sample import Sample
 from vlmad_core.errors import DatasetError
+from vlmad_core.reading import printable
 
 Severity = Literal["error", "difference", "note"]
 Content = Callable[[Path], Path | bytes]
@@ -98,11 +99,11 @@ def _inspect(sample: Sample, content: Content) -> _Seen:
 def _inspect_mask(path: Path, size: tuple[int, int] | None, content: Content) -> Iterable[FileFinding]:
     try:
         image = open_checked(content(path), MASK_LIMITS, name=str(path))
+        mask = to_mask(image, str(path))
     except DatasetError as error:
         yield FileFinding("unreadable_mask", "error", path, _without_path(error, path))
         return
     yield from _mask_mode(path, image)
-    mask = to_mask(image)
     if size is not None and mask.shape != size[::-1]:
         yield FileFinding(
             "mask_size",
@@ -162,4 +163,4 @@ def _duplicates(seen: Sequence[_Seen]) -> Iterable[FileFinding]:
 
 
 def _without_path(error: DatasetError, path: Path) -> str:
-    return str(error).removeprefix(f"{path}: ")
+    return str(error).removeprefix(f"{printable(path)}: ")

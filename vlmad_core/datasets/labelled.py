@@ -9,8 +9,6 @@ Which words mean good or defective stands in ``labels.yaml``.
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
@@ -21,11 +19,13 @@ import yaml
 from vlmad_core.datasets.folders import LayoutReader, Listing, image_files, subfolders
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.datasets.splits import kept_for_references
+from vlmad_core.errors import DatasetError, StoreError
+from vlmad_core.io import read_json
+from vlmad_core.reading import open_regular
+from vlmad_core.tabular import csv_rows
 
 LAYOUT = "labelled"
 TABLES = ("labels.csv", "labels.json")
-LARGEST_TABLE = 8 * 2**20
-"""Bytes of a table of labels."""
 MASK_ENDING = "_mask"
 
 
@@ -135,7 +135,7 @@ def _table(root: Path) -> Path | None:
     """The table of labels in a folder, by its name and first line."""
     for path in (root / name for name in TABLES):
         if path.is_file():
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 start = file.read(200).lstrip(b"\xef\xbb\xbf \r\n\t")
             if start.startswith(b"{") if path.suffix == ".json" else re.match(rb'"?file"?\s*[,;]', start.lower()):
                 return path
@@ -169,19 +169,14 @@ def _from_table(table: Path, listing: Listing) -> tuple[list[Path], Defective]:
 def _rows(table: Path, listing: Listing) -> list[tuple[str, str, str]]:
     """File, label and mask (or nothing) of each row."""
     try:
-        if table.stat().st_size > LARGEST_TABLE:
-            raise ValueError(f"more than {LARGEST_TABLE / 2**20:.0f} MB")
-        text = table.read_text(encoding="utf-8-sig")
         if table.suffix == ".json":
-            content = json.loads(text)
-            return [(str(file), str(label), "") for file, label in content.items()]
-        separator = ";" if ";" in text.partition("\n")[0] else ","
+            return [(str(file), str(label), "") for file, label in read_json(table).items()]
         rows = [
-            {str(key).strip().lower(): str(value or "").strip() for key, value in row.items() if key is not None}
-            for row in csv.DictReader(text.splitlines(), delimiter=separator)
+            {key.strip().lower(): value.strip() for key, value in row.items()}
+            for row in csv_rows(table, DatasetError, ",;")
         ]
-    except (OSError, ValueError, csv.Error, RecursionError) as error:
-        listing.problem("bad_labels", table, f"can't be read ({error}); write it as file,label.")
+    except (DatasetError, StoreError) as error:
+        listing.problem("bad_labels", table, f"{error.problem} Write it as file,label.")
         return []
     return [(row.get("file", ""), row.get("label", ""), row.get("mask", "")) for row in rows]
 

@@ -21,6 +21,7 @@ from vlmad_core.datasets.sample import Dataset
 from vlmad_core.datasets.split_files import REAL_IAD, VISA
 from vlmad_core.datasets.unsplit import ELPV, KOLEKTOR, MAGNETIC_TILE, TEXTILE
 from vlmad_core.errors import DatasetError
+from vlmad_core.reading import printable
 
 READERS: tuple[LayoutReader, ...] = (
     LayoutReader(manifest.LAYOUT, manifest.EXPECTED, manifest.recognises, manifest.read),
@@ -152,6 +153,8 @@ def list_datasets() -> tuple[DatasetEntry, ...]:
         entries.append(DatasetEntry(name, name, found, found is not None, reason, package.synthetic))
     data_dir = paths.data_dir()
     for folder in subfolders(data_dir) if data_dir else ():
+        if folder.name != printable(folder.name):
+            continue  # no page can show it; its path can be given
         try:
             inner, reader = _reader_below(folder)
         except DatasetError as error:

@@ -7,7 +7,7 @@ Columns: ``image`` (required); ``label`` (0/1 or words) or ``defect_type``, at l
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from vlmad_core.datasets.labelled import means
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.errors import DatasetError
 from vlmad_core.libraries import pd
+from vlmad_core.tabular import MOST_ROWS, csv_rows, open_parquet
 
 LAYOUT = "manifest"
 EXPECTED = """\
@@ -60,25 +61,26 @@ def read(root: Path, name: str) -> Dataset:
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
         if path.suffix.lower() == ".csv":
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            table: Sequence[Mapping[Any, Any]] = csv_rows(path, DatasetError)
         else:
-            table = pd.read_parquet(path)
-    except Exception as error:  # what a damaged table raises depends on its format
+            table = open_parquet(path, MOST_ROWS, DatasetError).read().to_pandas().to_dict("records")
+    except DatasetError as error:
+        raise DatasetError(error.problem, f"Expected:\n{EXPECTED}") from error
+    except Exception as error:  # what damaged columns of a parquet file raise depends on their kind
         raise DatasetError(
-            f"{path}: can't be read as a table ({str(error) or type(error).__name__}).",
-            f"Expected:\n{EXPECTED}",
+            f"{path}: can't be read as a table ({str(error) or type(error).__name__}).", f"Expected:\n{EXPECTED}"
         ) from error
-    table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
-    columns = set(table.columns)
+    rows = [{str(name).strip().lower(): value for name, value in row.items()} for row in table]
+    if not rows:
+        raise DatasetError(f"{path}: has no rows.", f"Expected:\n{EXPECTED}")
+    columns = set(rows[0])
     if "image" not in columns or not columns & {"label", "defect_type"}:
-        raise DatasetError(
-            f"{path}: the columns are {', '.join(sorted(columns)) or 'missing'}.", f"Expected:\n{EXPECTED}"
-        )
-    return [_cells(row) for row in table.to_dict("records")]
+        raise DatasetError(f"{path}: the columns are {', '.join(sorted(columns))}.", f"Expected:\n{EXPECTED}")
+    return [_cells(row) for row in rows]
 
 
-def _cells(row: Mapping[Hashable, Any]) -> dict[str, str]:
-    cells = {str(key): _cell(value) for key, value in row.items()}
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    cells = {key: _cell(value) for key, value in row.items()}
     return {key: cells.get(key, "") for key in ("image", "mask", "label", "category", "split", "defect_type")}
 
 

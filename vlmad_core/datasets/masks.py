@@ -11,6 +11,7 @@ from PIL import Image
 from vlmad_core.datasets.images import DEFAULT_LIMITS, open_checked
 from vlmad_core.datasets.sample import Sample
 from vlmad_core.errors import DatasetError
+from vlmad_core.reading import printable
 
 MASK_LIMITS = replace(DEFAULT_LIMITS, min_side=1)
 """As for images, but a mask may be as small as it likes: its image is what must be large enough."""
@@ -30,19 +31,33 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         Boolean array of shape [height, width], true where defective.
 
     Raises:
-        DatasetError: The file can't be read, or its size is not that of the image.
+        DatasetError: The file can't be read, holds values that are no numbers, or has another size than the image.
     """
-    mask = to_mask(open_checked(path, MASK_LIMITS))
+    mask = to_mask(open_checked(path, MASK_LIMITS), str(path))
     if size is not None and mask.shape != tuple(size):
         raise DatasetError(
-            f"{path}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels, its image {size[1]} x {size[0]}.",
+            f"{printable(path)}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels, its image"
+            f" {size[1]} x {size[0]}.",
             "Give the mask at the size of its image; it is not stretched, since that would move the truth.",
         )
     return mask
 
 
-def to_mask(image: Image.Image) -> np.ndarray:
-    """Binarise a decoded mask of any mode, shape [height, width]."""
+def to_mask(image: Image.Image, name: str) -> np.ndarray:
+    """Binarise a decoded mask of any mode, shape [height, width].
+
+    Args:
+        image: The mask.
+        name: What to call it in messages.
+
+    Raises:
+        DatasetError: If a value is NaN or infinite: it says neither normal nor defective.
+    """
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+        raise DatasetError(
+            f"{printable(name)}: a floating-point mask with values that are NaN or infinite.",
+            "Save it with 0 where the part is normal and 1 where it is defective.",
+        )
     if image.mode.startswith("I") or image.mode in ("1", "L", "F"):
         return np.asarray(image) > 0
     layers = np.asarray(image.convert("RGBA"))
@@ -80,10 +95,16 @@ def sample_mask(sample: Sample, size: tuple[int, int]) -> np.ndarray | None:
         without a mask.
 
     Raises:
-        DatasetError: As :func:`read_mask`.
+        DatasetError: As :func:`read_mask`, and if no pixel is marked though the image is defective.
     """
     if sample.label == 0:
         return np.zeros(size, dtype=bool)
     if sample.mask_path is None:
         return None
-    return read_mask(sample.mask_path, size)
+    mask = read_mask(sample.mask_path, size)
+    if not mask.any():  # what is called defective and is nowhere would be measured as a defect that can't be found
+        raise DatasetError(
+            f"{printable(sample.mask_path)}: no pixel is marked, though its image is defective.",
+            "Mark the defect, or remove the mask: pixel metrics then leave the image out.",
+        )
+    return mask

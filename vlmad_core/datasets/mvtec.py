@@ -9,7 +9,6 @@ ICUMT 2021.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 from vlmad_core.datasets.catalogue import official_sets
 from vlmad_core.datasets.folders import LayoutReader, Listing, image_files, subfolders
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, DatasetProblem
+from vlmad_core.errors import StoreError
+from vlmad_core.io import read_json
 
 NORMAL_FOLDERS = ("good", "ok")
 """Names (lower case) of folders of normal images."""
@@ -115,12 +116,10 @@ def metadata(root: Path, problems: list[DatasetProblem] | None = None) -> dict[s
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
+        content = read_json(path)
+    except StoreError as error:
         if problems is not None:
-            problems.append(DatasetProblem("bad_metadata", path, f"not valid JSON ({error}); left out."))
+            problems.append(DatasetProblem("bad_metadata", path, f"left out: {error.problem}"))
         return {}
     return content
 

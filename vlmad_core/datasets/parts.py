@@ -17,6 +17,7 @@ from vlmad_core.datasets.folders import subfolders
 from vlmad_core.datasets.sample import Dataset, DatasetProblem
 from vlmad_core.errors import DatasetError, StoreError
 from vlmad_core.io import json_bytes, read_json, write_atomically
+from vlmad_core.reading import printable
 from vlmad_core.records import in_words, read_as
 
 RECORD = "part.json"
@@ -164,7 +165,7 @@ def offered_folders(most: int = 200) -> tuple[str, ...]:
     found: list[str] = []
     for folder in subfolders(root) if root is not None else ():
         inner = [f"{folder.name}/{below.name}" for below in subfolders(folder)]
-        found += [folder.name, *inner]
+        found += [name for name in (folder.name, *inner) if name == printable(name)]  # no page can show others
         if len(found) >= most:
             break
     return tuple(found[:most])

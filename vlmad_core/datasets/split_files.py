@@ -12,8 +12,6 @@ Sources: Zou et al., SPot-the-Difference (VisA), ECCV 2022; Wang et al., Real-IA
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,9 @@ from vlmad_core.datasets import mvtec
 from vlmad_core.datasets.folders import LayoutReader, Listing, image_files, subfolders
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.datasets.splits import held_out
+from vlmad_core.errors import DatasetError, StoreError
+from vlmad_core.io import read_json
+from vlmad_core.tabular import csv_rows
 
 SPLIT_FILE = Path("split_csv") / "1cls.csv"
 VISA_DEFECT = "anomaly"
@@ -75,10 +76,9 @@ def _split_rows(path: Path, listing: Listing) -> list[dict[str, str]]:
 
 def _csv_rows(path: Path, columns: tuple[str, ...], listing: Listing) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
-    except (OSError, UnicodeError, csv.Error) as error:
-        listing.problem("bad_split_file", path, f"can't be read ({error}); left out.")
+        rows = csv_rows(path, DatasetError)
+    except DatasetError as error:
+        listing.problem("bad_split_file", path, f"left out: {error}")
         return []
     missing = [column for column in columns if rows and column not in rows[0]]
     if missing:
@@ -174,12 +174,12 @@ def _split_folder(root: Path) -> Path | None:
 
 def _read_category(listing: Listing, path: Path, images: Path) -> None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         meta = content["meta"]
         normal_class = str(meta.get("normal_class", "OK"))
         prefix = str(meta.get("prefix", path.stem))
         rows: dict[Split, list[Any]] = {"train": list(content["train"]), "test": list(content["test"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (StoreError, KeyError, TypeError, AttributeError) as error:
         listing.problem("bad_split_file", path, f"not a Real-IAD split ({error!r}); category left out.")
         return
     folder = images / prefix if (images / prefix).is_dir() else images / path.stem

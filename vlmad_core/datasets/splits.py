@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from vlmad_core.datasets.sample import Sample
 from vlmad_core.errors import DatasetError
+from vlmad_core.reading import printable
 
 HELD_OUT = 0.2
 """Share of the normal images (or items) that goes to the test split."""
@@ -18,7 +19,7 @@ MOST_REFERENCES = (8, 4, 2, 1)
 
 def by_hash(keys: Iterable[str], salt: str) -> list[str]:
     """Keys in an order that depends only on the keys and the salt: by SHA-256 of both."""
-    return sorted(set(keys), key=lambda key: hashlib.sha256(f"{salt}\n{key}".encode()).digest())
+    return sorted(set(keys), key=lambda key: hashlib.sha256(printable(f"{salt}\n{key}").encode()).digest())
 
 
 def held_out(keys: Iterable[str], salt: str) -> frozenset[str]:

@@ -26,6 +26,8 @@ from vlmad_core.datasets.masks import read_mask
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.datasets.splits import held_out
 from vlmad_core.errors import DatasetError
+from vlmad_core.reading import open_regular, read_file
+from vlmad_core.tabular import LARGEST_TABLE
 
 _CELLS = ("mono", "poly")
 _TEXTILE_DEFECTS = ("local", "global")
@@ -164,7 +166,7 @@ def _is_elpv(root: Path) -> bool:
     labels = root / "labels.csv"
     if not labels.is_file() or not (root / "images").is_dir():
         return False
-    with labels.open("rb") as file:
+    with open_regular(labels) as file:
         return file.readline(200).split()[2:3] in ([b"mono"], [b"poly"])
 
 
@@ -173,7 +175,8 @@ def _read_elpv(root: Path, name: str) -> Dataset:
     listing = Listing(name, root)
     rows: list[tuple[str, float, str]] = []
     labels = root / "labels.csv"
-    for number, line in enumerate(labels.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    text = read_file(labels, LARGEST_TABLE, DatasetError).decode("utf-8", "replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         parts = line.split()
         try:
             path, probability, category = parts[0], float(parts[1]), parts[2]

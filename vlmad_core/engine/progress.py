@@ -14,6 +14,7 @@ from typing import Any, Literal, TextIO, get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from vlmad_core.reading import printable
 from vlmad_core.store.writer import now
 
 LINE_EVERY = 10.0
@@ -249,7 +250,7 @@ class Reporter:
         line = json.dumps({"at": now(), "event": event, "images": self._images, **facts}, ensure_ascii=False)
         try:
             with self._log.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write(printable(line) + "\n")
         except OSError as error:
             self._log = None  # a log that can't be written must not stop the work
             self.say(f"The log can't be written any more: {error}.")

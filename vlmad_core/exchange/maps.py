@@ -7,23 +7,25 @@ files with ``image_path`` and ``pred_score``.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from vlmad_core.arrays import LONGEST_HEAD, array_head, parse_npy
+from vlmad_core.datasets.images import ImageLimits, image_size, open_checked
 from vlmad_core.datasets.sample import Dataset, Sample
-from vlmad_core.errors import StoreError
+from vlmad_core.errors import DatasetError, StoreError
 from vlmad_core.exchange.items import ImportProblem, SampleIndex
+from vlmad_core.reading import open_regular, printable, read_file
 
 MAP_SUFFIXES = (".tiff", ".tif", ".npy", ".png")
 GREY_MODES = ("F", "L", "I", "I;16", "I;16B", "I;16L")
-MOST_PIXELS = 50_000_000
-LARGEST_FILE = 1 << 30
+MAP_LIMITS = ImageLimits(
+    max_bytes=2**29, max_pixels=50_000_000, max_side=50_000_000, min_side=1, formats=("TIFF", "PNG")
+)
 FEWEST_PIXELS = 2
 ASPECT_TOLERANCE = 0.02
 """Aspect ratios of a map and its image may differ by so much before the map counts as wrong (rounded sizes)."""
@@ -84,7 +86,7 @@ def find_maps(
     prefix = f"{folder.resolve().name}/" if folder.resolve().name in dataset.categories else ""
     passed = 0
     for path in paths:
-        name = path.relative_to(folder).as_posix()
+        name = printable(path.relative_to(folder).as_posix())
         found = index.find(names[path]) if names else index.find(f"{prefix}{name}") or index.find(name)
         if len(found) != 1:
             kind = "ambiguous_image" if found else "unknown_image"
@@ -127,12 +129,7 @@ def read_map(path: Path) -> np.ndarray:
     Raises:
         StoreError: If the file is no map; says what it is.
     """
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise StoreError(f"the file is larger than {LARGEST_FILE >> 30} GB.")
-        raw = _read_npy(path) if path.suffix.lower() == ".npy" else _read_picture(path)
-    except (OSError, ValueError, EOFError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise StoreError(f"can't be read as a map: {error}.") from error
+    raw = _read_npy(path) if path.suffix.lower() == ".npy" else _read_picture(path)
     if raw.dtype.kind not in "fiub":
         raise StoreError(f"holds values of type {raw.dtype}, not numbers.")
     if raw.ndim != 2:
@@ -154,12 +151,11 @@ def read_map(path: Path) -> np.ndarray:
 def map_shape(path: Path) -> tuple[int, int] | None:
     """(height, width) of a map from its head alone; None where it can't be read, which ``read_map`` explains."""
     try:
-        if path.suffix.lower() == ".npy":
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-        else:
-            with Image.open(path, formats=["TIFF", "PNG"]) as image:
-                shape = (image.height, image.width)
-    except (OSError, ValueError, EOFError, SyntaxError, AttributeError, Image.DecompressionBombError):
+        if path.suffix.lower() != ".npy":
+            return image_size(path, MAP_LIMITS)
+        with open_regular(path) as file:
+            shape = array_head(file.read(LONGEST_HEAD)).shape
+    except (DatasetError, OSError, ValueError):
         return None
     plain = tuple(n for n in shape if n != 1) if len(shape) > 2 else shape
     return (plain[0], plain[1]) if len(plain) == 2 else None
@@ -178,8 +174,11 @@ def check_sizes(sizes: Mapping[str, tuple[int, int]], samples: Mapping[str, Samp
     problems = []
     common = max(set(sizes.values()), key=list(sizes.values()).count, default=None)
     for image_id, size in sizes.items():
-        image = _image_size(samples[image_id])
-        if image is None or size == image:
+        try:
+            image = image_size(samples[image_id].image_path)
+        except DatasetError:
+            continue  # it is said when the image is read
+        if size == image:
             continue
         shown = f"the map is {size[1]} x {size[0]} pixels, the image {image[1]} x {image[0]}"
         if size != common:
@@ -200,34 +199,23 @@ def _map_files(folder: Path) -> Iterable[Path]:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    mapped: object = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(mapped, np.ndarray):
+    content = read_file(path, MAP_LIMITS.max_bytes, StoreError, name="the file")
+    if content.startswith(b"PK"):
         raise StoreError("holds several arrays; save one array with numpy.save.")
-    if mapped.size > MOST_PIXELS:
-        raise StoreError(f"has {mapped.size:,} values, more than {MOST_PIXELS:,}.")
-    return np.array(mapped)
+    try:
+        return parse_npy(content, MAP_LIMITS.max_pixels)
+    except ValueError as error:
+        raise StoreError(f"can't be read as a map: {error}.") from error
 
 
 def _read_picture(path: Path) -> np.ndarray:
-    with Image.open(io.BytesIO(path.read_bytes()), formats=["TIFF", "PNG"]) as image:
-        if image.width * image.height > MOST_PIXELS:
-            raise StoreError(f"has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}.")
-        if image.mode not in GREY_MODES:
-            raise StoreError(
-                f"is a picture with colours ({image.mode}), not a map of scores; save the scores themselves."
-            )
-        return np.asarray(image)
-
-
-def _image_size(sample: Sample) -> tuple[int, int] | None:
-    """(height, width) from the file's head; None where it can't be read, which is said when it is."""
     try:
-        with Image.open(sample.image_path) as image:
-            width, height = image.size
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    except (OSError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return (width, height) if turned else (height, width)
+        image = open_checked(path, MAP_LIMITS, name="the file")
+    except DatasetError as error:
+        raise StoreError(f"can't be read as a map: {error.problem}") from error
+    if image.mode not in GREY_MODES:
+        raise StoreError(f"is a picture with colours ({image.mode}), not a map of scores; save the scores themselves.")
+    return np.asarray(image)
 
 
 @dataclass

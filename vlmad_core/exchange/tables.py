@@ -7,16 +7,18 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.errors import StoreError
 from vlmad_core.exchange.items import ImportProblem, SampleIndex
+from vlmad_core.reading import open_regular
+from vlmad_core.tabular import LONGEST_CELL, open_parquet, plain_number
 
 ID_COLUMNS = ("image_id", "image_path", "path", "file", "filename", "file_name", "image", "img_path", "id", "name")
 SCORE_COLUMNS = ("score", "pred_score", "pred_scores", "anomaly_score", "image_score", "anomaly_scores", "prediction")
@@ -24,13 +26,9 @@ CATEGORY_COLUMNS = ("category", "object", "class_name", "cls_name", "product")
 """Names that columns are recognised by, the first that occurs; anomalib's are among them."""
 
 SEPARATORS = (",", ";", "\t", "|")
-LONGEST_LINE = 100_000
-"""Characters; a longer line means that the file is no table of scores."""
 ROWS_PER_IMAGE = 20
 """A file with more rows than so many for each image of the data set is taken for another kind of file."""
 FEWEST_ROWS = 10_000
-
-csv.field_size_limit(LONGEST_LINE)
 
 
 @dataclass
@@ -86,7 +84,7 @@ def read_scores(
     table = ScoreTable()
     index = SampleIndex(dataset.samples)
     most = max(FEWEST_ROWS, ROWS_PER_IMAGE * len(dataset.samples))
-    rows = _parquet_rows(path, columns) if _is_parquet(path) else _csv_rows(path, columns, table.notes)
+    rows = _parquet_rows(path, columns, most) if _is_parquet(path) else _csv_rows(path, columns, table.notes)
     first_seen: dict[str, str] = {}
     skipped = 0
     for count, row in enumerate(rows, start=1):
@@ -108,7 +106,7 @@ def _take(
 ) -> bool:
     """Take one row in; False if it is of no concern."""
     place, name, text, category = row
-    found = index.find(name, category)
+    found = index.find(name, category) or index.find(name.removeprefix("'"), category)  # as csv_text marks a text
     if len(found) != 1:
         kind = "ambiguous_image" if found else "unknown_image"
         problem = f"{_short(name)!r} is no image of the data set."
@@ -124,9 +122,8 @@ def _take(
         table.problems.append(ImportProblem("duplicate_image", place, message))
         return True
     first_seen[sample.id] = place
-    try:
-        score = float(text)
-    except ValueError:
+    score = plain_number(text)
+    if score is None:
         what = f"{_short(text)!r} is no number" if text.strip() else "there is no score"
         table.problems.append(ImportProblem("no_score", place, f"{sample.id}: {what}."))
         return True
@@ -140,15 +137,15 @@ def _take(
 
 def _is_parquet(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(4) == b"PAR1"
     except OSError as error:
         raise StoreError(f"{path} can't be read: {error}.", "Check the path.") from error
 
 
-def _parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
+def _parquet_rows(path: Path, columns: Columns, most: int) -> Iterator[Row]:
+    file = open_parquet(path, most, StoreError)
     try:
-        file = pq.ParquetFile(path)
         names = file.schema_arrow.names
         image, score, category = _recognise(names, columns, path)
         wanted = [name for name in (image, score, category) if name is not None]
@@ -157,6 +154,7 @@ def _parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
             for row in batch.to_pylist():
                 number += 1
                 kind = row[category] if category else None
+                kind = None if kind is None else str(kind)
                 value = row[score]
                 yield f"row {number}", str(row[image]), "" if value is None else str(value), kind
     except (OSError, pa.ArrowException) as error:
@@ -165,7 +163,7 @@ def _parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
 
 def _csv_rows(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
     encoding = _encoding(path, notes)
-    with path.open(encoding=encoding, newline="") as file:
+    with TextIOWrapper(open_regular(path), encoding, newline="") as file:
         lines = _lines(file, path)
         head = next(lines, "")
         separator = _separator(head)
@@ -189,7 +187,7 @@ def _csv_rows(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:
 
 def _encoding(path: Path, notes: list[str]) -> str:
     """The encoding: by its mark, else UTF-8 if all of the file is, else Windows-1252."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(4)
         if start.startswith(codecs.BOM_UTF8):
             return "utf-8-sig"
@@ -212,13 +210,13 @@ def _encoding(path: Path, notes: list[str]) -> str:
 def _lines(file: IO[str], path: Path) -> Iterator[str]:
     while True:
         try:
-            line = file.readline(LONGEST_LINE)
+            line = file.readline(LONGEST_CELL)
         except UnicodeError as error:
             raise StoreError(f"{path} changes its encoding in the middle: {error}.", "Save it as UTF-8.") from error
         if not line:
             return
-        if len(line) == LONGEST_LINE:
-            raise StoreError(f"{path} has a line of {LONGEST_LINE:,} characters or more.", "Check the file.")
+        if len(line) == LONGEST_CELL:
+            raise StoreError(f"{path} has a line of {LONGEST_CELL:,} characters or more.", "Check the file.")
         yield line
 
 

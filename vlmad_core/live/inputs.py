@@ -11,9 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from vlmad_core.datasets.archives import ArchiveEntry, check_size, is_archive, is_hidden, open_archive
+from vlmad_core.datasets.archives import ArchiveEntry, is_archive, is_hidden, open_archive
 from vlmad_core.datasets.images import DEFAULT_LIMITS, IMAGE_SUFFIXES, ImageLimits, pixel_hash, read_image
 from vlmad_core.errors import DatasetError
+from vlmad_core.reading import printable, read_file
 
 Source = str | Path | tuple[str, bytes] | Image.Image
 """A file, a folder, a zip archive, an upload (name and content), or an image that is already open."""
@@ -122,6 +123,7 @@ def _opened(image: Image.Image, name: str) -> Item:
 
 
 def _add_upload(name: str, content: bytes, found: _Found, limits: ImageLimits) -> None:
+    name = printable(name)
     if is_archive(name):
         _add_archive(content, name, found, limits)
     else:
@@ -129,20 +131,20 @@ def _add_upload(name: str, content: bytes, found: _Found, limits: ImageLimits) -
 
 
 def _add_path(path: Path, found: _Found, limits: ImageLimits) -> None:
+    name = printable(path.name)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and not is_hidden(p.relative_to(path).as_posix()))
         for file in files:
-            name = file.relative_to(path).as_posix()
+            name = printable(file.relative_to(path).as_posix())
             if file.suffix.lower() in IMAGE_SUFFIXES:
                 found.items.append(_file(file, name, limits))
             else:
                 found.left_out += 1
         return
-    if is_archive(path.name) and path.is_file():
-        check_size(path.name, path.stat().st_size, limits)
-        _add_archive(path.read_bytes(), path.name, found, limits)
+    if is_archive(name) and path.is_file():
+        _add_archive(read_file(path, limits.max_archive_bytes, DatasetError, name=name), name, found, limits)
         return
-    found.items.append(_file(path, path.name, limits))
+    found.items.append(_file(path, name, limits))
 
 
 def _file(path: Path, name: str, limits: ImageLimits) -> Item:

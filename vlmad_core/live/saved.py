@@ -32,6 +32,7 @@ from vlmad_core.live.panel import Panel
 from vlmad_core.live.record import ImageResult, Judged, own_milliseconds, verdict_word
 from vlmad_core.store.annotations import Demo
 from vlmad_core.store.reader import Missing
+from vlmad_core.tabular import csv_text
 
 MOST_PICTURED = 50
 """Images shown with their maps; further ones appear in the table."""
@@ -121,7 +122,7 @@ def save(judged: Judged, folder: Path, sources: Sequence[Any]) -> list[Path]:
                     name = f"{stem}-{file_stem(one.prediction.method_id)}.png"
                     files.append(_write(folder / name, png(method_figure(picture.image, one, look))))
         files.append(_write(folder / "result.json", json.dumps(judged.to_json(), indent=1).encode()))
-        files.append(_write(folder / "scores.csv", judged.table().to_csv(index=False).encode()))
+        files.append(_write(folder / "scores.csv", csv_text(judged.table()).encode()))
         title = f"{judged.setup['category']}: {len(judged.images)} images judged"
         files.append(_write(folder / "report.html", render(judged, pictures, look, title).encode()))
     except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,18 +12,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmad_core.arrays import parse_npz
 from vlmad_core.errors import MetricError, VlmadError
+from vlmad_core.io import LARGEST_JSON
 from vlmad_core.metrics.image import image_metrics
 from vlmad_core.metrics.ordering import order_pixels
 from vlmad_core.metrics.pixel import aupro_legacy200, evaluate_pixels
 from vlmad_core.metrics.regions import CONNECTIVITY
 from vlmad_core.metrics.spec import MetricValue, aupro_name
+from vlmad_core.reading import read_file
 
 TOLERANCE = 1e-6
 LEGACY_TOLERANCE = 1e-4
 CASES_FILE = "cases.npz"
 EXPECTED_FILE = "expected.json"
+LARGEST_CASES = 2**28
+"""Bytes of the file with the cases, and values in it."""
 
+_NEEDED = f"The folder needs {CASES_FILE} and {EXPECTED_FILE}."
 _IMAGE_SCORE = "maximum of the map"
 _LEGACY_KEY = "aupro_200_steps_authors"
 _EXACT_KEYS = ("aupro_exact", "aupro_anomalib")
@@ -116,10 +121,8 @@ def _compare(case: str, metric: str, ours: MetricValue, expected: float | None) 
 
 def _read_expected(path: Path) -> dict[str, object]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MetricError(f"{path} is missing.", f"The folder needs {CASES_FILE} and {EXPECTED_FILE}.") from None
-    except (OSError, ValueError) as error:
+        content = json.loads(read_file(path, LARGEST_JSON, MetricError, _NEEDED))
+    except (ValueError, RecursionError) as error:
         raise MetricError(f"{path} can't be read: {error}.", "It must be JSON in UTF-8.") from error
     if not isinstance(content, dict):
         raise MetricError(f"{path} is not a JSON object.", "It needs settings and `cases`.")
@@ -142,11 +145,8 @@ def _settings(expected: Mapping[str, object], path: Path) -> float:
 
 def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise MetricError(f"{path} is missing.", f"The folder needs {CASES_FILE} and {EXPECTED_FILE}.") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        return parse_npz(read_file(path, LARGEST_CASES, MetricError, _NEEDED), LARGEST_CASES)
+    except ValueError as error:
         raise MetricError(f"{path} can't be read: {error}.", "It must be a .npz archive of arrays.") from error
 
 

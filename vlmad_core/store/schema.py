@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError, with_config
 from vlmad_core.datasets.fingerprint import Fingerprint
 from vlmad_core.errors import StoreError
 from vlmad_core.io import RECOMPUTE
+from vlmad_core.reading import printable
 from vlmad_core.records import Count, Holds, Whole, in_words, read_as
 from vlmad_core.store.shapes import (
     BackboneEntries,
@@ -50,7 +51,7 @@ _known_only = with_config(ConfigDict(extra="forbid"))
 
 def canonical_json(value: object) -> str:
     """Json text that is the same for equal values: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return printable(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
 
 
 def short_hash(value: object, digits: int = 8) -> str:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vlmad_core.arrays import DECODING_ERRORS, npz_arrays
+from vlmad_core.arrays import parse_npz
 from vlmad_core.errors import StoreError
 from vlmad_core.io import parse_json
 from vlmad_core.metrics.resampling import STORED_RESAMPLES, Replicates
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-READ_ERRORS = (StoreError, pa.ArrowException, *DECODING_ERRORS)
+READ_ERRORS = (StoreError, pa.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError)
 """What reading a damaged file may raise."""
 
-LARGEST_GRIDS, LARGEST_TABLE = 2**30, 2**31
-"""Bytes of a unit's grids, and of a table in memory: ten times those of the largest public data sets."""
+LARGEST_GRIDS, LARGEST_TABLE = 2**29, 2**31
+"""Bytes of a unit's grids, and of a table in memory: several times those of the largest public data sets."""
 
 MOST_ROWS = 20_000_000
 """Rows of a table, and entries of a column of lists."""
@@ -345,7 +345,7 @@ def read_grids(content: bytes) -> Grids:
     """
     from vlmad_core.methods.predictions import MapRule
 
-    found = npz_arrays(content, ("image_ids", "rule", "planes", "grids"), LARGEST_GRIDS)
+    found = parse_npz(content, LARGEST_GRIDS)
     ids = tuple(str(image_id) for image_id in found["image_ids"].ravel())
     rule = MapRule.from_json(parse_json(str(found["rule"]).encode(), "its rule"))
     if "grids" in found:  # as files were written before their bytes were split
