@@ -313,8 +313,7 @@ def test_a_full_disk_fails_the_unit_and_is_tried_again(plan_for, monkeypatch):
 
 @pytest.mark.parametrize("damage", ["cut", "one bit"])
 def test_a_damaged_unit_is_computed_again(plan_for, content_of, damage):
-    plan = plan_for()
-    do(plan)
+    do(plan := plan_for())
     before = content_of(plan.options.store)
     file = open_store(plan.options.store).runs[1].path / "bolt" / "grids.npz"
     whole = file.read_bytes()
