@@ -81,6 +81,8 @@ def test_failures_are_written_again_as_they_are(store_path: Path) -> None:
         ("protocol.data", "x", "protocol.data is 'x' where a mapping of names to values belongs"),
         ("protocol.twist", 1, "protocol.twist is unknown"),
         ("protocol.backbone.training_data", 5, "protocol.backbone.training_data is 5 where a list belongs"),
+        ("protocol.reading.view", "x", "protocol.reading.view is 'x' where a mapping of names to values belongs"),
+        ("protocol.reading.view", {"region": [0, 0, 2, 1], "tiles": [1, 1], "overlap": 0}, "is not inside the photo"),
         ("provenance.hardware", None, "provenance.hardware is nothing where a mapping of names to values belongs"),
         ("provenance.packages", {"torch": 2}, "provenance.packages.torch is 2 where text belongs"),
         ("provenance.data.trained", "x", "provenance.data.trained is 'x' where"),

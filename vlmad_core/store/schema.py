@@ -29,6 +29,7 @@ from vlmad_core.store.shapes import (
     Origin,
     PlanEntries,
     Profile,
+    ReadingEntries,
 )
 
 SCHEMA_VERSION = 1
@@ -99,7 +100,7 @@ class Protocol:
     backbone: Annotated[Mapping[str, Any], Holds(BackboneEntries)]
     method: Mapping[str, Any]
     data: Mapping[str, Any]
-    reading: Mapping[str, Any]
+    reading: Annotated[Mapping[str, Any], Holds(ReadingEntries)]
     evaluation: Annotated[Mapping[str, Any], Holds(EvaluationEntries)]
 
     @cached_property

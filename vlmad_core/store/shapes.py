@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import AfterValidator, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from vlmad_core.records import Count, Flag, Number, Whole
+from vlmad_core.datasets.views import View, ViewError
+from vlmad_core.records import Count, Flag, Number, Whole, read_as
 
 FileName = Annotated[str, Field(pattern=r"^[^/\\\x00.][^/\\\x00]*$")]
 """The name of a file in the folder of its record, and nowhere else."""
@@ -27,6 +28,31 @@ class BackboneEntries(TypedDict, total=False):
     precision: str
     text_depth: Whole | None
     training_data: list[str] | None
+
+
+def _view(value: Any) -> Any:
+    """A view as ``datasets.views.View`` reads it; kept as it stands."""
+    if value is not None:
+        try:
+            View.from_json(read_as(ViewEntries, value))
+        except ViewError as error:
+            raise ValueError(str(error)) from error
+    return value
+
+
+class ViewEntries(TypedDict):
+    """What ``View.to_json`` writes."""
+
+    region: Annotated[list[Number], Field(min_length=4, max_length=4)]
+    tiles: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    overlap: Number
+
+
+@_others_too
+class ReadingEntries(TypedDict, total=False):
+    """What is read of ``Protocol.reading``."""
+
+    view: Annotated[Any, AfterValidator(_view)]
 
 
 @_others_too

@@ -8,7 +8,6 @@ from a killed one: so who looks can tell the two apart.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from vlmad_core.errors import StoreError
-from vlmad_core.io import is_locked, json_bytes, read_json, write_atomically
+from vlmad_core.io import is_locked, json_bytes, parse_json, read_json, write_atomically
 from vlmad_core.records import Count, Number, in_words, read_as
 
 T = TypeVar("T")
@@ -243,9 +242,9 @@ def log_lines(job: Job, most: int = 200) -> tuple[str, ...]:
     lines = []
     for line in tail(job.home / LOG, most):
         try:
-            event = json.loads(line)
+            event = parse_json(line.encode(), LOG)
             lines.append(f"{event['at']}  {event['message']}")
-        except (ValueError, KeyError, TypeError):  # cut short by a kill
+        except (StoreError, KeyError):  # cut short by a kill
             continue
     if job.state.stands in ("failed", "stopped"):
         lines += [*job.state.traceback.splitlines(), *tail(job.home / OUTPUT, 20)]
