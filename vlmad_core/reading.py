@@ -58,7 +58,7 @@ def read_file(
     except OSError as problem:
         raise error(f"{shown}: can't be read ({problem.strerror or problem}).", fix) from problem
     if len(content) > most:
-        raise error(f"{shown}: has more than the {_size(most)} allowed.", "Give a smaller file.")
+        raise error(f"{shown}: has more than {most:,} bytes.", "Give a smaller file.")
     return content
 
 
@@ -72,7 +72,3 @@ def printable(name: object) -> str:
     ('photo %E9.png', 'größe.png')
     """
     return _SURROGATE.sub(lambda found: f"%{ord(found[0]) - 0xDC00 & 0xFFFF:02X}", str(name))
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:,.0f} MB" if count >= 2**20 else f"{count:,} bytes"

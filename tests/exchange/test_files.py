@@ -105,6 +105,14 @@ def test_parquet_is_read_by_its_content(tmp_path: Path, dataset: Dataset) -> Non
     assert table.scores == {image_id: score_of(image_id) for image_id in ids}
 
 
+def test_parquet_with_a_text_that_is_none_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    path = tmp_path / "scores.parquet"
+    pd.DataFrame({"file": image_ids(dataset), "score": 0.5}).to_parquet(path, compression=None)
+    path.write_bytes(path.read_bytes().replace(b"bolt/test/good/001", b"bolt/test/good/\xff01"))
+    with pytest.raises(StoreError, match="damaged parquet file"):
+        read_scores(path, dataset)
+
+
 def test_every_wrong_row_is_named(tmp_path: Path, dataset: Dataset) -> None:
     path = tmp_path / "scores.csv"
     rows = [

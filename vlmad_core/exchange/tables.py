@@ -157,7 +157,7 @@ def _parquet_rows(path: Path, columns: Columns, most: int) -> Iterator[Row]:
                 kind = None if kind is None else str(kind)
                 value = row[score]
                 yield f"row {number}", str(row[image]), "" if value is None else str(value), kind
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, ArithmeticError, pa.ArrowException) as error:  # texts that are none, times far off
         raise StoreError(f"{path} is a damaged parquet file: {error}.", "Write it again.") from error
 
 
