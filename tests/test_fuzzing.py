@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.mutations import mutated, mutated_png, mutated_value, mutated_zip
-from vlmad_core.arrays import array_head, parse_npy, parse_npz
+from vlmad_core.arrays import npy_array, npy_shape, npz_arrays
 from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.archives import open_archive
 from vlmad_core.datasets.check import check_dataset
@@ -39,8 +39,11 @@ from vlmad_core.errors import DatasetError, MetricError, StoreError
 from vlmad_core.exchange.maps import map_shape, read_map
 from vlmad_core.exchange.tables import read_scores
 from vlmad_core.io import parse_json, parse_yaml
+from vlmad_core.methods.predictions import MapRule
 from vlmad_core.metrics.cli import check_folder
 from vlmad_core.prompts.ensemble import PromptError, parse_ensemble
+from vlmad_core.store.tables import IMAGES as TABLE_COLUMNS
+from vlmad_core.store.tables import READ_ERRORS, grid_bytes, read_grids, read_table, table_bytes
 from vlmad_core.tabular import csv_rows, csv_text
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs limits of time that Windows does not have")
@@ -73,7 +76,7 @@ class Reader:
 
     whole: Sequence[bytes]
     read: Callable[[bytes, Path], object]
-    error: type[Exception]
+    error: type[Exception] | tuple[type[Exception], ...]
     craft: Callable[[bytes, int], bytes] = mutated
 
 
@@ -127,6 +130,7 @@ NPYS = [
     _saved(np.save, np.array(["a", "größe"])), _saved(np.save, np.array(1)),
 ]  # fmt: skip
 NPZS = [_saved(np.savez_compressed, grids=VALUES, ids=np.array(["a"])), _saved(np.savez, rule=np.array("{}"), a=VALUES)]
+NAMES = ("grids", "ids", "rule", "a")
 LIMITS = ImageLimits(max_unpacked_bytes=2**22, max_bytes=2**21)
 
 IDS = [f"bolt/test/{kind}/{number:03}.png" for kind in ("good", "dent") for number in range(3)]
@@ -139,6 +143,9 @@ LABELS = b"file,label,mask\na.png,good,\nb.png,bad,b_mask.png\n"
 CELLS = b"images/a.png 0.0 mono\nimages/b.png 1.0 poly\n"
 SPLIT = b"object,split,label,image,mask\nbolt,train,normal,bolt/Data/Images/Normal/a.JPG,\n"
 MANIFEST = pd.DataFrame({"image": ["a.png", "b.png"], "label": ["0", "1"], "mask": ["", "b_mask.png"], "category": "x"})
+GRIDS = grid_bytes(IDS[:2], np.zeros((2, 1, 4, 4), np.float32), MapRule())
+ROW = {"split": "test", "label": 0, "defect_type": "good", "defect_area": 0.0, "score": 0.5, "latency_ms": 1.0}
+IMAGE_TABLE = table_bytes([{**ROW, "image_id": one, "error": None} for one in IDS], TABLE_COLUMNS)
 REAL_IAD: Mapping[str, Any] = {
     "meta": {"normal_class": "OK", "prefix": "bolt/"},
     "train": [{"category": "bolt", "anomaly_class": "OK", "image_path": "a.png", "mask_path": None}],
@@ -217,9 +224,9 @@ READERS: Mapping[str, Reader] = {
     "mask": Reader(IMAGES, lambda content, folder: read_mask(_file(content, folder, "a.png")), DatasetError),
     "tiff map": Reader(MAPS, _map(".tiff"), StoreError),
     "npy map": Reader(NPYS, _map(".npy"), StoreError),
-    "npy head": Reader(NPYS, lambda content, folder: array_head(content), ValueError),
-    "npy": Reader(NPYS, lambda content, folder: parse_npy(content, 10_000), ValueError),
-    "npz": Reader(NPZS, lambda content, folder: parse_npz(content, 10_000), ValueError, mutated_zip),
+    "npy head": Reader(NPYS, lambda content, folder: npy_shape(content), ValueError),
+    "npy": Reader(NPYS, lambda content, folder: npy_array(content), ValueError),
+    "npz": Reader(NPZS, lambda content, folder: npz_arrays(content, NAMES, 10_000), ValueError, mutated_zip),
     "zip": Reader(NPZS, _zip, DatasetError, mutated_zip),
     "csv": Reader([TABLE], lambda content, folder: csv_rows(_file(content, folder, "a.csv"), StoreError), StoreError),
     "scores": Reader([TABLE, TABLE.decode().encode("utf-16"), TABLE.replace(b",", b";")], _scores, StoreError),
@@ -242,6 +249,8 @@ READERS: Mapping[str, Reader] = {
         DatasetError,
         _json,
     ),
+    "stored grids": Reader([GRIDS], lambda content, folder: read_grids(content), READ_ERRORS, mutated_zip),
+    "stored table": Reader([IMAGE_TABLE], lambda content, folder: read_table(content, TABLE_COLUMNS), READ_ERRORS),
     "json": Reader(_plain(REAL_IAD), lambda content, folder: parse_json(content, "it"), StoreError, _json),
     "yaml": Reader(_plain(REAL_IAD), lambda content, folder: parse_yaml(content, "it", StoreError), StoreError, _yaml),
     "prompts": Reader(
@@ -278,6 +287,7 @@ def test_a_reader_reads_what_is_whole(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", READERS)
 def test_damage_gives_values_or_the_readers_own_error(name: str, tmp_path: Path, bounded: None) -> None:
     reader = READERS[name]
+    errors = reader.error if isinstance(reader.error, tuple) else (reader.error,)
 
     @FUZZED
     @given(
@@ -291,7 +301,7 @@ def test_damage_gives_values_or_the_readers_own_error(name: str, tmp_path: Path,
         signal.alarm(SECONDS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with contextlib.suppress(reader.error):
+            with contextlib.suppress(*errors):
                 reader.read(content, tmp_path)
 
     attack()
