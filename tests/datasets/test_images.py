@@ -15,6 +15,7 @@ from PIL import Image, TiffImagePlugin
 
 from vlmad_core.datasets.fingerprint import file_hash
 from vlmad_core.datasets.images import BACKGROUND, ImageLimits, image_size, pixel_hash, read_image, reading_protocol
+from vlmad_core.datasets.masks import read_mask
 from vlmad_core.errors import DatasetError
 
 
@@ -284,6 +285,22 @@ def test_the_size_is_known_without_decoding(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes(encoded(image)[:60])
     assert image_size(tmp_path / "turned.jpg") == (40, 20) == read_image(tmp_path / "turned.jpg").size[::-1]
     assert image_size(tmp_path / "cut.png") == (20, 40)
+
+
+def test_a_damaged_palette_is_said(tmp_path: Path) -> None:
+    """More alpha values than colours: Pillow notices when it converts."""
+    image = Image.fromarray(np.zeros((16, 24), np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    image.save(tmp_path / "palette.png", transparency=b"\0" * 250)
+    content = (tmp_path / "palette.png").read_bytes()
+    place = content.index(b"tRNS")
+    alphas = b"tRNS" + bytes(300)
+    end = place + 8 + int.from_bytes(content[place - 4 : place], "big")
+    chunk = struct.pack(">I", 300) + alphas + struct.pack(">I", zlib.crc32(alphas))
+    (tmp_path / "palette.png").write_bytes(content[: place - 4] + chunk + content[end:])
+    for read in (read_image, read_mask):
+        with pytest.raises(DatasetError, match=r"palette\.png: its colours \(P\) can't be converted to RGBA"):
+            read(tmp_path / "palette.png")
 
 
 def test_odd_aspect_ratios_are_kept() -> None:

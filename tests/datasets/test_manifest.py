@@ -63,15 +63,17 @@ def test_faulty_rows_cost_only_themselves(tmp_path: Path, rows: list[dict[str, o
         {"image": "pictures/1.png", "label": 0, "split": "holdout"},
         {"image": "pictures/1.png", "label": 0, "category": "../nut"},
         {"image": "pictures/2.png", "label": 1, "split": "train"},
+        {"image": "9" * 5000, "label": 0},
+        {"image": "~nobody-of-this-name/0.png", "label": 0},
     ]
-    rows[3]["mask"] = "truth/4.png"
+    rows[3]["mask"] = "9" * 5000
     pd.DataFrame([*rows, *faulty]).to_csv(tmp_path / "list.csv", index=False)
     dataset = load_dataset(tmp_path / "list.csv")
     assert dataset.name == "list"
     assert len(dataset.samples) == 4
     assert Counter(problem.kind for problem in dataset.problems) == {
         "bad_manifest_row": 2,
-        "missing_image": 1,
+        "missing_image": 3,
         "listed_twice": 1,
         "bad_label": 1,
         "bad_split": 1,

@@ -65,14 +65,14 @@ class Listing:
             self.problem("train_defects", image, "training uses normal images only; left out.")
             return
         category, defect_type = printable(category), printable(defect_type)
-        if mask is not None and not _is_file(mask):
+        if mask is not None and not is_there(mask):
             self.problem("missing_mask", image, f"its mask {mask} is not there; pixel metrics leave it out.")
             mask = None
         inside = Path(os.path.normpath(image))
         if not inside.is_relative_to(self.root):
             self.problem("outside", image, f"lies outside {self.root}; move it there.")
             return
-        if not _is_file(image):
+        if not is_there(image):
             self.problem("missing_image", image, "the image is listed, but there is no file of that name; restore it.")
             return
         if image.stat().st_size == 0:
@@ -116,10 +116,10 @@ class Listing:
         return Dataset(self.dataset, self.root, layout, samples, tuple(self.problems), **facts)
 
 
-def _is_file(path: Path) -> bool:
-    """Whether a path, which may be any text of a table, leads to a regular file."""
+def is_there(path: Path, *, folder: bool = False) -> bool:
+    """Whether a path, which may be any text of a table, leads to a regular file, or to a folder."""
     try:
-        return path.is_file()
+        return path.is_dir() if folder else path.is_file()
     except OSError:  # as for a name that is too long
         return False
 

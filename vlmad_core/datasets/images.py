@@ -201,14 +201,23 @@ def _to_rgb(image: Image.Image, label: str) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_to_bytes(image, label), mode="L").convert("RGB")
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
+        layer = converted(image, "RGBA", label)
         canvas = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
         return _bare(Image.alpha_composite(canvas, layer).convert("RGB"))
+    return _bare(converted(image, "RGB", label))
+
+
+def converted(image: Image.Image, mode: str, label: str) -> Image.Image:
+    """A decoded image in another mode.
+
+    Raises:
+        DatasetError: If Pillow knows no way from its colours, or its palette is damaged.
+    """
     try:
-        return _bare(image.convert("RGB"))
-    except ValueError as error:
+        return image.convert(mode)
+    except Exception as error:  # as decoders, it raises whatever a damaged palette leads it to
         raise DatasetError(
-            f"{label}: its colour space ({image.mode}) can't be converted to RGB.", "Save it as RGB."
+            f"{label}: its colours ({image.mode}) can't be converted to {mode} ({_reason(error)}).", "Save it as RGB."
         ) from error
 
 

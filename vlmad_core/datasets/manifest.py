@@ -6,12 +6,13 @@ Columns: ``image`` (required); ``label`` (0/1 or words) or ``defect_type``, at l
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmad_core.datasets.folders import Listing
+from vlmad_core.datasets.folders import Listing, is_there
 from vlmad_core.datasets.labelled import means
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.errors import DatasetError
@@ -89,7 +90,10 @@ def _cell(value: Any) -> str:
 
 
 def _absolute(folder: Path, text: str) -> Path | None:
-    return _plain(folder / Path(text).expanduser()) if text else None
+    path = Path(text)
+    with contextlib.suppress(RuntimeError):  # there is no user of that name: it is a file's
+        path = path.expanduser()
+    return _plain(folder / path) if text else None
 
 
 def _plain(path: Path) -> Path:
@@ -123,7 +127,7 @@ def _read_row(
         listing.problem("train_defects", image, "training uses normal images only; left out.")
         return
     mask = _absolute(folder, row["mask"]) if label == 1 else None
-    if mask is not None and not mask.is_file():
+    if mask is not None and not is_there(mask):
         listing.problem("missing_mask", image, f"its mask {mask} is not there; pixel metrics leave it out.")
         mask = None
     listing.add(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vlmad_core.datasets.images import DEFAULT_LIMITS, open_checked
+from vlmad_core.datasets.images import DEFAULT_LIMITS, converted, open_checked
 from vlmad_core.datasets.sample import Sample
 from vlmad_core.errors import DatasetError
 from vlmad_core.reading import printable
@@ -51,7 +51,8 @@ def to_mask(image: Image.Image, name: str) -> np.ndarray:
         name: What to call it in messages.
 
     Raises:
-        DatasetError: If a value is NaN or infinite: it says neither normal nor defective.
+        DatasetError: If a value is NaN or infinite: it says neither normal nor defective; or if its colours can't be
+            looked up.
     """
     if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
         raise DatasetError(
@@ -60,7 +61,7 @@ def to_mask(image: Image.Image, name: str) -> np.ndarray:
         )
     if image.mode.startswith("I") or image.mode in ("1", "L", "F"):
         return np.asarray(image) > 0
-    layers = np.asarray(image.convert("RGBA"))
+    layers = np.asarray(converted(image, "RGBA", printable(name)))
     return (layers[..., :3].max(axis=-1) > 0) & (layers[..., 3] > 0)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmad_core.datasets import mvtec
-from vlmad_core.datasets.folders import LayoutReader, Listing, image_files, subfolders
+from vlmad_core.datasets.folders import LayoutReader, Listing, image_files, is_there, subfolders
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.datasets.splits import held_out
 from vlmad_core.errors import DatasetError, StoreError
@@ -182,7 +182,7 @@ def _read_category(listing: Listing, path: Path, images: Path) -> None:
     except (StoreError, KeyError, TypeError, AttributeError) as error:
         listing.problem("bad_split_file", path, f"not a Real-IAD split ({error!r}); category left out.")
         return
-    folder = images / prefix if (images / prefix).is_dir() else images / path.stem
+    folder = images / prefix if is_there(images / prefix, folder=True) else images / path.stem
     for split, entries in rows.items():
         for number, row in enumerate(entries):
             if not isinstance(row, dict) or not row.get("image_path") or "anomaly_class" not in row:
