@@ -267,8 +267,8 @@ def _compare_metrics(
             count += 1
             if before == after:
                 continue
-            own = reach.get(metric) if level == "image" else None
-            allowed = _allowed(before, part, moves, own, PIXEL_SHARE * tolerance)
+            steps = reach.get(metric) if level == "image" else None
+            allowed = _allowed(before, part, moves, steps, PIXEL_SHARE * tolerance)
             moved.append(Moved(name if part == "value" else f"{name}.{part}", before, after, allowed))
     return count, tuple(moved)
 
