@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from vlmad_core.analysis.repeated import RepeatedUnit, _reach, conditions, explanation, overall
+from vlmad_core.analysis.repeated import Moved, RepeatedUnit, _reach, conditions, explanation, overall
 from vlmad_core.cli import main
 from vlmad_core.engine.options import make_options
 from vlmad_core.engine.plan import build_plan
@@ -235,6 +235,23 @@ def test_changed_images_unknown_categories_and_a_taken_folder_are_refused(
     assert (code, found["store"]) == (0, str(tmp_path / "kept"))
     assert open_store(tmp_path / "kept").run(found["run"]).categories == ("felt",)
     assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("stored", "here", "judged", "allowed", "within"),
+    [
+        (0.5, 0.6, True, (0.4, 0.6), True),
+        (0.5, 0.7, True, (0.4, 0.6), False),
+        (0.5, None, True, (0.4, 0.6), False),
+        (None, 0.5, True, None, False),
+        (0.5, 0.9, False, None, True),
+        (0.5, None, False, None, True),
+    ],
+)
+def test_a_number_that_counts_and_is_gone_or_new_is_not_explained(
+    stored: float | None, here: float | None, judged: bool, allowed: tuple[float, float] | None, within: bool
+) -> None:
+    assert Moved("image_ap", stored, here, judged, allowed).within is within
 
 
 @pytest.mark.parametrize("seed", range(20))

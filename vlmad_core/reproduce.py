@@ -145,6 +145,7 @@ def _unit_lines(unit: Mapping[str, Any]) -> list[str]:
         by = "" if before is None or after is None else f" by {after - before:+.2g}"
         low, high = one["allowed"] or (None, None)
         judged = "not judged" if low is None else f"rounding may take it from {low:.4f} to {high:.4f}"
+        judged = "the run has none" if before is None and one["judged"] else judged
         lines.append(f"  {one['name']} {pair}{by} ({'' if one['within'] else 'NOT EXPLAINED: '}{judged})")
     if len(ordered) > MOST_NAMED:
         lines.append(f"  and {len(ordered) - MOST_NAMED} more; --json has all")
