@@ -13,9 +13,11 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_
 
 WORKDIR /app
 
-# A version with `+cpu` counts as newer than one without, so the second index gives torch without CUDA.
-COPY requirements.txt ./
-RUN pip install --extra-index-url https://download.pytorch.org/whl/cpu -r requirements.txt
+# As locked, by the SHA-256 of each file; torch by its version. One with `+cpu` counts as newer than one without, so the
+# second index gives torch without CUDA.
+COPY requirements.txt requirements.lock ./
+RUN pip install --require-hashes --no-deps -r requirements.lock \
+    && pip install --extra-index-url https://download.pytorch.org/whl/cpu "$(grep '^torch==' requirements.txt)"
 
 RUN useradd --uid 10001 --create-home vlmad && mkdir /results /workspace && chown vlmad:vlmad /app /results /workspace
 

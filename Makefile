@@ -3,8 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
+TOOLS := $(VENV)/tools
+INSTALL := -m pip install --quiet --disable-pip-version-check
+# What is locked is installed as it was locked, by the SHA-256 of its files. torch alone goes by its version: its CPU
+# build differs from index to index, and other builds bring libraries of their own along.
+LOCKED := $(INSTALL) --require-hashes --no-deps -r
+TORCH = $(shell grep '^torch==' requirements.txt)
 
-.PHONY: app test test-slow lint demo-results screenshots help clean
+.PHONY: app test test-slow lint lock audit demo-results screenshots help clean
 
 app: $(VENV)/.app  ## install what is needed and open the dashboard
 	$(BIN)/streamlit run app.py --server.address localhost --server.port $(PORT)
@@ -37,13 +43,29 @@ screenshots: $(VENV)/.dev  ## take pictures of all views, and the README's
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.app: requirements.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/.app: requirements.txt requirements.lock | $(VENV)/bin/python
+	$(BIN)/python $(LOCKED) requirements.lock
+	$(BIN)/python $(INSTALL) $(TORCH)
 	@touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.dev: requirements.txt requirements.lock requirements-dev.lock | $(VENV)/bin/python
+	$(BIN)/python $(LOCKED) requirements-dev.lock
+	$(BIN)/python $(INSTALL) $(TORCH)
 	@touch $@ $(VENV)/.app
+
+$(TOOLS)/.done: requirements-tools.lock
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python $(LOCKED) requirements-tools.lock
+	@touch $@
+
+# Versions stay as long as they fit; UPGRADE='--upgrade' takes the newest, UPGRADE='--upgrade-package NAME' that of one.
+lock: $(VENV)/.dev $(TOOLS)/.done  ## write the lock files anew, and what licences they come under
+	$(BIN)/python -m tests.supply.locks $(TOOLS)/bin/uv $(UPGRADE)
+	$(MAKE) $(VENV)/.dev $(TOOLS)/.done
+	$(BIN)/python -m tests.supply.licences $(TOOLS)/lib/python*/site-packages
+
+audit: $(TOOLS)/.done  ## ask whether advisories are known for a locked version
+	$(TOOLS)/bin/python -m tests.supply.audit
 
 help:  ## show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15

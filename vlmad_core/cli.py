@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, Command] = {
     "jobs": Command("run plans in a process of their own, see how far they are, end them", "vlmad_core.workspace.cli"),
     "predict": Command("judge single images with several methods", "vlmad_core.live.cli"),
     "results": Command("list, show, verify, compare and tidy stored results", "vlmad_core.analysis.cli"),
+    "reproduce": Command("compute a stored run again and say which numbers differ", "vlmad_core.reproduce"),
     "datasets": Command("list data sets, check one", "vlmad_core.datasets.cli"),
     "methods": Command("list methods and their cards", "vlmad_core.methods.cli"),
     "train": Command(

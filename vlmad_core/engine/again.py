@@ -21,7 +21,7 @@ from vlmad_core import paths
 from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory
 from vlmad_core.backbones.hub import cached_model
 from vlmad_core.backbones.loading import BackboneSpec
-from vlmad_core.backbones.settling import SCORE_TOLERANCE, settle
+from vlmad_core.backbones.settling import SCORE_TOLERANCE, Settled, settle
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.fingerprint import listing_hash
@@ -74,13 +74,29 @@ class Recall:
 
 
 def load_again(stated: Mapping[str, Any]) -> Recall:
-    """Load the backbone of a run.
+    """Load the backbone of a run, to ask it about single images.
 
     Args:
         stated: What its protocol says of the backbone.
 
     Raises:
-        BackboneError: If it is not on this machine, or what is here under its name is another one.
+        BackboneError: If it is not on this machine.
+        MethodError: If what is here under its name is another one.
+    """
+    backbone = settle_again(stated, "auto").backbone
+    hold_against("backbone", backbone_record(backbone.info), stated, DESCRIPTIVE)
+    return Recall(CachingBackbone(backbone, FeatureMemory(), TextCache(MOST_STRINGS)))
+
+
+def settle_again(stated: Mapping[str, Any], device: str) -> Settled:
+    """The backbone that goes by a run's name here, in the run's precision; not held against the run's yet.
+
+    Args:
+        stated: What the run's protocol says of the backbone.
+        device: Where it is to compute; ``auto`` for what is quickest here.
+
+    Raises:
+        BackboneError: If it is not on this machine.
     """
     title = str(stated.get("title") or stated.get("id"))
     name = _name_of(stated)
@@ -92,11 +108,9 @@ def load_again(stated: Mapping[str, Any]) -> Recall:
         stated["activation"],
         position_rule=stated["position_rule"],
         precision=stated["precision"],
-        device="auto",
+        device=device,
     )
-    backbone = settle(spec).backbone
-    _hold_against("backbone", backbone_record(backbone.info), stated, DESCRIPTIVE)
-    return Recall(CachingBackbone(backbone, FeatureMemory(), TextCache(MOST_STRINGS)))
+    return settle(spec)
 
 
 def plan_again(run: RunRecord, dataset: Dataset, recall: Recall, folders: Sequence[Path] | None = None) -> PlannedRun:
@@ -114,7 +128,7 @@ def plan_again(run: RunRecord, dataset: Dataset, recall: Recall, folders: Sequen
     stated = run.protocol
     if listing_hash(dataset.samples) != stated.data.get("listing"):
         raise DatasetError(f"{dataset.name} lists other images here than the run had.", "Restore its folder.")
-    _hold_against("rules of reading", reading_record(View.from_json(stated.reading.get("view"))), stated.reading)
+    hold_against("rules of reading", reading_record(View.from_json(stated.reading.get("view"))), stated.reading)
     cls = method_class(run.key.method)
     settings: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in stated.method["settings"].items()
@@ -129,7 +143,7 @@ def plan_again(run: RunRecord, dataset: Dataset, recall: Recall, folders: Sequen
         parameters = find_parameters_hashed(str(digest), run.key.method, recall.backbone.info, folders)
         if parameters is None:
             raise MethodError(f"The trained parameters of {run.title} are not on this machine.", "Restore their file.")
-    _hold_against("method", method_record(method, run.key.shots, digest), stated.method)
+    hold_against("method", method_record(method, run.key.shots, digest), stated.method)
     record = dataclasses.replace(run, plan={**run.plan, "grids": "all"})
     return PlannedRun(record, method, dataset, recall.backbone, parameters)
 
@@ -166,12 +180,38 @@ def ask_again(
     return {name: _answer(scores, stored[name]) for name, scores in scored.runs.items()}, seconds
 
 
+def hold_against(
+    what: str, here: Mapping[str, Any], stated: Mapping[str, Any], but: frozenset[str] = frozenset()
+) -> None:
+    """See that a part of a protocol is what it would be here and now.
+
+    Args:
+        what: The part, as errors name it.
+        here: What it is here.
+        stated: What the run says.
+        but: Entries that may differ.
+
+    Raises:
+        MethodError: Naming the first entry that differs.
+    """
+    for name in sorted({*here, *stated} - but):
+        if here.get(name) != stated.get(name):
+            raise MethodError(
+                f"The {what} is another here than in the run: {name} is {here.get(name)!r}, not {stated.get(name)!r}.",
+                "Use the version of program and weights that the run names.",
+            )
+
+
+def tolerance_of(run: RunRecord) -> float:
+    """How far a score of a run may be from the stored one, absolutely or as a share of it."""
+    return TOLERANCE if run.protocol.backbone.get("precision") == "float32" else 2 * SCORE_TOLERANCE
+
+
 def _answer(scores: RunScores, stored: Mapping[str, float]) -> Again | Missing:
     """What a run says, if it is what it said before."""
     if scores.failure is not None:
         return Missing(scores.failure.reason)
-    exact = scores.run.record.protocol.backbone.get("precision") == "float32"
-    tolerance = TOLERANCE if exact else 2 * SCORE_TOLERANCE
+    tolerance = tolerance_of(scores.run.record)
     for image_id, before in stored.items():
         now = scores.scores.get(image_id)
         if now is None:
@@ -193,19 +233,3 @@ def _name_of(stated: Mapping[str, Any]) -> str | None:
     if source in ("bundled", "package") or (source == "hub" and cached_model(identifier) is not None):
         return identifier
     return named if named is not None and Path(named).is_dir() and Path(named).name == identifier else None
-
-
-def _hold_against(
-    what: str, here: Mapping[str, Any], stated: Mapping[str, Any], but: frozenset[str] = frozenset()
-) -> None:
-    """See that a part of the protocol is what it would be here and now.
-
-    Raises:
-        MethodError: Naming the first entry that differs.
-    """
-    for name in sorted({*here, *stated} - but):
-        if here.get(name) != stated.get(name):
-            raise MethodError(
-                f"The {what} is another here than in the run: {name} is {here.get(name)!r}, not {stated.get(name)!r}.",
-                "Use the version of program and weights that the run names.",
-            )
