@@ -247,9 +247,19 @@ def check_data() -> list[Diagnosis]:
 
 def check_parameters() -> list[Diagnosis]:
     """Trained parameters, in the order in which they are looked for."""
-    counts = [(folder, len(list(folder.glob("*/*.safetensors")))) for folder in paths.parameter_folders()]
+    from vlmad_core.methods.trained import verify_parameters
+
+    folders = paths.parameter_folders()
+    counts = [(folder, len(list(folder.glob("*/*.safetensors")))) for folder in folders]
     found = ", ".join(f"{count} in {paths.as_typed(folder)}" for folder, count in counts if count)
-    return [Diagnosis("trained parameters", "ok" if found else "note", found or "none", "" if found else "Train some.")]
+    findings = [
+        Diagnosis("trained parameters", "ok" if found else "note", found or "none", "" if found else "Train some.")
+    ]
+    return findings + [
+        Diagnosis("trained parameters", "problem" if problem.kind == "damaged" else "note", problem.message)
+        for folder in folders
+        for problem in verify_parameters(folder)
+    ]
 
 
 def check_variables() -> list[Diagnosis]:

@@ -21,11 +21,12 @@ from vlmad_core.backbones.info import (
     hash_tensors,
     precisions_on,
 )
-from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip, read_state
+from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip
 from vlmad_core.backbones.teacher import load_vision_only
 from vlmad_core.backbones.text import DEFAULT_TOKENIZER, TOKENIZER_FILES, Tokenizer, read_tokenizer
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, set_image_size
+from vlmad_core.backbones.weights import check_finite, read_state
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import torch
 
@@ -83,6 +84,7 @@ def load_backbone(
         model = _load_transformers(folder)
         mean, std = _read_normalisation(folder)
     model.eval().requires_grad_(False)
+    check_finite(model.state_dict(), folder, BackboneError, "Fetch the model again.")
     weights_hash = hash_tensors(model.state_dict())
     native = model.config.vision_config.image_size
     if activation is not None:

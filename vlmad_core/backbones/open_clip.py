@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlmad_core.backbones.info import OPENAI_MEAN, OPENAI_STD
+from vlmad_core.backbones.weights import read_state
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import torch
 
@@ -129,28 +130,6 @@ def clip_config(model_cfg: Mapping[str, Any], origin: Path) -> ClipConfig:
     except KeyError as error:
         raise BackboneError(f"{origin} lacks the field {error}.", "Fetch the file again.") from error
     return ClipConfig(vision_config, text_config, embed_dim)
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from safetensors or, with ``weights_only``, from a PyTorch file.
-
-    Raises:
-        BackboneError: If it can't be read, or holds more than tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each format raises its own
-        raise BackboneError(
-            f"{path} can't be read as weights: {str(error).splitlines()[0]}",
-            "Fetch the file again, or convert it to safetensors (OpenAI's own archives can't be read: "
-            "use the transformers form, e.g. openai/clip-vit-large-patch14-336).",
-        ) from error
-    state = state.get("state_dict", state)
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def convert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
