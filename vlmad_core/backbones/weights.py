@@ -1,4 +1,4 @@
-"""Files of weights: read within bounds, and refused where a value is not finite."""
+"""Files of a backbone: weights and configuration, read within bounds; values that are not finite are refused."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmad_core.errors import BackboneError, VlmadError
+from vlmad_core.backbones.info import OPENAI_MEAN, OPENAI_STD
+from vlmad_core.errors import BackboneError, StoreError, VlmadError
+from vlmad_core.io import read_json
 from vlmad_core.libraries import torch
 from vlmad_core.reading import open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Channels = tuple[float, float, float]
+CHANNELS = 3
 
 LONGEST_HEADER = 2**24
 """Bytes of the header of a safetensors file; a model of a thousand tensors has some 100,000."""
@@ -46,6 +51,41 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise BackboneError(f"{path} holds no tensors by name.", "Give a file that holds a model's weights.")
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the configuration that comes with weights.
+
+    Raises:
+        BackboneError: If it can't be read, or is no json object.
+    """
+    try:
+        return read_json(path, "Fetch the file again.")
+    except StoreError as error:
+        raise BackboneError(error.problem, error.fix) from error
+
+
+def normalisation(config: object, mean: str, std: str, origin: Path) -> tuple[Channels, Channels]:
+    """Mean and standard deviation of each channel that images are normalised with; OpenAI's where none are named.
+
+    Args:
+        config: What names them.
+        mean: Under which name.
+        std: Under which name.
+        origin: Where it was read, for error messages.
+
+    Raises:
+        BackboneError: If they are not three numbers each, or a deviation is not above 0.
+    """
+    named = config if isinstance(config, dict) else {}
+    values = [named.get(mean, OPENAI_MEAN), named.get(std, OPENAI_STD)]
+    plain = all(isinstance(one, list | tuple) and len(one) == CHANNELS for one in values)
+    if not plain or not all(isinstance(v, int | float) for one in values for v in one) or min(values[1]) <= 0:
+        raise BackboneError(
+            f"{origin} can't be used: {mean} and {std} are not three numbers each, the second above 0.",
+            "Fetch the file again.",
+        )
+    return tuple(map(float, values[0])), tuple(map(float, values[1]))  # type: ignore[return-value]
 
 
 def parse_safetensors(content: bytes) -> dict[str, Tensor]:
