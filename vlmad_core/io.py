@@ -240,6 +240,10 @@ def commit_folder(temporary: Path, target: Path, *, replace: bool = False) -> bo
             raise
         shutil.rmtree(temporary, ignore_errors=True)
         return False
+    except BaseException:
+        if aside is not None and not target.exists():
+            aside.rename(target)
+        raise
     sync_folder(target.parent)
     if aside is not None:
         shutil.rmtree(aside, ignore_errors=True)

@@ -92,15 +92,9 @@ class ClipConfig:
         shape = {"vision_config": given("vision_config"), "text_config": given("text_config")}
         shape |= {"projection_dim": raw["projection_dim"]} if "projection_dim" in raw else {}
         try:
-            config = read_as(cls, shape)
+            return read_as(cls, shape)
         except ValidationError as error:
             raise BackboneError(f"{origin} can't be used: {in_words(error)}.", "Fetch the file again.") from error
-        vision, text = config.vision_config, config.text_config
-        if vision.hidden_size % vision.num_attention_heads or text.hidden_size % text.num_attention_heads:
-            raise BackboneError(f"{origin} has widths that its heads don't divide.", "Fetch the file again.")
-        if vision.patch_size > vision.image_size:
-            raise BackboneError(f"{origin} has patches larger than its images.", "Fetch the file again.")
-        return config
 
 
 class QuickLinear(nn.Linear):
@@ -294,8 +288,14 @@ def model_of(config: ClipConfig, state: Mapping[str, Tensor], origin: Path, *, s
         spare: Whether there may be more tensors than the model has.
 
     Raises:
-        BackboneError: Naming the first tensors that are missing, left over, or of another shape.
+        BackboneError: If there can be no such model, or naming the first tensors that are missing, left over, or of
+            another shape.
     """
+    vision, text = config.vision_config, config.text_config
+    if vision.hidden_size % vision.num_attention_heads or text.hidden_size % text.num_attention_heads:
+        raise BackboneError(f"{origin} has widths that its heads don't divide.", "Fetch the model again.")
+    if vision.patch_size > vision.image_size:
+        raise BackboneError(f"{origin} has patches larger than its images.", "Fetch the model again.")
     with torch.device("meta"):  # nothing is drawn that would be thrown away
         model = ClipModel(config)
     own = model.state_dict()
