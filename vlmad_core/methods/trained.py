@@ -115,6 +115,20 @@ def load_parameters(path: Path, method: str, backbone: BackboneInfo) -> tuple[di
     return _read_tensors(path.with_suffix(".safetensors"), record), record
 
 
+def read_parameters(path: Path) -> tuple[dict[str, Tensor], TrainingRecord]:
+    """Read a pair of files that training wrote, whatever method and backbone it is for.
+
+    Args:
+        path: The ``.safetensors`` or the ``.json``.
+
+    Raises:
+        MethodError: If one of them is damaged, the tensors are others than those the record was written for, or a
+            value is not finite.
+    """
+    record = read_record(path.with_suffix(".json"))
+    return _read_tensors(path.with_suffix(".safetensors"), record), record
+
+
 def verify_parameters(folder: Path) -> tuple[ParametersProblem, ...]:
     """See whether all parameters in a folder are whole and as they were written.
 
@@ -126,8 +140,7 @@ def verify_parameters(folder: Path) -> tuple[ParametersProblem, ...]:
         {file.with_suffix(".safetensors") for kind in ("safetensors", "json") for file in folder.glob(f"*/*.{kind}")}
     ):
         try:
-            record = read_record(path.with_suffix(".json"))
-            _read_tensors(path, record)
+            _, record = read_parameters(path)
         except MethodError as error:
             problems.append(ParametersProblem("damaged", path, str(error)))
         else:
