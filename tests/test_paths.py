@@ -83,6 +83,7 @@ def test_jobs_start_where_only_this_machine_can_ask_or_where_it_was_said(monkeyp
 def test_where_features_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("VLMAD_CACHE_DIR", str(tmp_path))
     assert (paths.feature_folder(), paths.live_folder()) == (tmp_path / "features", tmp_path / "live")
+    assert paths.held_weights_file() == tmp_path / "weights.json"
     monkeypatch.delenv("VLMAD_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr(sys, "platform", "linux")
@@ -90,7 +91,7 @@ def test_where_features_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(sys, "platform", "darwin")
     assert paths.feature_folder() == Path.home() / "Library" / "Caches" / "vlmad" / "features"
     monkeypatch.setenv("VLMAD_CACHE_DIR", "none")
-    assert paths.live_folder() is None, "nothing is kept unasked"
+    assert paths.live_folder() is paths.held_weights_file() is None, "nothing is kept unasked"
     assert paths.feature_folder() == Path.home() / "Library" / "Caches" / "vlmad" / "features"
 
 

@@ -1,12 +1,14 @@
 """The command line. A command's module is loaded only when it is called, so that help is quick.
 
-Exit codes: 0 done, 1 wrong use or a check failed, 2 some units failed.
+Exit codes: 0 done, 1 wrong use or a check failed, 2 some units failed, 128 and a signal's number where that ended it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vlmad_core.errors import VlmadError
+from vlmad_core.signals import Stopped, ending_in_order
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,13 @@ class Command:
         help: One line.
         module: Its module, or ``module:name`` of what has the two in a module of several commands; None for a group.
         commands: The group's commands.
+        stopped: What to know of its work where a signal ended it: what is kept, and how to go on.
     """
 
     help: str
     module: str | None = None
     commands: Mapping[str, Command] | None = None
+    stopped: str = "What it wrote is whole. Start it again to have the rest."
 
     def available(self) -> bool:
         """Whether its module is there and is a command; looked up without importing anything."""
@@ -48,9 +53,16 @@ class Command:
         return getattr(loaded, name) if name else loaded
 
 
+UNITS = "Finished units are kept. Start the same command again to compute the rest."
+EPOCHS = "What was saved last is kept. Start the same command with --resume to go on from there."
+
 COMMANDS: Mapping[str, Command] = {
-    "precompute": Command("run methods on data sets and store the results", "vlmad_core.precompute"),
-    "jobs": Command("run plans in a process of their own, see how far they are, end them", "vlmad_core.workspace.cli"),
+    "precompute": Command("run methods on data sets and store the results", "vlmad_core.precompute", stopped=UNITS),
+    "jobs": Command(
+        "run plans in a process of their own, see how far they are, end them",
+        "vlmad_core.workspace.cli",
+        stopped="A job that was started goes on in its own process; see: python -m vlmad_core jobs list",
+    ),
     "predict": Command("judge single images with several methods", "vlmad_core.live.cli"),
     "results": Command("list, show, verify, compare and tidy stored results", "vlmad_core.analysis.cli"),
     "reproduce": Command("compute a stored run again and say which numbers differ", "vlmad_core.reproduce"),
@@ -59,14 +71,18 @@ COMMANDS: Mapping[str, Command] = {
     "train": Command(
         "train what is trained",
         commands={
-            "bundled": Command("the bundled CLIP", "vlmad_core.factory.clip.cli"),
-            "april_gan": Command("APRIL-GAN's projections", "vlmad_core.training.cli:april_gan"),
-            "anomaly_clip": Command("AnomalyCLIP's prompts", "vlmad_core.training.cli:anomaly_clip"),
+            "bundled": Command("the bundled CLIP", "vlmad_core.factory.clip.cli", stopped=EPOCHS),
+            "april_gan": Command("APRIL-GAN's projections", "vlmad_core.training.cli:april_gan", stopped=EPOCHS),
+            "anomaly_clip": Command("AnomalyCLIP's prompts", "vlmad_core.training.cli:anomaly_clip", stopped=EPOCHS),
         },
     ),
-    "import": Command("import results of other programs", "vlmad_core.exchange.cli"),
+    "import": Command(
+        "import results of other programs",
+        "vlmad_core.exchange.cli",
+        stopped="A run is imported whole or not at all; those before it are kept. Start the same command again.",
+    ),
     "export": Command("leaderboards as tables, a run as maps", "vlmad_core.analysis.exports"),
-    "study": Command("run all ablations and answer the six questions", "vlmad_core.analysis.study.cli"),
+    "study": Command("run all ablations and answer the six questions", "vlmad_core.analysis.study.cli", stopped=UNITS),
     "reported": Command("check what papers report, cite its sources", "vlmad_core.analysis.literature"),
     "report": Command("write a report", "vlmad_core.report.cli"),
     "bench": Command(
@@ -108,6 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    with ending_in_order():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     started = _process_start() if arguments is None else time.time()
     for stream in (
         sys.stdout,
@@ -140,12 +161,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        stop = stop if isinstance(stop, Stopped) else Stopped(signal.SIGINT)
+        with contextlib.suppress(OSError, ValueError):  # whoever read our output may have left
+            print(f"\nstopped by {stop.name}. {_called(given).stopped}", file=sys.stderr, flush=True)
+        return stop.code
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left
         return 1
+
+
+def _called(given: Sequence[str]) -> Command:
+    """The command that is called, as far as the words name one."""
+    command = Command("", commands=COMMANDS)
+    for word in given:
+        command = (command.commands or {}).get(word, command)
+    return command
 
 
 def _process_start() -> float:

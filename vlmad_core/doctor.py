@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--store", type=Path, nargs="+", default=paths.stores(), metavar="DIR", help="results folders")
     parser.add_argument("--offline", action="store_true", help="don't try to reach the model hub")
+    parser.add_argument(
+        "--accept-weights",
+        metavar="HUB_ID",
+        help="the weights of this hub model may be others than at first use; does nothing else",
+    )
     parser.add_argument("--json", action="store_true", help="print json")
 
 
@@ -64,6 +69,12 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, or 1 if there is a problem.
     """
+    if args.accept_weights is not None:
+        from vlmad_core.backbones.holding import accept_weights
+
+        accept_weights(args.accept_weights)
+        print(f"The next weights of {args.accept_weights} are noted anew.")
+        return 0
     checks: list[Callable[[], list[Diagnosis]]] = [
         check_versions,
         check_processor,
@@ -72,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         check_backbone,
         check_teacher,
         check_cached_weights,
+        check_held_weights,
         check_cached_features,
         lambda: [] if args.offline else check_hub(),
         check_data,
@@ -199,6 +211,17 @@ def check_cached_weights() -> list[Diagnosis]:
     return [Diagnosis("cached weights", "ok" if models else "note", ", ".join(sorted(models)) or "none")]
 
 
+def check_held_weights() -> list[Diagnosis]:
+    """Hub models whose weights were noted at first use and are held against that."""
+    from vlmad_core.backbones.holding import held_weights
+
+    try:
+        held = held_weights()
+    except VlmadError as error:
+        return [Diagnosis("held weights", "problem", error.problem, error.fix)]
+    return [Diagnosis("held weights", "ok", f"{', '.join(held)}, in {paths.held_weights_file()}")] if held else []
+
+
 def check_cached_features() -> list[Diagnosis]:
     """Features that earlier runs left on disk."""
     found = [_cached_features("cached features", paths.feature_folder(), "precompute --cache makes some.")]
@@ -247,9 +270,19 @@ def check_data() -> list[Diagnosis]:
 
 def check_parameters() -> list[Diagnosis]:
     """Trained parameters, in the order in which they are looked for."""
-    counts = [(folder, len(list(folder.glob("*/*.safetensors")))) for folder in paths.parameter_folders()]
+    from vlmad_core.methods.trained import verify_parameters
+
+    folders = paths.parameter_folders()
+    counts = [(folder, len(list(folder.glob("*/*.safetensors")))) for folder in folders]
     found = ", ".join(f"{count} in {paths.as_typed(folder)}" for folder, count in counts if count)
-    return [Diagnosis("trained parameters", "ok" if found else "note", found or "none", "" if found else "Train some.")]
+    findings = [
+        Diagnosis("trained parameters", "ok" if found else "note", found or "none", "" if found else "Train some.")
+    ]
+    return findings + [
+        Diagnosis("trained parameters", "problem" if problem.kind == "damaged" else "note", problem.message)
+        for folder in folders
+        for problem in verify_parameters(folder)
+    ]
 
 
 def check_variables() -> list[Diagnosis]:

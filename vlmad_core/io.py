@@ -31,8 +31,9 @@ LOCK_FOLDER = ".locks"
 RECOMPUTE = "Compute it again."
 """What to do about a damaged file of what can be computed."""
 
-LARGEST_YAML, DEEPEST_YAML = 2**20, 50
-"""Bytes and levels of nesting of a yaml file; the largest that comes with the program has some thousands and 6."""
+LARGEST_YAML, MOST_YAML, DEEPEST_YAML = 2**20, 100_000, 50
+"""Bytes, values and levels of nesting of a yaml file; the largest that comes with the program has some thousands, some
+hundreds and 6."""
 
 LARGEST_JSON = 8 * 2**20
 """Bytes of a json file that is read as a record; the largest that the program writes has some thousands."""
@@ -99,17 +100,22 @@ def parse_yaml(content: bytes | str, place: str, error: type[VlmadError]) -> Any
 
     if len(content) > LARGEST_YAML:
         raise error(f"{place} has more than {LARGEST_YAML:,} bytes.", "Make it shorter.")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML was built with it
     level = 0
     try:
-        for event in yaml.parse(content, Loader=yaml.SafeLoader):
+        for count, event in enumerate(yaml.parse(content, Loader=loader)):
             level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if level > DEEPEST_YAML:
                 raise error(f"{place} is nested more than {DEEPEST_YAML} levels deep.", "Write it flatter.")
+            if count > MOST_YAML:
+                raise error(f"{place} holds more than {MOST_YAML:,} values.", "Make it shorter.")
             if isinstance(event, yaml.AliasEvent):  # with them a small file can become a large one
                 raise error(f"{place} holds yaml aliases.", "Write every entry out.")
-        return yaml.safe_load(content)
+        return yaml.load(content, Loader=loader)
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as problem:
         words = " ".join(str(problem).split())[:300]
+        if "exceeded maximum nesting depth" in words:  # libyaml's own bound
+            raise error(f"{place} is nested more than {DEEPEST_YAML} levels deep.", "Write it flatter.") from problem
         raise error(f"{place} can't be read as yaml: {words}.", "Correct the file.") from problem
 
 
@@ -240,6 +246,10 @@ def commit_folder(temporary: Path, target: Path, *, replace: bool = False) -> bo
             raise
         shutil.rmtree(temporary, ignore_errors=True)
         return False
+    except BaseException:
+        if aside is not None and not target.exists():
+            aside.rename(target)
+        raise
     sync_folder(target.parent)
     if aside is not None:
         shutil.rmtree(aside, ignore_errors=True)

@@ -119,6 +119,11 @@ def live_folder() -> Path | None:
     return None if os.environ.get(CACHE_DIR) == NOTHING else _cache() / "live"
 
 
+def held_weights_file() -> Path | None:
+    """Where the SHA-256 of weights from the hub is noted; None where nothing is to be kept."""
+    return None if os.environ.get(CACHE_DIR) == NOTHING else _cache() / "weights.json"
+
+
 def _cache() -> Path:
     """The folder for what can be computed again."""
     base = None if os.environ.get(CACHE_DIR) == NOTHING else _named(CACHE_DIR)

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 
-from vlmad_core.backbones import FeatureRequest, hub, load_backbone, loading
+from vlmad_core.backbones import FeatureRequest, hub, load_backbone
+from vlmad_core.backbones.info import hash_tensors
 from vlmad_core.errors import BackboneError
 
 
@@ -178,9 +179,9 @@ def test_tokenizer_of_ones_own(tiny_clip, copy, backbone):
 
 def test_hash_depends_on_names_shapes_and_values():
     tensors = {"a": torch.zeros(2, 3), "b": torch.ones(1)}
-    assert loading.hash_tensors(tensors) == loading.hash_tensors(dict(reversed(tensors.items())))
-    assert loading.hash_tensors(tensors) != loading.hash_tensors({**tensors, "a": torch.zeros(3, 2)})
-    assert loading.hash_tensors(tensors) != loading.hash_tensors({**tensors, "b": torch.zeros(1)})
+    assert hash_tensors(tensors) == hash_tensors(dict(reversed(tensors.items())))
+    assert hash_tensors(tensors) != hash_tensors({**tensors, "a": torch.zeros(3, 2)})
+    assert hash_tensors(tensors) != hash_tensors({**tensors, "b": torch.zeros(1)})
 
 
 def test_a_device_that_is_not_there_is_named_with_what_to_do(tiny_clip):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,7 +77,8 @@ def test_weights_in_several_files_or_of_an_older_form_are_the_same_model(tmp_pat
 
 
 def test_what_a_configuration_leaves_out_is_as_transformers_has_it():
-    config = ClipConfig.from_json({"vision_config_dict": {"hidden_size": 1024}, "text_config": None, "other": 1})
+    given = {"vision_config_dict": {"hidden_size": 1024}, "text_config": None, "other": 1}
+    config = ClipConfig.from_json(given, Path("config.json"))
     vision, text = config.vision_config, config.text_config
     assert (vision.hidden_size, vision.patch_size, vision.hidden_act) == (1024, 32, "quick_gelu")
     assert (text.hidden_size, text.num_attention_heads, config.projection_dim) == (512, 8, 512)

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import zipfile
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from vlmad_core.errors import BackboneError, MethodError
+from vlmad_core.backbones.weights import LONGEST_HEADER
+from vlmad_core.errors import BackboneError, MethodError, VlmadError
 from vlmad_core.methods import TrainingRecord, create_method, find_parameters, load_parameters
-from vlmad_core.methods.trained import read_record
+from vlmad_core.methods.trained import read_record, verify_parameters
 from vlmad_core.paths import SHIPPED_PARAMETERS
+from vlmad_core.records import read_as
 
 
 @pytest.fixture
@@ -19,7 +23,8 @@ def save(tmp_path, backbone, trained):
         path = tmp_path / method / f"{'+'.join(data)}-{info.weights_hash}.safetensors"
         path.parent.mkdir(exist_ok=True)
         save_file(trained[method], path)
-        record = TrainingRecord(method, tuple(data), info.to_json(), losses=(2.0, 1.0))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        record = TrainingRecord(method, tuple(data), info.to_json(), losses=(2.0, 1.0), sha256=digest)
         path.with_suffix(".json").write_text(json.dumps({**record.to_json(), **changes}))
         return path
 
@@ -33,7 +38,7 @@ def test_read_back(save, backbone, trained):
         assert tensors.keys() == trained["april_gan"].keys()
         assert record.training_data == ("bundled_a",)
         assert record.losses == (2.0, 1.0)
-    assert TrainingRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+        assert read_as(TrainingRecord, json.loads(json.dumps(record.to_json()))) == record
 
 
 @pytest.mark.parametrize(
@@ -57,13 +62,123 @@ def test_another_method_or_version_is_refused(save, backbone):
 
 
 def test_damage_is_named(save, backbone):
-    path = save(["bundled_a"])
+    path = save(["bundled_a"], sha256=None)
     path.write_bytes(b"nonsense")
     with pytest.raises(MethodError, match="can't be read"):
         load_parameters(path, "april_gan", backbone.info)
     path.with_suffix(".json").unlink()
-    with pytest.raises(MethodError, match="training record"):
+    with pytest.raises(MethodError, match="no such file"):
         load_parameters(path, "april_gan", backbone.info)
+
+
+def test_a_flipped_bit_is_seen(save, backbone):
+    path = save(["bundled_a"])
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(MethodError, match=r"bundled_a.*is damaged or another file: its SHA-256"):
+        load_parameters(path, "april_gan", backbone.info)
+    (problem,) = verify_parameters(path.parent.parent)
+    assert (problem.kind, problem.path) == ("damaged", path)
+
+
+def test_a_record_without_a_hash_is_taken_and_said(save, backbone):
+    path = save(["bundled_a"], sha256=None)
+    assert load_parameters(path, "april_gan", backbone.info)[0]
+    (problem,) = verify_parameters(path.parent.parent)
+    assert problem.kind == "unhashed"
+    assert "holds no SHA-256" in problem.message
+
+
+def test_either_file_alone_is_damage(save):
+    save(["bundled_a"]).unlink()
+    save(["bundled_b"]).with_suffix(".json").unlink()
+    found = verify_parameters(save(["mvtec_ad"]).parent.parent)
+    assert [problem.kind for problem in found] == ["damaged", "damaged"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_named(save, backbone, trained, value):
+    bias = trained["april_gan"]["linear.0.bias"].clone()
+    bias[0] = value
+    broken = {**trained["april_gan"], "linear.0.bias": bias}
+    save_file(broken, path := save(["bundled_a"], sha256=None))
+    with pytest.raises(MethodError, match=r"bundled_a.*holds a tensor 'linear.0.bias' with values that are not finite"):
+        load_parameters(path, "april_gan", backbone.info)
+    torch.save({"trainable_linearlayer": broken}, checkpoint := path.with_suffix(".pth"))
+    with pytest.raises(MethodError, match=r"linear\.0\.bias"):
+        load_parameters(checkpoint, "april_gan", backbone.info)
+
+
+def _header(text: bytes, length: int | None = None) -> bytes:
+    return (len(text) if length is None else length).to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff" * 8,
+        _header(b"{}", 2**62),
+        _header(b" " * (LONGEST_HEADER + 1)),
+        _header(b'{"a":' * 100_000),
+        _header(b'{"linear.0.bias":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,4]}}') + b"abcd",
+        _header(b'{"linear.0.bias":{"dtype":"F32","shape":[1],"data_offsets":[0,9007199254740992]}}') + b"abcd",
+        _header(b'{"linear.0.bias":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}') + b"abcd",
+        _header(b'{"linear.0.bias":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}') + b"abcdefgh",
+    ],
+)
+def test_crafted_tensors_are_refused(save, backbone, content):
+    path = save(["bundled_a"], sha256=hashlib.sha256(content).hexdigest())
+    path.write_bytes(content)
+    with pytest.raises(MethodError, match=r"bundled_a.*(can't be read|no plain tensor)"):
+        load_parameters(path, "april_gan", backbone.info)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hyperparameters": 3},
+        {"training_data": "bundled_a"},
+        {"training_data": [{}]},
+        {"backbone": "bundled"},
+        {"losses": None},
+        {"images": {"nut": "many"}},
+        {"sha256": "0"},
+        {"version": "one"},
+        {"more": 1},
+    ],
+)
+def test_crafted_records_are_refused(save, change):
+    path = save(["bundled_a"], **change)
+    with pytest.raises(MethodError, match=rf"no training record.*bundled_a.*{next(iter(change))}"):
+        read_record(path.with_suffix(".json"))
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"version": 1' + "0" * 5000 + "}", "[]", "\ud800", "NaN"])
+def test_crafted_json_is_no_record(save, text):
+    path = save(["bundled_a"]).with_suffix(".json")
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(MethodError, match=r"no training record.*bundled_a"):
+        read_record(path)
+
+
+@pytest.mark.parametrize("state", [[torch.zeros(1)], {"trainable_linearlayer": [1]}, {1: 2}, torch.zeros(3), {}])
+def test_crafted_checkpoints_are_refused(tmp_path, backbone, state):
+    torch.save(state, path := tmp_path / "epoch_3.pth")
+    for method in ("april_gan", "anomaly_clip"):
+        with pytest.raises(VlmadError, match=r"epoch_3.pth (is no checkpoint|holds no tensors)"):
+            load_parameters(path, method, backbone.info)
+
+
+def test_an_archive_that_unpacks_to_more_is_not_unpacked(tmp_path, backbone):
+    torch.save({"trainable_linearlayer": {"fc.0.weight": torch.zeros(100_000)}}, whole := tmp_path / "whole.pth")
+    packed = tmp_path / "packed.pth"
+    with zipfile.ZipFile(whole) as stored, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as deflated:
+        for name in stored.namelist():
+            deflated.writestr(name, stored.read(name))
+    with pytest.raises(BackboneError, match="unpacks to more than it has"):
+        load_parameters(packed, "april_gan", backbone.info)
 
 
 def test_found_are_those_not_trained_on_what_is_judged(save, backbone, tmp_path):
@@ -145,6 +260,7 @@ def test_nothing_is_unpickled(tmp_path, backbone, capsys):
 
 
 def test_shipped_records_are_whole():
+    assert verify_parameters(SHIPPED_PARAMETERS) == ()
     for path in SHIPPED_PARAMETERS.glob("*/*.safetensors"):
         record = read_record(path.with_suffix(".json"))
         assert record.method == path.parent.name

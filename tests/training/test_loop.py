@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 import torch
 
 from vlmad_core.errors import MethodError
-from vlmad_core.training.loop import Optimisation, Progress, fit, load_progress, save_progress, start
+from vlmad_core.methods.trained import TrainingRecord, read_record
+from vlmad_core.training.loop import Optimisation, Progress, fit, load_progress, save_parameters, save_progress, start
 
 
 class Line:
@@ -92,6 +94,26 @@ def test_state_of_another_plan_is_refused(tmp_path):
     path.write_bytes(b"half")
     with pytest.raises(MethodError, match="can't be resumed from"):
         load_progress(path, "plan")
+
+
+def test_a_damaged_state_is_not_resumed_from(tmp_path):
+    path = tmp_path / "state.unfinished"
+    save_progress(path, start(Line(), PLAN), "plan")
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(MethodError, match=r"can't be resumed from|other data, backbone or settings"):
+            load_progress(path, "plan")
+
+
+def test_parameters_are_written_with_their_hash_and_finite_only(tmp_path):
+    path, record = tmp_path / "method" / "data.safetensors", TrainingRecord("method", ("data",), None)
+    save_parameters(path, {"slope": torch.ones(1)}, record)
+    written = read_record(path.with_suffix(".json")).sha256
+    assert written == hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(MethodError, match=r"data.safetensors holds a tensor 'slope'"):
+        save_parameters(path, {"slope": torch.full((1,), torch.nan)}, record)
+    assert read_record(path.with_suffix(".json")).sha256 == written
 
 
 def test_what_diverges_stops():

@@ -19,7 +19,8 @@ from vlmad_core import paths
 from vlmad_core.cli import main
 from vlmad_core.engine.options import PlanOptions, make_options, plain_options
 from vlmad_core.errors import StoreError, VlmadError
-from vlmad_core.io import lock
+from vlmad_core.io import LOCK_FOLDER, lock
+from vlmad_core.signals import Stopped, ending_in_order
 from vlmad_core.workspace import jobs, parts, queue, worker
 from vlmad_core.workspace.jobs import find_job, list_jobs, log_lines
 
@@ -86,6 +87,19 @@ def test_a_job_outlives_who_started_it_and_killed_goes_on_to_the_same_units_whil
     assert ended(workspace, first.id).state.units == {"kept": before, "computed": 6 - before}
     assert main(["precompute", "--plan", str(tmp_path / "plan.json"), "--store", str(tmp_path / "whole")]) == 0
     assert content_of(tmp_path / "killed") == content_of(tmp_path / "whole")
+
+
+def test_a_job_whose_process_is_ended_says_by_what_and_can_go_on(workspace, plan, tmp_path, monkeypatch, capsys):
+    job = queue.submit(workspace, plan(tmp_path / "store"), "widgets")
+    monkeypatch.setattr(worker, "_compute", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with ending_in_order(), pytest.raises(Stopped):
+        worker.work(workspace)
+    job = find_job(workspace, job.id)
+    assert job.state.stands == "stopped"
+    assert "ended by SIGTERM. What is finished is kept" in job.state.reason
+    assert "stopped by SIGTERM" in capsys.readouterr().err
+    assert job.can_go_on
+    assert not (workspace / jobs.FOLDER / LOCK_FOLDER).exists()
 
 
 def test_who_cancels_keeps_what_is_done(workspace, plan, tmp_path, until):

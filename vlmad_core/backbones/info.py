@@ -33,6 +33,8 @@ ACTIVATION_BUDGET = 192 * 2**20
 
 MAX_BATCH = 32
 
+HASH_DIGITS = 16
+
 
 @dataclass(frozen=True)
 class BackboneInfo:
@@ -173,10 +175,15 @@ def default_batch_size(info: BackboneInfo) -> int:
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """First 16 hex digits of the SHA-256 over names, shapes and float32 values, in order of names."""
+    """First 16 hex digits of ``tensors_sha256``, by which protocols name weights."""
+    return tensors_sha256(tensors)[:HASH_DIGITS]
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 over names, shapes and float32 values, in order of names; 64 hex digits."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().float().contiguous()
         digest.update(f"{name}:{tuple(tensor.shape)};".encode())
         digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from vlmad_core.backbones.weights import read_config
+from vlmad_core.errors import BackboneError
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,6 @@ def _is_clip(files: dict[str, Path]) -> bool:
     if "open_clip_config.json" in files:
         return True
     try:
-        config = json.loads(files["config.json"].read_text(encoding="utf-8"))
-    except (KeyError, OSError, ValueError):
+        return read_config(files["config.json"]).get("model_type") == "clip"
+    except (KeyError, BackboneError):
         return False
-    return isinstance(config, dict) and config.get("model_type") == "clip"

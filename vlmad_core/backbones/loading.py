@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,26 +10,28 @@ from typing import TYPE_CHECKING, Any, Literal
 from vlmad_core.backbones.clip import ClipBackbone
 from vlmad_core.backbones.devices import resolve_device
 from vlmad_core.backbones.info import (
-    OPENAI_MEAN,
-    OPENAI_STD,
+    HASH_DIGITS,
     PRECISIONS,
     AskedPrecision,
     BackboneInfo,
     PositionRule,
     Preprocessing,
-    hash_tensors,
     precisions_on,
+    tensors_sha256,
 )
-from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip, read_state
+from vlmad_core.backbones.open_clip import CONFIG_NAME, load_open_clip, open_clip_weights
 from vlmad_core.backbones.teacher import load_vision_only
 from vlmad_core.backbones.text import DEFAULT_TOKENIZER, TOKENIZER_FILES, Tokenizer, read_tokenizer
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET, set_image_size
+from vlmad_core.backbones.weights import Channels, check_finite, normalisation, read_config, read_state
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import torch
 
 if TYPE_CHECKING:
     from vlmad_core.backbones.model import ClipModel
+
+FETCH_AGAIN = "Fetch the model again."
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 VISION_ONLY_NAMES = ("teacher", "efficientnet_lite0")
@@ -75,15 +76,19 @@ def load_backbone(
             f"{precision} is computed on graphics cards only, and the device is {place}.",
             "Use float32 or bfloat16 here, or name a card, e.g. 'cuda'.",
         )
-    folder, source = _locate(name)
-    if (folder / CONFIG_NAME).is_file():
+    folder, origin = _locate(name)
+    source = "open_clip" if (folder / CONFIG_NAME).is_file() else origin
+    if source == "open_clip":
         model, mean, std = load_open_clip(folder)
-        source = "open_clip"
     else:
         model = _load_transformers(folder)
         mean, std = _read_normalisation(folder)
     model.eval().requires_grad_(False)
-    weights_hash = hash_tensors(model.state_dict())
+    sha256 = tensors_sha256(model.state_dict())
+    if origin == "hub":
+        from vlmad_core.backbones.holding import hold_weights
+
+        hold_weights(name, sha256, [open_clip_weights(folder)] if source == "open_clip" else _weight_files(folder))
     native = model.config.vision_config.image_size
     if activation is not None:
         model.set_activation(activation)
@@ -93,13 +98,12 @@ def load_backbone(
         model.vision_model.encoder.to(getattr(torch, precision))
         model.text_model.encoder.to(getattr(torch, precision))
     model.to(place)
-    training = _read_training_record(folder)
     vision, text = model.config.vision_config, model.config.text_config
     info = BackboneInfo(
         id=name if source in ("bundled", "hub") else folder.name,
         title="Bundled demonstration CLIP" if source == "bundled" else (name if source == "hub" else folder.name),
         source=source,
-        weights_hash=weights_hash,
+        weights_hash=sha256[:HASH_DIGITS],
         activation=known_activation(vision.hidden_act),
         image_size=vision.image_size,
         native_image_size=native,
@@ -114,7 +118,7 @@ def load_backbone(
         parameters=sum(p.numel() for p in model.parameters()),
         image_mean=mean,
         image_std=std,
-        training_data=tuple(training["training_data"]) if "training_data" in training else None,
+        training_data=_read_training_data(folder),
         demonstration=source == "bundled",
     )
     return ClipBackbone(
@@ -205,14 +209,9 @@ def _load_transformers(folder: Path) -> ClipModel:
         )
     from vlmad_core.backbones.model import ClipConfig, model_of
 
-    try:
-        config = ClipConfig.from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-        state = {name: tensor for file in _weight_files(folder) for name, tensor in read_state(file).items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise BackboneError(
-            f"{folder} can't be loaded as a CLIP model: {error}",
-            "Check that it holds a CLIP model in transformers form with all its files.",
-        ) from error
+    config = ClipConfig.from_json(read_config(folder / "config.json"), folder / "config.json")
+    state = {name: tensor for file in _weight_files(folder) for name, tensor in read_state(file).items()}
+    check_finite(state, folder, BackboneError, FETCH_AGAIN)
     # Copies: what was mapped from a file would change, and be read, with it.
     state = {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()}
     return model_of(config, state, folder, spare=True)
@@ -224,22 +223,28 @@ def _weight_files(folder: Path) -> list[Path]:
         if (folder / name).is_file():
             return [folder / name]
         if (index := folder / f"{name}.index.json").is_file():
-            parts: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            return [folder / part for part in sorted(set(parts.values()))]
-    raise FileNotFoundError("it has neither model.safetensors nor pytorch_model.bin")
+            parts = read_config(index).get("weight_map")
+            named = sorted(map(str, parts.values())) if isinstance(parts, dict) else []
+            if not named or not all(Path(part).name == part for part in named):
+                raise BackboneError(f"{index} names no files of this folder.", FETCH_AGAIN)
+            return [folder / part for part in dict.fromkeys(named)]
+    raise BackboneError(
+        f"{folder} can't be loaded as a CLIP model: it has neither model.safetensors nor pytorch_model.bin.",
+        "Check that it holds a CLIP model in transformers form with all its files.",
+    )
 
 
-def _read_normalisation(folder: Path) -> tuple[Any, Any]:
+def _read_normalisation(folder: Path) -> tuple[Channels, Channels]:
     path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        return OPENAI_MEAN, OPENAI_STD
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    return tuple(raw.get("image_mean", OPENAI_MEAN)), tuple(raw.get("image_std", OPENAI_STD))
+    return normalisation(read_config(path) if path.is_file() else {}, "image_mean", "image_std", path)
 
 
-def _read_training_record(folder: Path) -> dict[str, Any]:
+def _read_training_data(folder: Path) -> tuple[str, ...] | None:
     path = folder / "training.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    data = read_config(path).get("training_data") if path.is_file() else None
+    if data is not None and not (isinstance(data, list) and all(isinstance(name, str) for name in data)):
+        raise BackboneError(f"{path} names no data sets in training_data.", "Give a list of names, or leave it out.")
+    return None if data is None else tuple(data)
 
 
 def _lazy_tokenizer(folder: Path, fallback: str) -> Tokenizer:

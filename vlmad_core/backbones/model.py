@@ -8,47 +8,52 @@ same library (``products``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
+from pydantic import Field, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlmad_core.backbones.products import linear
 from vlmad_core.errors import BackboneError
+from vlmad_core.records import Number, Whole, in_words, read_as
 
 ClipActivation = Literal["gelu", "quick_gelu"]
+
+Size = Annotated[Whole, Field(ge=1, le=2**20)]
+Blocks = Annotated[Whole, Field(ge=1, le=500)]
 
 
 @dataclass
 class TextTowerConfig:
     """Shape of the text tower; names and defaults are those of ``config.json``."""
 
-    vocab_size: int = 49408
-    hidden_size: int = 512
-    intermediate_size: int = 2048
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 8
-    max_position_embeddings: int = 77
+    vocab_size: Size = 49408
+    hidden_size: Size = 512
+    intermediate_size: Size = 2048
+    num_hidden_layers: Blocks = 12
+    num_attention_heads: Size = 8
+    max_position_embeddings: Size = 77
     hidden_act: str = "quick_gelu"
-    layer_norm_eps: float = 1e-5
+    layer_norm_eps: Number = 1e-5
 
 
 @dataclass
 class VisionTowerConfig:
     """Shape of the vision tower; names and defaults are those of ``config.json``."""
 
-    hidden_size: int = 768
-    intermediate_size: int = 3072
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    num_channels: int = 3
-    image_size: int = 224
-    patch_size: int = 32
+    hidden_size: Size = 768
+    intermediate_size: Size = 3072
+    num_hidden_layers: Blocks = 12
+    num_attention_heads: Size = 12
+    num_channels: Size = 3
+    image_size: Size = 224
+    patch_size: Size = 32
     hidden_act: str = "quick_gelu"
-    layer_norm_eps: float = 1e-5
+    layer_norm_eps: Number = 1e-5
 
 
 @dataclass
@@ -63,22 +68,33 @@ class ClipConfig:
 
     vision_config: VisionTowerConfig
     text_config: TextTowerConfig
-    projection_dim: int = 512
+    projection_dim: Size = 512
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> ClipConfig:
-        """From the content of a ``config.json``; what it says beside the shape is passed over."""
+    def from_json(cls, raw: Mapping[str, Any], origin: Path) -> ClipConfig:
+        """From the content of a ``config.json``; what it says beside the shape is passed over.
 
-        def given(name: str, shape: type) -> dict[str, Any]:
+        Args:
+            raw: The content.
+            origin: Where it was read, for error messages.
+
+        Raises:
+            BackboneError: If it is the shape of no model.
+        """
+
+        def given(name: str) -> dict[str, Any]:
             # Files of the first releases repeat a tower in "..._dict", which then counts.
-            found = {**(raw.get(name) or {}), **(raw.get(f"{name}_dict") or {})}
-            return {field.name: found[field.name] for field in fields(shape) if field.name in found}
+            found = [raw.get(name) or {}, raw.get(f"{name}_dict") or {}]
+            if not all(isinstance(one, dict) for one in found):
+                raise BackboneError(f"{origin} can't be used: {name} is no mapping.", "Fetch the file again.")
+            return {**found[0], **found[1]}
 
-        return cls(
-            VisionTowerConfig(**given("vision_config", VisionTowerConfig)),
-            TextTowerConfig(**given("text_config", TextTowerConfig)),
-            raw.get("projection_dim", cls.projection_dim),
-        )
+        shape = {"vision_config": given("vision_config"), "text_config": given("text_config")}
+        shape |= {"projection_dim": raw["projection_dim"]} if "projection_dim" in raw else {}
+        try:
+            return read_as(cls, shape)
+        except ValidationError as error:
+            raise BackboneError(f"{origin} can't be used: {in_words(error)}.", "Fetch the file again.") from error
 
 
 class QuickLinear(nn.Linear):
@@ -272,8 +288,14 @@ def model_of(config: ClipConfig, state: Mapping[str, Tensor], origin: Path, *, s
         spare: Whether there may be more tensors than the model has.
 
     Raises:
-        BackboneError: Naming the first tensors that are missing, left over, or of another shape.
+        BackboneError: If there can be no such model, or naming the first tensors that are missing, left over, or of
+            another shape.
     """
+    vision, text = config.vision_config, config.text_config
+    if vision.hidden_size % vision.num_attention_heads or text.hidden_size % text.num_attention_heads:
+        raise BackboneError(f"{origin} has widths that its heads don't divide.", "Fetch the model again.")
+    if vision.patch_size > vision.image_size:
+        raise BackboneError(f"{origin} has patches larger than its images.", "Fetch the model again.")
     with torch.device("meta"):  # nothing is drawn that would be thrown away
         model = ClipModel(config)
     own = model.state_dict()

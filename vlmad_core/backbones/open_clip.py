@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmad_core.backbones.info import OPENAI_MEAN, OPENAI_STD
+from vlmad_core.backbones.weights import check_finite, normalisation, read_config, read_state
 from vlmad_core.errors import BackboneError
 from vlmad_core.libraries import torch
 
@@ -23,6 +23,9 @@ WEIGHT_NAMES = (
     "open_clip_pytorch_model.bin",
     "open_clip_pytorch_model.pt",
 )
+
+LARGEST_TABLE = 2**28
+"""Values of a token table; the largest CLIP models have 100 million."""
 
 _RENAMED = {
     "visual.class_embedding": "vision_model.embeddings.class_embedding",
@@ -62,27 +65,29 @@ def load_open_clip(folder: Path) -> tuple[ClipModel, tuple[float, float, float],
     """
     from vlmad_core.backbones.model import model_of
 
-    raw = _read_config(folder / CONFIG_NAME)
+    raw = read_config(folder / CONFIG_NAME)
     model_cfg = raw.get("model_cfg", raw)
+    weights = open_clip_weights(folder)
+    config, state = clip_config(model_cfg, folder / CONFIG_NAME), read_state(weights)
+    check_finite(state, weights, BackboneError, "Fetch the file again.")
+    model = model_of(config, convert_state(state), weights)
+    preprocess = raw.get("preprocess_cfg") or {}
+    return model, *normalisation(preprocess, "mean", "std", folder / CONFIG_NAME)
+
+
+def open_clip_weights(folder: Path) -> Path:
+    """The file with an OpenCLIP checkpoint's weights.
+
+    Raises:
+        BackboneError: If there is none.
+    """
     weights = next((folder / name for name in WEIGHT_NAMES if (folder / name).is_file()), None)
     if weights is None:
         raise BackboneError(
             f"{folder} has a {CONFIG_NAME} but no weights.",
             f"Put one of these beside it: {', '.join(WEIGHT_NAMES)}.",
         )
-    model = model_of(clip_config(model_cfg, folder / CONFIG_NAME), convert_state(read_state(weights)), weights)
-    preprocess = raw.get("preprocess_cfg", {})
-    return model, tuple(preprocess.get("mean", OPENAI_MEAN)), tuple(preprocess.get("std", OPENAI_STD))
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"{path} can't be read as json: {error}.", "Fetch the file again.") from error
-    if not isinstance(raw, dict):
-        raise BackboneError(f"{path} holds no configuration.", "Fetch the file again.")
-    return raw
+    return weights
 
 
 def clip_config(model_cfg: Mapping[str, Any], origin: Path) -> ClipConfig:
@@ -97,7 +102,7 @@ def clip_config(model_cfg: Mapping[str, Any], origin: Path) -> ClipConfig:
     Raises:
         BackboneError: If a field is missing, or the tower is not a plain vision transformer.
     """
-    from vlmad_core.backbones.model import ClipConfig, TextTowerConfig, VisionTowerConfig
+    from vlmad_core.backbones.model import ClipConfig
 
     try:
         vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
@@ -108,49 +113,30 @@ def clip_config(model_cfg: Mapping[str, Any], origin: Path) -> ClipConfig:
                 "Only plain vision transformers (e.g. ViT-B-16, ViT-B-16-plus-240, ViT-L-14) can be loaded.",
             )
         activation = "quick_gelu" if model_cfg.get("quick_gelu", False) else "gelu"
-        vision_config = VisionTowerConfig(
-            hidden_size=width,
-            intermediate_size=int(width * vision.get("mlp_ratio", 4.0)),
-            num_hidden_layers=vision["layers"],
-            num_attention_heads=width // vision.get("head_width", 64),
-            image_size=vision["image_size"],
-            patch_size=vision["patch_size"],
-            hidden_act=activation,
-        )
-        text_config = TextTowerConfig(
-            vocab_size=text["vocab_size"],
-            hidden_size=text_width,
-            intermediate_size=int(text_width * text.get("mlp_ratio", 4.0)),
-            num_hidden_layers=text["layers"],
-            num_attention_heads=text["heads"],
-            max_position_embeddings=text["context_length"],
-            hidden_act=activation,
-        )
+        vision_config = {
+            "hidden_size": width,
+            "intermediate_size": int(width * vision.get("mlp_ratio", 4.0)),
+            "num_hidden_layers": vision["layers"],
+            "num_attention_heads": width // vision.get("head_width", 64),
+            "image_size": vision["image_size"],
+            "patch_size": vision["patch_size"],
+            "hidden_act": activation,
+        }
+        text_config = {
+            "vocab_size": text["vocab_size"],
+            "hidden_size": text_width,
+            "intermediate_size": int(text_width * text.get("mlp_ratio", 4.0)),
+            "num_hidden_layers": text["layers"],
+            "num_attention_heads": text["heads"],
+            "max_position_embeddings": text["context_length"],
+            "hidden_act": activation,
+        }
     except KeyError as error:
         raise BackboneError(f"{origin} lacks the field {error}.", "Fetch the file again.") from error
-    return ClipConfig(vision_config, text_config, embed_dim)
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from safetensors or, with ``weights_only``, from a PyTorch file.
-
-    Raises:
-        BackboneError: If it can't be read, or holds more than tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each format raises its own
-        raise BackboneError(
-            f"{path} can't be read as weights: {str(error).splitlines()[0]}",
-            "Fetch the file again, or convert it to safetensors (OpenAI's own archives can't be read: "
-            "use the transformers form, e.g. openai/clip-vit-large-patch14-336).",
-        ) from error
-    state = state.get("state_dict", state)
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise BackboneError(f"{origin} describes no model: {error}.", "Fetch the file again.") from error
+    shape = {"vision_config": vision_config, "text_config": text_config, "projection_dim": embed_dim}
+    return ClipConfig.from_json(shape, origin)
 
 
 def convert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -166,8 +152,16 @@ def convert_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     state = {name.removeprefix("text."): tensor for name, tensor in state.items()}
     if "token_embedding.used_ids" in state:
-        table = torch.zeros(*state.pop("token_embedding.shape").tolist())
-        table[state.pop("token_embedding.used_ids").long()] = state.pop("token_embedding.used_rows").float()
+        try:
+            shape = state.pop("token_embedding.shape").tolist()
+            if math.prod(shape) > LARGEST_TABLE:
+                raise ValueError(f"it would have {math.prod(shape):,} values")
+            table = torch.zeros(*shape)
+            table[state.pop("token_embedding.used_ids").long()] = state.pop("token_embedding.used_rows").float()
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            raise BackboneError(
+                f"The checkpoint's sparse token table can't be used: {error}.", "Fetch it again."
+            ) from error
         state["token_embedding.weight"] = table
     converted: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -216,7 +210,7 @@ def _convert(name: str, tensor: Tensor) -> dict[str, Tensor]:
     if name in _RENAMED:
         return {_RENAMED[name]: tensor}
     if name in _TRANSPOSED:
-        return {_TRANSPOSED[name]: tensor.T.contiguous()}
+        return {_TRANSPOSED[name]: (tensor.T if tensor.ndim == 2 else tensor).contiguous()}
     stem, _, kind = name.rpartition(".")
     if stem in _NORMS:
         return {f"{_NORMS[stem]}.{kind}": tensor}
@@ -226,7 +220,9 @@ def _convert(name: str, tensor: Tensor) -> dict[str, Tensor]:
         layer = f"{'vision' if tower else 'text'}_model.encoder.layers.{number}"
         if inner in ("attn.in_proj_weight", "attn.in_proj_bias"):
             kind = inner.removeprefix("attn.in_proj_")
-            parts = tensor.chunk(3)
+            parts = tensor.chunk(3) if tensor.ndim else ()
+            if len(parts) != 3:
+                raise BackboneError(f"The checkpoint's {name!r} is no three matrices in one.", "Fetch it again.")
             return {f"{layer}.self_attn.{p}_proj.{kind}": part for p, part in zip("qkv", parts, strict=True)}
         stem, _, kind = inner.rpartition(".")
         if stem in _IN_BLOCK:

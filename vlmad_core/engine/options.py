@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, with_config
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, with_config
 from pydantic_core import PydanticCustomError
 
 from vlmad_core.backbones.devices import Similarities
@@ -87,8 +87,27 @@ def _named(value: object) -> object:
 Several = Annotated[tuple[T, ...], BeforeValidator(_listed)]
 """A list, for which a single value may stand."""
 
-Shots = Annotated[Whole, Field(ge=0)]
-Positive = Annotated[Whole, Field(ge=1)]
+MOST = 100_000
+"""References, draws, tiles, images and pixels of a side that can be asked for."""
+
+MOST_THREADS = 1024
+LONGEST_TEXT = 4096
+"""Characters of a path or name, which is what systems take."""
+
+Shots = Annotated[Whole, Field(ge=0, le=MOST)]
+Positive = Annotated[Whole, Field(ge=1, le=MOST)]
+
+
+def _usable(value: T) -> T:
+    """A text or path that a system can take."""
+    text = str(value)
+    if not text or len(text) > LONGEST_TEXT or "\0" in text:
+        raise PydanticCustomError("text", f"text of 1 to {LONGEST_TEXT} characters without a zero byte")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_usable)]
+Place = Annotated[Path, AfterValidator(_usable)]
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -106,13 +125,13 @@ class MethodChoice:
         parameters: Its trained parameters, where not those that are found by themselves are meant.
     """
 
-    id: str
+    id: Text
     settings: Mapping[str, Any] = field(default_factory=dict)
-    label: str | None = None
+    label: Text | None = None
     shots: Several[Shots] | None = None
     seeds: Positive | None = None
     grids: KeepGrids | None = None
-    parameters: Path | None = None
+    parameters: Place | None = None
 
 
 WHAT, HOW = "what to compute", "how to compute"
@@ -129,7 +148,7 @@ class PlanOptions:
     """
 
     datasets: Annotated[
-        Several[str],
+        Several[Text],
         Option(WHAT, "bundled_a, bundled_b, a name in VLMAD_DATA_DIR, or a folder", "NAME|PATH", "--dataset"),
     ]
     methods: Annotated[
@@ -139,33 +158,35 @@ class PlanOptions:
     shots: Annotated[Several[Shots], Option(WHAT, "numbers of normal references (default {default})", "K")] = (0,)
     seeds: Annotated[Positive, Option(WHAT, "draws of the references, seeds 0..N-1 (default {default})", "N")] = 1
     backbone: Annotated[
-        str | None, Option(WHAT, "bundled, a folder or a hub id (default: bundled, or each method's own)", "ID")
+        Text | None, Option(WHAT, "bundled, a folder or a hub id (default: bundled, or each method's own)", "ID")
     ] = None
     mode: Annotated[Mode, Option(WHAT, "one backbone for all methods (default), or each as its authors had it")] = (
         "matched"
     )
     size: Annotated[Size, Option(WHAT, "how many test images per category (default {default})")] = "full"
-    categories: Annotated[Several[str] | None, Option(WHAT, "only these", "NAME")] = None
-    store: Annotated[Path, Option(HOW, "results folder (default: VLMAD_STORE, or results)", "DIR")] = field(
+    categories: Annotated[Several[Text] | None, Option(WHAT, "only these", "NAME")] = None
+    store: Annotated[Place, Option(HOW, "results folder (default: VLMAD_STORE, or results)", "DIR")] = field(
         default_factory=store_root
     )
     batch_size: Annotated[
         Positive | None, Option(HOW, "images per pass (default: by the backbone's size; on a card by its memory)", "N")
     ] = None
     window_tokens: Annotated[
-        Positive | None,
+        Annotated[Whole, Field(ge=1, le=2**40)] | None,
         Option(
             HOW,
             "bound on memory: most tokens of WinCLIP's windows at once (default 65536; on a CPU what its cache holds)",
             "N",
         ),
     ] = None
-    threads: Annotated[Positive | None, Option(HOW, "threads of torch (default: all)", "N")] = None
+    threads: Annotated[
+        Annotated[Positive, Field(le=MOST_THREADS)] | None, Option(HOW, "threads of torch (default: all)", "N")
+    ] = None
     precision: Annotated[
         AskedPrecision,
         Option(HOW, "arithmetic of the backbone; auto measures which is quickest here (default {default})"),
     ] = "float32"
-    device: Annotated[str, Option(HOW, "where to compute: auto, cpu, cuda, ... (default {default})", "NAME")] = "cpu"
+    device: Annotated[Text, Option(HOW, "where to compute: auto, cpu, cuda, ... (default {default})", "NAME")] = "cpu"
     similarities: Annotated[
         Similarities,
         Option(
@@ -190,11 +211,11 @@ class PlanOptions:
         Option(HOW, "share of a tile's side that neighbours have in common (default {default})", "X"),
     ] = 0.0
     parameters: Annotated[
-        Mapping[str, Path],
+        Mapping[str, Place],
         BeforeValidator(_named),
         Option(HOW, "trained parameters other than those found", "METHOD=FILE"),
     ] = field(default_factory=dict)
-    tokenizer: Annotated[str | None, Option(HOW, "hub id or folder, for checkpoints that bring none", "ID")] = None
+    tokenizer: Annotated[Text | None, Option(HOW, "hub id or folder, for checkpoints that bring none", "ID")] = None
     grids: Annotated[KeepGrids, Option(HOW, "which runs keep maps, curves and regions (default {default})")] = "all"
     replicates: Annotated[
         Flag | None,
@@ -212,7 +233,7 @@ class PlanOptions:
     ] = 8
     cache: Annotated[Flag, Option(KEPT, "keep features and read those that are there (default: --no-cache)")] = False
     cache_dir: Annotated[
-        Path | None,
+        Place | None,
         Option(KEPT, "where; implies --cache (default: VLMAD_CACHE_DIR, or the system's folder for caches)", "DIR"),
     ] = None
     cache_storage: Annotated[
@@ -223,7 +244,9 @@ class PlanOptions:
         ),
     ] = "half"
     cache_gb: Annotated[
-        Number, Field(ge=0), Option(KEPT, "room; beyond it the least recently used go (default {default})", "N")
+        Number,
+        Field(ge=0, le=2**30),
+        Option(KEPT, "room; beyond it the least recently used go (default {default})", "N"),
     ] = DEFAULT_LIMIT / 2**30
 
     def __post_init__(self) -> None:

@@ -126,8 +126,12 @@ def _copy(store: Path, folder: Path, run: RunRecord, here: RunRecord | None, ori
             for category in wanted:
                 final = target / layout.folder_name(category)
                 place = temporary_folder(final)
-                _copy_unit(run, category, place)
-                commit_folder(place, final)
+                try:
+                    _copy_unit(run, category, place)
+                    commit_folder(place, final)
+                except BaseException:
+                    shutil.rmtree(place, ignore_errors=True)
+                    raise
     return CopiedRun(run.id, tuple(wanted), kept)
 
 

@@ -130,7 +130,10 @@ class Predictions:
         found = to_host({"image_score": self.image_score, **grids, **near, **kept})
         for name, what in (("image_score", "image score"), ("grids", "anomaly map")):
             if name in found and not torch.isfinite(found[name]).all():
-                raise MethodError(f"A method returned an {what} that is not finite.", "This is a defect; report it.")
+                raise MethodError(
+                    f"A method returned an {what} that is not finite.",
+                    "Look at its settings and, if it is trained, at its parameters: extreme values overflow.",
+                )
         return Predictions(
             found["image_score"],
             found.get("grids"),

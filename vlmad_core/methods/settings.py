@@ -8,6 +8,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vlmad_core.errors import MethodError
 
+LARGEST_NUMBER, LARGEST_COUNT = 1e30, 2**31 - 1
+"""Beyond these float32 and indices overflow, so that no method can mean them."""
+
 
 def check_types(method: str, settings_type: type, values: Mapping[str, Any]) -> None:
     """Hold values of settings against their declared types; ranges are each method's own matter.
@@ -39,9 +42,9 @@ def _fits(value: object, hint: Any) -> bool:
     if hint is type(None):
         return value is None
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_COUNT
     return not isinstance(hint, type) or isinstance(value, hint)
 
 

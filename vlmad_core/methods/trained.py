@@ -6,27 +6,37 @@ how they were made. Training (``vlmad_core.training``) writes them.
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from safetensors import SafetensorError
+from pydantic import ConfigDict, Field, ValidationError, with_config
 
 from vlmad_core.backbones.info import BackboneInfo, hash_tensors
-from vlmad_core.backbones.open_clip import read_state
+from vlmad_core.backbones.weights import check_finite, parse_safetensors, read_state
 from vlmad_core.datasets.catalogue import canonical_name
-from vlmad_core.errors import MethodError
+from vlmad_core.errors import MethodError, StoreError
+from vlmad_core.io import read_json
 from vlmad_core.libraries import torch
 from vlmad_core.paths import parameter_folders
+from vlmad_core.reading import read_file
+from vlmad_core.records import Count, Number, Whole, in_words, read_as
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 RECORD_VERSION = 1
 
+LARGEST_PARAMETERS = 2**29
+"""Bytes of a file of parameters; APRIL-GAN's for ViT-L/14 has 13 million."""
 
+RESTORE = "Restore it, or train again; with --resume if training was ended."
+TRAIN_AGAIN = "Train again, on data without damaged images or with a smaller --lr."
+
+
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class TrainingRecord:
     """How parameters were made: what a reader needs to judge a number that rests on them.
@@ -40,6 +50,7 @@ class TrainingRecord:
         hyperparameters: Optimiser, epochs, batch size, seed, augmentation.
         images: Number of training images by data set and category.
         losses: Mean loss of each epoch.
+        sha256: Of the file with the tensors, 64 hex digits; None in records of versions that did not note it.
         version: Of this form.
     """
 
@@ -48,22 +59,29 @@ class TrainingRecord:
     backbone: Mapping[str, Any] | None
     settings: Mapping[str, Any] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    images: Mapping[str, int] = field(default_factory=dict)
-    losses: tuple[float, ...] = ()
-    version: int = RECORD_VERSION
+    images: Mapping[str, Count] = field(default_factory=dict)
+    losses: tuple[Number, ...] = ()
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    version: Whole = RECORD_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """As plain json values."""
         return asdict(self)
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> TrainingRecord:
-        """Read what ``to_json`` wrote."""
-        known = dict(value)
-        if known.get("training_data") is not None:
-            known["training_data"] = tuple(known["training_data"])
-        known["losses"] = tuple(known.get("losses", ()))
-        return cls(**known)
+
+@dataclass(frozen=True, slots=True)
+class ParametersProblem:
+    """What is wrong with a file of parameters or its record.
+
+    Attributes:
+        kind: ``damaged``: it can't be used; ``unhashed``: nothing tells whether the tensors are as they were written.
+        path: The file.
+        message: What is wrong, and what to do.
+    """
+
+    kind: Literal["damaged", "unhashed"]
+    path: Path
+    message: str
 
 
 def load_parameters(path: Path, method: str, backbone: BackboneInfo) -> tuple[dict[str, Tensor], TrainingRecord]:
@@ -94,12 +112,64 @@ def load_parameters(path: Path, method: str, backbone: BackboneInfo) -> tuple[di
                 f"not on {backbone.title} ({getattr(backbone, key)}).",
                 f"Train on this one: python -m vlmad_core train {method} --data NAME --backbone {backbone.id}",
             )
-    try:
-        from safetensors.torch import load_file
+    return _read_tensors(path.with_suffix(".safetensors"), record), record
 
-        return load_file(path.with_suffix(".safetensors")), record
-    except (OSError, SafetensorError) as error:
-        raise MethodError(f"{path.with_suffix('.safetensors')} can't be read: {error}.", "Train again.") from error
+
+def read_parameters(path: Path) -> tuple[dict[str, Tensor], TrainingRecord]:
+    """Read a pair of files that training wrote, whatever method and backbone it is for.
+
+    Args:
+        path: The ``.safetensors`` or the ``.json``.
+
+    Raises:
+        MethodError: If one of them is damaged, the tensors are others than those the record was written for, or a
+            value is not finite.
+    """
+    record = read_record(path.with_suffix(".json"))
+    return _read_tensors(path.with_suffix(".safetensors"), record), record
+
+
+def verify_parameters(folder: Path) -> tuple[ParametersProblem, ...]:
+    """See whether all parameters in a folder are whole and as they were written.
+
+    Args:
+        folder: Has a folder per method (``paths.parameter_folders``); one that is not there holds nothing wrong.
+    """
+    problems = []
+    for path in sorted(
+        {file.with_suffix(".safetensors") for kind in ("safetensors", "json") for file in folder.glob(f"*/*.{kind}")}
+    ):
+        try:
+            _, record = read_parameters(path)
+        except MethodError as error:
+            problems.append(ParametersProblem("damaged", path, str(error)))
+        else:
+            if record.sha256 is None:
+                message = (
+                    f"{path.with_suffix('.json')} holds no SHA-256 of {path.name}, so damage to it would not show."
+                )
+                problems.append(ParametersProblem("unhashed", path, f"{message} Train again to have one."))
+    return tuple(problems)
+
+
+def _read_tensors(path: Path, record: TrainingRecord) -> dict[str, Tensor]:
+    """The tensors that belong to a record.
+
+    Raises:
+        MethodError: If they can't be read, are others than those the record was written for, or not finite.
+    """
+    content = read_file(path, LARGEST_PARAMETERS, MethodError, RESTORE)
+    found = hashlib.sha256(content).hexdigest()
+    if record.sha256 not in (None, found):
+        raise MethodError(
+            f"{path} is damaged or another file: its SHA-256 is {found}, that in its record {record.sha256}.", RESTORE
+        )
+    try:
+        tensors = parse_safetensors(content)
+    except ValueError as error:
+        raise MethodError(f"{path} can't be read: {error}.", RESTORE) from error
+    check_finite(tensors, path, MethodError, TRAIN_AGAIN)
+    return tensors
 
 
 def read_record(path: Path) -> TrainingRecord:
@@ -109,14 +179,15 @@ def read_record(path: Path) -> TrainingRecord:
         MethodError: If it is missing, damaged, or of a newer version of the program.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["version"] > RECORD_VERSION:
+        raw = read_json(path)
+        version = raw.get("version")
+        if isinstance(version, int) and version > RECORD_VERSION:
             raise MethodError(f"{path} was written by a newer version of this program.", "Update the program.")
-        return TrainingRecord.from_json(raw)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return read_as(TrainingRecord, raw)
+    except (StoreError, ValidationError) as error:
+        reason = f"{path}: {in_words(error)}." if isinstance(error, ValidationError) else error.problem
         raise MethodError(
-            f"{path} can't be read as a training record: {type(error).__name__} {error}.",
-            "Keep the json that training writes beside the safetensors.",
+            f"This is no training record: {reason}", "Keep the json that training writes beside the safetensors."
         ) from error
 
 
@@ -216,15 +287,18 @@ def read_authors_checkpoint(path: Path, method: str) -> dict[str, Tensor]:
         MethodError: If it holds neither, or the method has no such checkpoint.
     """
     state: dict[str, Any] = read_state(path)
-    if method == "april_gan" and "trainable_linearlayer" in state:
-        # nn.ModuleList "fc" of linear layers, one per stage.
-        layers = state["trainable_linearlayer"]
-        return {name.removeprefix("module.").replace("fc.", "linear."): t.float() for name, t in layers.items()}
-    if method == "anomaly_clip" and "prompt_learner" in state:
-        return from_prompt_learner(state["prompt_learner"])
-    raise MethodError(
-        f"{path} is no checkpoint of {method!r} in its authors' form.", "Give a .safetensors written by training."
-    )
+    key = {"april_gan": "trainable_linearlayer", "anomaly_clip": "prompt_learner"}.get(method)
+    found = state.get(key) if key else None
+    if not isinstance(found, Mapping):
+        raise MethodError(
+            f"{path} is no checkpoint of {method!r} in its authors' form.", "Give a .safetensors written by training."
+        )
+    tensors = {str(name): value for name, value in found.items()}
+    check_finite(tensors, path, MethodError, "Fetch it again.")
+    if method == "anomaly_clip":
+        return from_prompt_learner(tensors)
+    # nn.ModuleList "fc" of linear layers, one per stage.
+    return {name.removeprefix("module.").replace("fc.", "linear."): t.float() for name, t in tensors.items()}
 
 
 def from_prompt_learner(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

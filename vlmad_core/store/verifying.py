@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from vlmad_core import paths
-from vlmad_core.errors import StoreError, VlmadError
+from vlmad_core.errors import MethodError, StoreError, VlmadError
 from vlmad_core.prompts.ensemble import load_ensemble
 from vlmad_core.reading import read_file
 from vlmad_core.store import layout
@@ -90,9 +90,8 @@ def _parameters(run: RunRecord, stores: Iterable[Path]) -> StoreProblem | str | 
     digest = run.protocol.method.get("parameters")
     if digest is None:
         return None
-    from safetensors.torch import load_file
-
     from vlmad_core.backbones.info import hash_tensors
+    from vlmad_core.methods.trained import read_parameters
 
     trained = run.provenance.data.get("trained") or {}
     name = Path(str(trained.get("file") or "")).with_suffix(".safetensors").name
@@ -100,11 +99,11 @@ def _parameters(run: RunRecord, stores: Iterable[Path]) -> StoreProblem | str | 
     other = None
     for path in (folder / name for folder in folders if (folder / name).is_file()):
         try:
-            if hash_tensors(load_file(path)) == digest:
+            if hash_tensors(read_parameters(path)[0]) == digest:
                 return None
             other = f"{path} does not hold the parameters that {run.id} was computed with (hash {digest})."
-        except Exception as error:  # safetensors' own error among others
-            other = f"{path} can't be read: {str(error)[:200]}."
+        except MethodError as error:
+            other = error.problem
         place = path
     if other is None:
         return f"The trained parameters of {run.id} ({name or 'no file named'}, hash {digest}) are not on this machine."

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from vlmad_core.backbones.info import hash_tensors
+from vlmad_core.backbones.weights import check_finite, check_safetensors
 from vlmad_core.errors import MethodError
 from vlmad_core.io import write_atomically
-from vlmad_core.methods.trained import TrainingRecord
+from vlmad_core.methods.trained import TRAIN_AGAIN, TrainingRecord
+from vlmad_core.store.schema import short_hash
 
 StepDone = Callable[[float], None]
 """Called after each step with its loss."""
@@ -160,9 +163,16 @@ def _restore(adam: torch.optim.Adam, parameters: Mapping[str, Tensor], saved: Ma
 
 
 def save_parameters(path: Path, parameters: Mapping[str, Tensor], record: TrainingRecord) -> None:
-    """Write parameters and, beside them, their record; an earlier pair of that name is replaced."""
-    write_atomically(path, save({name: tensor.contiguous() for name, tensor in parameters.items()}))
-    text = json.dumps(record.to_json(), indent=2) + "\n"
+    """Write parameters and, beside them, their record with the file's hash; an earlier pair of that name is replaced.
+
+    Raises:
+        MethodError: If a value is not finite.
+    """
+    check_finite(parameters, path, MethodError, TRAIN_AGAIN)
+    content = save({name: tensor.contiguous() for name, tensor in parameters.items()})
+    write_atomically(path, content)
+    known = replace(record, sha256=hashlib.sha256(content).hexdigest())
+    text = json.dumps(known.to_json(), indent=2) + "\n"
     write_atomically(path.with_suffix(".json"), text.encode())
 
 
@@ -174,6 +184,7 @@ def resume_path(path: Path) -> Path:
 def fingerprint(record: TrainingRecord) -> str:
     """What a resumed training must agree in: everything but the number of epochs and the losses."""
     content = record.to_json()
+    del content["sha256"]
     content["losses"] = []
     content["hyperparameters"] = {k: v for k, v in record.hyperparameters.items() if k != "epochs"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -189,7 +200,13 @@ def save_progress(path: Path, progress: Progress, plan: str) -> None:
     """
     tensors = {_PARAMETERS + name: tensor.contiguous() for name, tensor in progress.parameters.items()}
     tensors |= {_OPTIMISER + name: tensor.contiguous() for name, tensor in progress.optimiser.items()}
-    write_atomically(path, save(tensors, metadata={"plan": plan, "losses": json.dumps(progress.losses)}))
+    metadata = {"plan": plan, "losses": json.dumps(progress.losses), "check": _check(tensors, progress.losses)}
+    write_atomically(path, save(tensors, metadata=metadata))
+
+
+def _check(tensors: Mapping[str, Tensor], losses: list[float]) -> str:
+    """What tells whether a state is as it was written."""
+    return short_hash({"tensors": hash_tensors(tensors), "losses": losses})
 
 
 def load_progress(path: Path, plan: str) -> Progress | None:
@@ -201,11 +218,14 @@ def load_progress(path: Path, plan: str) -> Progress | None:
     if not path.is_file():
         return None
     try:
+        check_safetensors(path)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         losses = [float(loss) for loss in json.loads(metadata["losses"])]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        if metadata["check"] != _check(tensors, losses):
+            raise ValueError("its values are not those that were written")
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise MethodError(f"{path} can't be resumed from: {error}.", "Train without --resume.") from error
     if metadata.get("plan") != plan:
         raise MethodError(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmad_core.io import lock
+from vlmad_core.signals import Stopped, ending_in_order
 from vlmad_core.workspace.jobs import (
     CANCEL,
     FOLDER,
@@ -27,6 +28,7 @@ from vlmad_core.workspace.jobs import (
     Job,
     JobProgress,
     JobState,
+    stopped,
     write_progress,
     write_state,
 )
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 NICE = 5
 """How much the dashboard goes before a job where both want the processor."""
 
+STOPPED = "What is finished is kept; go on with it from the dashboard, or with jobs run."
+
 TRIES, PAUSE = 20, 0.05
 """How often to try for the worker's lock, which whoever looks holds for a moment, and seconds between."""
 
@@ -47,8 +51,9 @@ TELL_EVERY = 0.5
 
 def main(workspace: Path) -> None:
     """Do the first job of a workspace's queue in a process made for it, then see that the next is begun."""
-    work(workspace, _settle)
-    ensure_worker(workspace)
+    with ending_in_order():
+        work(workspace, _settle)
+        ensure_worker(workspace)
 
 
 def work(workspace: Path, settle: Callable[[Job], None] = lambda job: None) -> None:
@@ -84,6 +89,10 @@ def _do(job: Job) -> None:
         os.chdir(job.record.folder)
         with _Teller(job) as teller:
             state = _download(job, teller) if job.record.doing == "download" else _compute(job, teller)
+    except Stopped as stop:
+        print(f"stopped by {stop.name}. {STOPPED}", file=sys.stderr, flush=True)
+        write_state(job.home, replace(stopped(job.state), reason=f"Its process was ended by {stop.name}. {STOPPED}"))
+        raise
     except Exception as error:
         from vlmad_core.engine.extraction import Failure
 
@@ -189,4 +198,7 @@ def _download(job: Job, teller: _Teller) -> JobState:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except Stopped as ended:
+        sys.exit(ended.code)
