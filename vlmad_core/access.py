@@ -76,7 +76,7 @@ class Access:
         Raises:
             AccessError: If it is on no list.
         """
-        domain = f"@{address.rpartition('@')[2]}"
+        domain = "".join(address.rpartition("@")[1:])
         for role, entries in ((Role.OPERATOR, self.operators), (Role.VIEWER, self.viewers)):
             if address in entries or domain in entries:
                 return Visitor(address, role)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,7 +22,10 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from vlmad_core.bench.serving import free_port
+from vlmad_core.dashboard import server_command
 
+# The provider is written for an older Authlib.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SECRET, CLIENT_SECRET = "3f1c9a7be25d48608f1c9a7be25d4860", "planted-client-secret-77d1"
 COOKIE = "_streamlit_user"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -270,3 +275,27 @@ def test_a_browser_signs_in_sees_images_that_are_closed_to_others_and_signs_out(
     tab.goto(site)
     tab.get_by_role("link", name="Sign in").wait_for()
     context.close()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"cookie_secret": "short-and-planted"}, "cookie_secret in [auth] of secrets.toml can be guessed"),
+        ({"broken": ""}, "secrets.toml can't be read"),
+    ],
+)
+def test_a_set_up_that_does_not_hold_ends_the_start_with_a_sentence(
+    tmp_path: Path, more: dict[str, str], said: str
+) -> None:
+    if "broken" in more:
+        (tmp_path / ".streamlit").mkdir()
+        (tmp_path / ".streamlit" / "secrets.toml").write_text("[auth\nhalf = ")
+    else:
+        written_secrets(tmp_path, "http://127.0.0.1:1", "http://localhost:1", **more)
+    environment = {**os.environ, "HOME": str(tmp_path), "VLMAD_VIEWERS": "example.org"}
+    command = [*server_command(free_port(), "127.0.0.1"), "--server.fileWatcherType", "none"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "planted" not in ended.stdout + ended.stderr
