@@ -7,6 +7,8 @@
 # `vlmad` (id 10001) write to it, or the dashboard can keep neither notes nor demos.
 # Images to measure come in the same way: -v /path/to/data:/data:ro -e VLMAD_DATA_DIR=/data
 # Jobs for parts of your own start only with -e VLMAD_JOBS=1, since the container answers to whoever reaches its port.
+# Signing in: mount secrets.toml, never copy it into the image: -v /path/to/secrets.toml:/app/.streamlit/secrets.toml:ro
+# -e VLMAD_OPERATORS=ann@example.com (docs/deploy.md).
 FROM python:3.11-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -22,7 +24,7 @@ RUN pip install --require-hashes --no-deps -r requirements.lock \
 RUN useradd --uid 10001 --create-home vlmad && mkdir /results /workspace && chown vlmad:vlmad /app /results /workspace
 
 COPY .streamlit ./.streamlit
-COPY LICENSE pyproject.toml app.py ./
+COPY LICENSE pyproject.toml app.py asgi.py ./
 COPY results/reported ./results/reported
 COPY --chown=vlmad:vlmad results/bundled /results/bundled
 COPY pages ./pages
@@ -37,4 +39,4 @@ EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=5s --start-period=90s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
 
-CMD ["python", "-m", "streamlit", "run", "app.py", "--server.address", "0.0.0.0", "--server.port", "8501"]
+CMD ["python", "-m", "vlmad_core", "app", "--address", "0.0.0.0", "--port", "8501"]

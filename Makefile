@@ -13,7 +13,7 @@ TORCH = $(shell grep '^torch==' requirements.txt)
 .PHONY: app test test-slow lint lock audit demo-results screenshots help clean
 
 app: $(VENV)/.app  ## install what is needed and open the dashboard
-	$(BIN)/streamlit run app.py --server.address localhost --server.port $(PORT)
+	$(BIN)/python -m vlmad_core app --port $(PORT)
 
 # One worker a core, but no more than four: each holds torch, and some a browser. A file's tests stay together, since
 # they share what is costly to make; in the order of collection, the short examples in docstrings fill the end.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages._ui import data, frame
+from pages._ui import data, frame, visitor
 
 ICON = Path(__file__).parent / "pages" / "_ui" / "icon.svg"
 VIEWS = {
@@ -35,6 +35,7 @@ VIEWS = {
 }
 
 st.set_page_config(page_title="VLM-AD", page_icon=str(ICON), layout="wide")
+visitor.admit()
 navigation = {
     section: [
         st.Page(f"pages/{name}.py", title=title, icon=f":material/{icon}:", help=text, default=name == "overview")

@@ -12,7 +12,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("app.py", "pages", ".streamlit", "results/bundled", "results/reported")
+SHIPPED = ("app.py", "asgi.py", "pages", ".streamlit", "results/bundled", "results/reported")
 LOCAL = ("__pycache__", ".locks", "annotations")
 """Folders in them that belong to this machine."""
 

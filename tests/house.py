@@ -40,7 +40,7 @@ def breaches(root: Path) -> Iterator[str]:
 def _sources(root: Path) -> list[Path]:
     """The Python files of the library, the dashboard and the tests."""
     folders = [root / name for name in ("vlmad_core", "pages", "tests")]
-    return [root / "app.py", *(path for folder in folders for path in sorted(folder.rglob("*.py")))]
+    return [root / "app.py", root / "asgi.py", *(path for folder in folders for path in sorted(folder.rglob("*.py")))]
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> set[str]:

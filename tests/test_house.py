@@ -36,6 +36,7 @@ def test_the_checkout_keeps_the_house_rules() -> None:
 def test_each_breach_is_named(tmp_path: Path, file: str, text: str, said: str) -> None:
     sound = {
         "app.py": "import streamlit\n",
+        "asgi.py": "import streamlit\n",
         "pages/overview.py": "x = 1\n" * 200,
         "pages/_ui/frame.py": "x = 1\n" * 300,
         "vlmad_core/datasets/sample.py": "class Sample:\n    pass\n",
@@ -59,7 +60,7 @@ def test_what_the_image_copies_is_there_and_not_ignored() -> None:
         if step[:1] == ["COPY"]
         for source in [word for word in step[1:] if not word.startswith("--")][:-1]
     ]
-    assert {"app.py", "pages", "vlmad_core", "requirements.txt", "results/bundled"} <= set(copied)
+    assert {"app.py", "asgi.py", "pages", "vlmad_core", "requirements.txt", "results/bundled"} <= set(copied)
     assert [source for source in copied if not (ROOT / source).exists()] == []
     # `!` takes back what a line above left out: everything is left out but what is copied.
     lines = (ROOT / ".dockerignore").read_text().splitlines()

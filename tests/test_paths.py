@@ -27,7 +27,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_only_one_module_knows_the_variables_and_the_places() -> None:
     """What is looked for is texts, not docstrings: those may name a variable to the reader."""
     known = {*paths.VARIABLES, "checkpoints", "results/bundled", "results/reported"}
-    files = [*(ROOT / "vlmad_core").rglob("*.py"), *(ROOT / "pages").rglob("*.py"), ROOT / "app.py"]
+    files = [*(ROOT / "vlmad_core").rglob("*.py"), *(ROOT / "pages").rglob("*.py"), ROOT / "app.py", ROOT / "asgi.py"]
     found: dict[str, set[str]] = {}
     for file in files:
         nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))

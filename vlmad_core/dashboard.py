@@ -51,5 +51,5 @@ def server_command(port: int, address: str = ADDRESS) -> list[str]:
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
         raise VlmadError(f"The dashboard needs {' and '.join(missing)}.", f"Run: {paths.how_to_install('app')}")
-    command = [sys.executable, "-m", "streamlit", "run", str(paths.app_file())]
+    command = [sys.executable, "-m", "streamlit", "run", str(paths.app_file().with_name("asgi.py"))]
     return [*command, "--server.address", address, "--server.port", str(port)]

@@ -38,3 +38,7 @@ class MetricError(VlmadError):
 
 class StoreError(VlmadError):
     """A results store, run or unit can't be read or written."""
+
+
+class AccessError(VlmadError):
+    """Signing in is not set up as it must be, or somebody is not allowed what he asks for."""

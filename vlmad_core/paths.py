@@ -24,6 +24,9 @@ PLUGINS = "VLMAD_PLUGINS"
 BACKBONE = "VLMAD_BACKBONE"
 WORKSPACE = "VLMAD_WORKSPACE"
 JOBS = "VLMAD_JOBS"
+VIEWERS = "VLMAD_VIEWERS"
+OPERATORS = "VLMAD_OPERATORS"
+UNVERIFIED = "VLMAD_UNVERIFIED_ADDRESSES"
 
 NOTHING = "none"
 """The value of ``VLMAD_CACHE_DIR`` by which nothing is kept that nobody asked to keep."""
@@ -37,6 +40,9 @@ VARIABLES: Mapping[str, str] = {
     BACKBONE: "the backbone that the dashboard offers first: a folder or hub id",
     WORKSPACE: "a user's own parts, jobs and recipes (default: workspace beside the results folder)",
     JOBS: "1 lets jobs start where the dashboard is not bound to localhost",
+    VIEWERS: "who may look once signed in: addresses and domains, separated by commas (docs/deploy.md)",
+    OPERATORS: "who may also start jobs, delete and write notes, in the same way",
+    UNVERIFIED: "1 admits addresses of which the provider does not say that it verified them",
 }
 """Every variable the program reads, with what it is for."""
 
@@ -163,6 +169,12 @@ def jobs_allowed(address: str | None) -> bool:
         return False
 
 
+def allow_lists() -> tuple[str, str, bool]:
+    """Who may sign in, as it was written: viewers, operators, and whether their addresses may be unverified."""
+    unverified = os.environ.get(UNVERIFIED) == "1"
+    return os.environ.get(VIEWERS, "").strip(), os.environ.get(OPERATORS, "").strip(), unverified
+
+
 def named_backbone() -> str | None:
     """The backbone that whoever started the program named; None for the bundled one."""
     return os.environ.get(BACKBONE) or None
@@ -191,14 +203,18 @@ def shipped(name: str) -> Path:
 
 
 def how_to_install(extra: str = "") -> str:
-    """The command that installs what an extra of the package needs (``app``, ``train``, ``data``, ``dev``).
+    """The command that installs what an extra of the package needs (``app``, ``auth``, ``train``, ``data``, ``dev``).
 
     Args:
         extra: Its name; nothing for what the program itself needs.
     """
     if checkout() is None:
         return f'pip install "vlm-ad[{extra}]"' if extra else "pip install vlm-ad"
-    return "pip install -r requirements.txt" if extra in ("", "app") else f"pip install -r requirements-{extra}.txt"
+    return (
+        "pip install -r requirements.txt"
+        if extra in ("", "app", "auth")
+        else f"pip install -r requirements-{extra}.txt"
+    )
 
 
 def app_file() -> Path:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui import frame, pictures, selection
+from pages._ui import frame, pictures, selection, visitor
 from pages._ui.pictures import Tile
 from vlmad_core import paths
-from vlmad_core.errors import StoreError
+from vlmad_core.errors import VlmadError
 from vlmad_core.store.annotations import Demo, read_demos, remove_demo
 from vlmad_core.store.reader import Missing
 
@@ -81,6 +81,8 @@ def _open(demo: Demo) -> None:
     if saved.note:
         st.text(saved.note)
     with st.popover("Remove", icon=":material/delete:", type="tertiary"):
+        if not visitor.operates():
+            return
         st.caption("It is removed for all visitors and can't be brought back.")
         if st.button("Remove it", key="demo_remove", type="primary"):
             _remove(demo)
@@ -88,8 +90,9 @@ def _open(demo: Demo) -> None:
 
 def _remove(demo: Demo) -> None:
     try:
+        visitor.check_operator()
         remove_demo(paths.store_root(), demo.id)
-    except StoreError as error:
+    except VlmadError as error:
         st.error(selection.tidy(str(error), 300), icon=":material/error:")
     else:
         _close()

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, selection
+from pages._ui import data, selection, visitor
 from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.verdicts import judge_entry, judge_others
-from vlmad_core.errors import StoreError
+from vlmad_core.errors import VlmadError
 from vlmad_core.store.annotations import (
     LONGEST_NOTE,
     MOST_TAGS,
@@ -116,7 +116,10 @@ def note_editor(dataset: str, line: Entry, run_id: str, row: Mapping[str, Any]) 
                 dataset, str(row["category"]), image_id, line.id, line.shots, verdict=str(row["verdict"]),
                 score=float(row["score"]), threshold=float(row["threshold"]), run_id=run_id,
             )  # fmt: skip
-            st.form_submit_button("Save", icon=":material/save:", on_click=_save, args=(fresh, about, seen))
+            may = visitor.operates()
+            st.form_submit_button(
+                "Save", icon=":material/save:", on_click=_save, args=(fresh, about, seen), disabled=not may
+            )
         if kept is not None:
             st.caption(f"Saved {selection.tidy(kept.changed_at.replace('T', ' ')[:16])} UTC. Empty it to remove it.")
 
@@ -139,10 +142,11 @@ def _save(fresh: Annotation, about: str, seen: str) -> None:
     note, tags = st.session_state[f"note-{about}"], st.session_state[f"tags-{about}"]
     values = {name: getattr(fresh, name) for name in fresh.__dataclass_fields__}
     try:
+        visitor.check_operator()
         kept = save_annotation(
             paths.store_root(), Annotation(**values | {"note": note, "tags": tuple(tags)}), seen=seen
         )
-    except StoreError as error:
+    except VlmadError as error:
         st.session_state["note_message"] = (True, str(error))
     else:
         st.session_state["note_message"] = (False, "Note removed." if kept is None else "Note saved.")

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._lab import desk
-from pages._ui import selection
+from pages._ui import selection, visitor
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.grid import category_label
 from vlmad_core.prompts import (
@@ -88,6 +88,8 @@ def files(mine: desk.Desk, ensemble: PromptEnsemble) -> None:
 
 def _save(mine: desk.Desk, ensemble: PromptEnsemble) -> None:
     """Name, and a button that saves under it."""
+    if not visitor.operates():
+        return
     suggested = mine.chosen if mine.chosen not in ("", desk.FIRST) else ""
     name = st.text_input("Name", suggested, max_chars=60, placeholder="my_words", key="lab_name")
     again = st.checkbox("Replace one of that name", key="lab_replace")
@@ -100,6 +102,7 @@ def _save(mine: desk.Desk, ensemble: PromptEnsemble) -> None:
 
 def _saved(mine: desk.Desk, ensemble: PromptEnsemble, name: str, again: bool) -> None:
     try:
+        visitor.check_operator()
         save_ensemble(ensemble, name, overwrite=again)
     except VlmadError as error:
         st.session_state["lab_said"] = ("error", str(error))

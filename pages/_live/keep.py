@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from pages._live import visit
-from pages._ui import selection
+from pages._ui import selection, visitor
 from vlmad_core import paths
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.overlay import encode
@@ -58,6 +58,8 @@ def offer_downloads(task: visit.Task, opinions: Sequence[Opinion], look: Look) -
 def offer_saving(task: visit.Task, opinions: Sequence[Opinion], drawn: Drawn) -> None:
     """Save the demo to the list of failures."""
     with st.popover("Save to failures", icon=":material/bookmark_add:"):
+        if not visitor.operates():
+            return
         title = st.text_input(
             "Title", f"{task.panel.category}: {task.picture.name}"[:120], max_chars=120, key="live_title"
         )
@@ -77,6 +79,7 @@ def offer_saving(task: visit.Task, opinions: Sequence[Opinion], drawn: Drawn) ->
 
 
 def _save(task: visit.Task, opinions: Sequence[Opinion], drawn: Drawn, title: str, note: str) -> Demo:
+    visitor.check_operator()
     from vlmad_core.live.saved import IMAGE_FILE, map_file, overlay_file
     from vlmad_core.store.annotations import save_demo
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages._parts import cards
-from pages._ui import data, deciding, frame, selection
+from pages._ui import data, deciding, frame, selection, visitor
 from vlmad_core.analysis.decision import SharedScores, scored_by
 from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.recommendation import sentence
@@ -63,17 +63,8 @@ def _choose(measured: Sequence[Comparison]) -> tuple[Comparison, str]:
 
 def _keep(part: Part, entries: Sequence[Entry], category: str, shown: deciding.Decided, scored: SharedScores) -> None:
     """Keep a decision, for the recommended method or another; and those kept before."""
-    found, choice = shown.cards, shown.recommended
-    best = choice.place if choice else 0
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        place = st.selectbox(
-            "Decide for", range(len(found)), best, key=f"part_decide-{len(found)}-{best}", width=300,
-            format_func=lambda k: selection.tidy(found[k].name),
-        )  # fmt: skip
-        if st.button("Keep this decision", icon=":material/bookmark_add:", key="part_keep"):
-            said = sentence(choice, scored) if choice else ""
-            keep_decision(decided(part, entries[place], category, found[place], shown.rule, said))
-            st.toast("Kept in the workspace.", icon=":material/bookmark_added:")
+    if visitor.operates():
+        _keep_one(part, entries, category, shown, scored)
     kept, problems = read_decisions(part)
     cards.tell([one.message for one in problems])
     if kept:
@@ -83,3 +74,21 @@ def _keep(part: Part, entries: Sequence[Entry], category: str, shown: deciding.D
                     f"**{selection.tidy(one.title)}** :gray[{one.decided_at[:16].replace('T', ' ')} UTC]  \n"
                     f"Anomalous from a score of {one.threshold:.4g}: {selection.tidy(one.detail, 200)}"
                 )
+
+
+def _keep_one(
+    part: Part, entries: Sequence[Entry], category: str, shown: deciding.Decided, scored: SharedScores
+) -> None:
+    """Choose whom to decide for, and keep it."""
+    found, choice = shown.cards, shown.recommended
+    best = choice.place if choice else 0
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        place = st.selectbox(
+            "Decide for", range(len(found)), best, key=f"part_decide-{len(found)}-{best}", width=300,
+            format_func=lambda k: selection.tidy(found[k].name),
+        )  # fmt: skip
+        if st.button("Keep this decision", icon=":material/bookmark_add:", key="part_keep"):
+            visitor.check_operator()
+            said = sentence(choice, scored) if choice else ""
+            keep_decision(decided(part, entries[place], category, found[place], shown.rule, said))
+            st.toast("Kept in the workspace.", icon=":material/bookmark_added:")

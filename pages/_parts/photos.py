@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages._parts import findings, giving
-from pages._ui import data, selection
+from pages._ui import data, selection, visitor
 from vlmad_core import paths
 from vlmad_core.datasets import Dataset, list_datasets, load_dataset
 from vlmad_core.datasets.check import CheckReport, check_dataset
@@ -51,6 +51,8 @@ def show_photos(part: Part | None) -> Part | None:
         except VlmadError as error:
             st.warning(selection.tidy(str(error), 400), icon=":material/broken_image:")
         return part
+    if not visitor.operates():
+        return None
     source = st.segmented_control(
         "Photos", list(SOURCES), default="files", key="part_source", required=True, persist_state="session",
         format_func=SOURCES.__getitem__, label_visibility="collapsed",
@@ -120,10 +122,11 @@ def keep(part: Part) -> Part:
         The part as it is kept: its slug may be another one now.
 
     Raises:
-        VlmadError: If the workspace can't be written to.
+        VlmadError: If the workspace can't be written to, or whoever looks is a viewer.
     """
     if part.kept:
         return part
+    visitor.check_operator()
     held = giving.held_upload()
     taken = {one.dataset for one in data.all_comparisons()} | {entry.name for entry in list_datasets()}
     taken |= set(data.published()[0])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages._parts import looking, photos
-from pages._ui import data, machine, selection
+from pages._ui import data, machine, selection, visitor
 from vlmad_core import paths
 from vlmad_core.backbones.known import KNOWN_BACKBONES, KnownBackbone
 from vlmad_core.cards import card_names, find_card, first_for_parts
@@ -79,7 +79,7 @@ def _start(part: Part, methods: list[str], references: int, backbone: str, view:
 
     with st.container(horizontal=True, vertical_alignment="center"):
         try:
-            queue.check_allowed(machine.address())
+            visitor.check_jobs()
             if st.button("Start", type="primary", icon=":material/play_arrow:", key="plan_start"):
                 kept = photos.keep(part)
                 options = plans.part_options(kept.slug, methods, references, backbone, view)
@@ -153,6 +153,8 @@ def _title(hub_id: str, title: str) -> str:
 
 def _offer_downloads(absent: set[str]) -> None:
     """Backbones that papers use and that are not here, and any other by its hub id."""
+    if not visitor.operates():
+        return
     for one in KNOWN_BACKBONES.values():
         if one.hub_id in absent:
             st.markdown(f"**[{one.title}]({one.source})**, {one.megabytes} MB, licence: {one.licence}")
@@ -179,7 +181,7 @@ def _looked_up(hub_id: str) -> KnownBackbone:
 def _download_button(hub_id: str) -> None:
     """Fetch a model as a job, which goes on when this page is closed."""
     try:
-        queue.check_allowed(machine.address())
+        visitor.check_jobs()
         if st.button("Download", icon=":material/download:", key=f"download-{hub_id}"):
             queue.submit_download(paths.workspace(), hub_id)
             queue.ensure_worker(paths.workspace())

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages._parts.plan import method_title
-from pages._ui import data, machine, selection
+from pages._ui import data, machine, selection, visitor
 from vlmad_core import paths
 from vlmad_core.datasets.parts import Part
 from vlmad_core.errors import VlmadError
@@ -49,7 +49,7 @@ def _jobs(part: Part) -> list[Job]:
 
 def _show(part: Part, results: str, were_open: set[str]) -> None:
     """The jobs as they are now; where a unit has come or a job has ended, the whole page is drawn anew."""
-    allowed = paths.jobs_allowed(machine.address())
+    allowed = not visitor.why_not_jobs()
     if allowed:
         queue.ensure_worker(paths.workspace())
     jobs = _jobs(part)
@@ -92,6 +92,7 @@ def _methods(job: Job) -> list[str]:
 def _tried(action: Callable[[Path, str], object], job: Job) -> None:
     """Do something to a job, and draw the page anew; another visitor may have been quicker."""
     try:
+        visitor.check_jobs()
         action(paths.workspace(), job.id)
     except VlmadError as error:
         st.toast(selection.tidy(str(error), 300))

@@ -7,7 +7,7 @@ from io import BytesIO
 
 import streamlit as st
 
-from pages._ui import data, frame, machine, selection
+from pages._ui import data, frame, selection, visitor
 from vlmad_core import paths
 from vlmad_core.datasets.images import DEFAULT_LIMITS
 from vlmad_core.datasets.parts import Part, list_parts
@@ -50,11 +50,11 @@ def show_workspace() -> None:
     st.caption(
         f"Parts, their photos, jobs and decisions lie in `{selection.tidy(str(paths.workspace().absolute()), 200)}`."
     )
-    free = paths.jobs_allowed(machine.address())
-    if not free:
-        st.caption("Nothing can be changed from here: this dashboard answers to others than its own machine.")
+    reason = visitor.why_not_jobs()
+    if reason:
+        st.caption(f"Nothing can be changed from here. {reason}")
     for part in kept:
-        _show_part(part, free=free)
+        _show_part(part, free=not reason)
 
 
 def _show_part(part: Part, *, free: bool) -> None:
@@ -99,6 +99,7 @@ def _packed(part: Part) -> bytes:
 def _try(change: partial[object]) -> None:
     """Change something in the workspace; what goes wrong is said above the list of parts."""
     try:
+        visitor.check_jobs()
         change()
     except VlmadError as error:
         st.session_state["workspace_error"] = str(error)

@@ -72,12 +72,23 @@ def new_tab(browser: Any, script: str) -> Any:
     return tab
 
 
-def start_server(store: Path | None, extra: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[bytes], str]:
-    """Serve the dashboard on a free port and wait until it answers.
+def free_port() -> int:
+    """A port of this machine on which nobody answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_server(
+    store: Path | None, extra: Mapping[str, str] | None = None, *, port: int | None = None, log: Path | None = None
+) -> tuple[subprocess.Popen[bytes], str]:
+    """Serve the dashboard and wait until it answers.
 
     Args:
         store: The results to show; None for those that would be shown anyway.
         extra: Further environment variables.
+        port: Where it answers; a free one if None.
+        log: Where to write what it says; nowhere if None.
 
     Returns:
         The process, which the caller ends with ``stop_server``, and the address.
@@ -85,13 +96,12 @@ def start_server(store: Path | None, extra: Mapping[str, str] | None = None) -> 
     Raises:
         VlmadError: If there is no dashboard, or it does not answer.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port or free_port()
     command = [*server_command(port, "127.0.0.1"), "--server.headless", "true", "--server.fileWatcherType", "none"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(extra or {})}
     environment |= {paths.STORE: str(store)} if store else {}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with Path(log or os.devnull).open("ab") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     address = f"http://127.0.0.1:{port}"
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:

@@ -1,0 +1,231 @@
+"""The gate before everything the dashboard serves, where signing in is set up: nobody passes who is not on a list.
+
+Streamlit's ``st.login`` decides what a script shows; images, downloads, uploads and the websocket have no check of
+their own. The gate is a middleware around the whole server. What is not named as open is closed, so a route that a
+later Streamlit adds is closed, too.
+
+Who somebody is, is read from the cookie that Streamlit signs at the end of a sign-in. On the websocket the gate tells
+the scripts in a header that it signs itself; so a script knows that there is a gate, and shows nothing without.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import streamlit as st
+from itsdangerous import BadData, URLSafeTimedSerializer
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from streamlit.user_info import generate_login_redirect_url
+from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
+from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
+
+from vlmad_core.access import HOURS, Access, Visitor, read_access
+from vlmad_core.errors import AccessError
+from vlmad_core.templates import render
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
+
+HEADER = "x-vlmad-visitor"
+SIGN_IN, SIGN_OUT = "/sign-in", "/auth/logout"
+OPEN = frozenset({SIGN_IN, SIGN_OUT, "/auth/login", "/oauth2callback", "/_stcore/health", "/favicon.png"})
+"""What anybody may ask for: the way in and out, and whether the server is alive. And the shell's own files:"""
+OPEN_FOLDER = "/static/"
+
+NOT_SIGNED_IN = "Sign in to see this dashboard."
+"""The sentence for whoever has no valid cookie; why it is not valid is nobody's business."""
+
+
+def access() -> Access | None:
+    """How signing in is set up; None where it is not.
+
+    Raises:
+        AccessError: If it is set up in part or unsafely, or ``secrets.toml`` can't be read.
+    """
+    section = None
+    if st.secrets.load_if_toml_exists():
+        section = st.secrets.get("auth")
+        if section is not None and not isinstance(section, Mapping):
+            raise AccessError("auth in secrets.toml is no table.", "Write [auth] on a line of its own.")
+    elif unreadable := _unreadable_secrets():
+        # Streamlit takes such a file for none, which would open the dashboard.
+        raise AccessError(f"{unreadable} can't be read.", "Mend it: is it TOML, and may the dashboard's user read it?")
+    return read_access(section)
+
+
+def middleware() -> list[Middleware]:
+    """What to put around the server: the gate, or nothing where signing in is not set up.
+
+    Raises:
+        AccessError: If it is set up in part, or a check of Streamlit that it builds on is switched off.
+    """
+    found = access()
+    if found is None:
+        return []
+    for option in ("server.enableCORS", "server.enableXsrfProtection"):
+        if not st.get_option(option):
+            raise AccessError(f"{option} is off, but there is a table [auth] in secrets.toml.", "Leave it on.")
+    return [Middleware(Gate, access=found, base=st.get_option("server.baseUrlPath") or "")]
+
+
+class Gate:
+    """An ASGI middleware that lets through who is on a list, and what is open to all.
+
+    Args:
+        app: What lies behind it.
+        access: How signing in is set up.
+        base: Streamlit's ``server.baseUrlPath``.
+    """
+
+    def __init__(self, app: AsgiApp, access: Access, base: str = "") -> None:
+        self._app = app
+        self._access = access
+        self._base = f"/{base.strip('/')}".rstrip("/")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request or websocket."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        asked = HTTPConnection(scope)
+        path = str(scope["path"]).removeprefix(self._base) or "/"
+        if not is_host_allowed(asked.headers.get("host")) and path != "/_stcore/health":
+            await _refuse(scope, receive, send, PlainTextResponse("This host is not served here.", 400))
+        elif path == SIGN_IN:
+            await self._begin(asked)(scope, receive, send)
+        elif scope["type"] == "http" and (path in OPEN or path.startswith(OPEN_FOLDER)):
+            await self._app(scope, receive, self._sealed(send))
+        else:
+            await self._let_in(asked, scope, receive, send)
+
+    async def _let_in(self, asked: HTTPConnection, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve whoever is on a list."""
+        claims = read_claims(asked.cookies, self._access.cookie_secret)
+        if claims is None:
+            await _refuse(scope, receive, send, self._say(asked, 401, NOT_SIGNED_IN))
+            return
+        try:
+            visitor = self._access.admit(claims)
+        except AccessError as error:
+            await _refuse(scope, receive, send, self._say(asked, 403, str(error)))
+            return
+        signed = _told(visitor, float(claims["until"]), self._access.cookie_secret)
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() != HEADER.encode()]
+        told = {**scope, "headers": [*headers, (HEADER.encode(), signed.encode())]}
+        await self._app(told, receive, self._sealed(send, private=True))
+
+    def _begin(self, asked: HTTPConnection) -> Response:
+        """Send a browser to the provider, as ``st.login`` does."""
+        provider = asked.query_params.get("provider", self._access.providers[0])
+        if provider not in self._access.providers:
+            return self._say(asked, 404, "There is no such provider.")
+        return RedirectResponse(generate_login_redirect_url(provider), headers={"cache-control": "no-store"})
+
+    def _say(self, asked: HTTPConnection, status: int, sentence: str) -> Response:
+        """A sentence: as a page for who asked for one, else as text."""
+        headers = {"cache-control": "no-store", "x-content-type-options": "nosniff", "x-frame-options": "DENY"}
+        if "text/html" not in asked.headers.get("accept", ""):
+            return PlainTextResponse(sentence, status, headers)
+        ways = [
+            ("Sign in" if name == "default" else f"Sign in with {name}", f"{self._base}{SIGN_IN}?provider={name}")
+            for name in self._access.providers
+        ]
+        if status == 403:
+            ways = [("Sign out", f"{self._base}{SIGN_OUT}")]
+        return HTMLResponse(render("sign_in.html.j2", title="VLM-AD", sentence=sentence, ways=ways), status, headers)
+
+    def _sealed(self, send: Send, *, private: bool = False) -> Send:
+        """Cookies only over TLS where the dashboard is reached so; what was let in is kept by no cache that others use.
+
+        Streamlit sets no ``Secure``, since behind a proxy it does not know.
+        """
+        secure = self._access.origin.startswith("https:")
+
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [
+                    (name, value + b"; Secure" if secure and name.lower() == b"set-cookie" else value)
+                    for name, value in message["headers"]
+                ]
+                if private and b"cache-control" not in {name.lower() for name, _ in headers}:
+                    headers.append((b"cache-control", b"private"))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        return sealed
+
+
+def read_claims(cookies: Mapping[str, str], secret: str) -> dict[str, Any] | None:
+    """What a provider said of somebody, from the cookie that Streamlit signed; with ``until``, the end in Unix seconds.
+
+    Args:
+        cookies: The request's cookies.
+        secret: What they are signed with.
+
+    Returns:
+        None where there is no such cookie, its signature is wrong, or it is too old. Nor is one taken that was divided
+        over several cookies, as Streamlit does above 4 KB: pieces of two sign-ins could be put together.
+    """
+    try:
+        written, signed_at = _signer(secret, USER_COOKIE_NAME).loads(
+            cookies.get(USER_COOKIE_NAME, ""), max_age=3600 * HOURS, return_timestamp=True
+        )
+        claims = json.loads(written)
+    except (BadData, TypeError, ValueError):
+        return None
+    return {**claims, "until": signed_at.timestamp() + 3600 * HOURS} if isinstance(claims, dict) else None
+
+
+def told_visitor(value: str | None, access: Access) -> Visitor:
+    """Who looks, from the gate's own header.
+
+    Args:
+        value: The header; None where there is none.
+        access: How signing in is set up.
+
+    Raises:
+        AccessError: If there is none, which is how it is without the gate; if it is forged, or has ended.
+    """
+    if value is None:
+        raise AccessError(
+            "Signing in is set up, but this dashboard was started without the gate that checks it.",
+            "Start it with: python -m vlmad_core app",
+        )
+    try:
+        told = _signer(access.cookie_secret, HEADER).loads(value, max_age=3600 * HOURS)
+    except BadData:
+        told = None
+    if not isinstance(told, dict) or told["until"] <= time.time():
+        raise AccessError("This sign-in has ended.", "Load the page again and sign in.")
+    return access.visitor(told["address"])
+
+
+def _told(visitor: Visitor, until: float, secret: str) -> str:
+    return str(_signer(secret, HEADER).dumps({"address": visitor.address, "until": until}))
+
+
+def _signer(secret: str, name: str) -> URLSafeTimedSerializer:
+    """What signs a cookie or header, in the way in which Streamlit signs cookies: each name has its own key."""
+    return URLSafeTimedSerializer(secret, salt=name)
+
+
+async def _refuse(scope: Message, receive: Receive, send: Send, answer: Response) -> None:
+    """Answer a request; a websocket is closed before it is accepted, which the caller sees as 403."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": ""})
+    else:
+        await answer(scope, receive, send)
+
+
+def _unreadable_secrets() -> str | None:
+    """A secrets file or folder that is there although Streamlit reads none."""
+    from pathlib import Path
+
+    return next((str(path) for path in st.get_option("secrets.files") if Path(path).exists()), None)
