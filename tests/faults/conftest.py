@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from tests.app.conftest import router_has_run  # noqa: F401 - a fixture
-from tests.faults.invariants import Look
+from tests.faults.invariants import Look, Undisturbed
 from tests.faults.processes import Forks
+from tests.faults.works import Ground, Work
 
 SEED = int(os.environ.setdefault("FAULTS_SEED", str(random.SystemRandom().randrange(10**6))))
 """Of all random moments and changes; processes that share the tests find it in the environment."""
@@ -101,6 +102,26 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
 def widgets(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Callable[..., Path]) -> Path:
     """A tiny data set."""
     return tiny_dataset(tmp_path_factory.mktemp("faults") / "widgets", train=2, normal=3, defective=2)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, forks: Forks, widgets: Path, tiny_clip: Path
+) -> Callable[[Work], tuple[Undisturbed, float]]:
+    """A function that gives what a work makes without a fault, and the seconds it takes."""
+    known: dict[str, tuple[Undisturbed, float]] = {}
+
+    def make(work: Work) -> tuple[Undisturbed, float]:
+        if work.name not in known:
+            ground = Ground(widgets, tiny_clip, tmp_path_factory.mktemp("whole"))
+            words, started = work.words(ground), time.monotonic()
+            fork = forks.run(words)
+            assert fork.code == 0, fork.said
+            known[work.name] = Undisturbed(ground.out), time.monotonic() - started
+            assert work.finished(ground.out)
+        return known[work.name]
+
+    return make
 
 
 @pytest.fixture

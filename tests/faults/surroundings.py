@@ -55,7 +55,11 @@ def work(words: list[str], surroundings: Surroundings) -> int:
     try:
         if words[0] != WORKER:
             return main(words)
-        worker.work(Path(words[1]))
+        try:
+            worker.work(Path(words[1]))
+        except OSError as problem:  # as the worker's own process says it
+            print(problem, file=sys.stderr)
+            return 1
     except SystemExit as ended:
         return int(ended.code or 0)
     except KeyboardInterrupt:

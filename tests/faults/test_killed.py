@@ -5,39 +5,16 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.invariants import Undisturbed
 from tests.faults.processes import Forks, end_at_random
 from tests.faults.works import WORKS, Ground, Work
 
 PAGES = ("overview", "leaderboard", "failures", "runs", "categories")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory, forks: Forks, widgets: Path, tiny_clip: Path
-) -> Callable[[Work], tuple[Undisturbed, float]]:
-    """A function that gives what a work makes without a fault, and the seconds it takes."""
-    known: dict[str, tuple[Undisturbed, float]] = {}
-
-    def make(work: Work) -> tuple[Undisturbed, float]:
-        if work.name not in known:
-            ground = Ground(widgets, tiny_clip, tmp_path_factory.mktemp("whole"))
-            words, started = work.words(ground), time.monotonic()
-            fork = forks.run(words)
-            assert fork.code == 0, fork.said
-            known[work.name] = Undisturbed(ground.out), time.monotonic() - started
-            assert work.finished(ground.out)
-        return known[work.name]
-
-    return make
 
 
 def disturb(
