@@ -137,11 +137,17 @@ def look(router_has_run: None, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
             for page in pages:
                 if page != "overview":
                     app.switch_page(f"pages/{page}.py").run()
-                assert not app.exception, f"the page {page} shows a traceback: {app.exception[0].value}"
+                assert not app.exception, f"the page {page} shows a traceback: {traceback_of(app)}"
 
         return open_pages
 
     return looks
+
+
+def traceback_of(app: Any) -> str:
+    """The last lines of the traceback that a page shows."""
+    error = app.exception[0]
+    return " | ".join([str(error.message or error.value)[:300], *error.stack_trace[-3:]])
 
 
 def pytest_report_header() -> str:
