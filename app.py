@@ -45,7 +45,8 @@ navigation = {
 }
 page = st.navigation(navigation)
 frame.land()
-frame.head(page)
-page.run()
+with data.steady():
+    frame.head(page)
+    page.run()
 frame.fetch_ahead()
 data.warm_up()

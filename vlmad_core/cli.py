@@ -169,6 +169,15 @@ def _main(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left
         return 1
+    except OSError as error:  # a full or read-only disk, a folder that went away: nothing that a traceback explains
+        if debug:
+            raise
+        print(
+            f"error: {error}. See that there is room and may be written, then start the same command again; what "
+            "is finished is kept.",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _called(given: Sequence[str]) -> Command:

@@ -279,6 +279,32 @@ def lock(store: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
         _let_go(held, path)
 
 
+@contextmanager
+def workshop(store: Path, name: str) -> Iterator[Path]:
+    """A folder in a store where something is made that is moved to its place when it is whole.
+
+    It is gone at the end, and so is what killed processes left of theirs.
+
+    Args:
+        store: Root of the store.
+        name: What is made there, as a part of the folder's name.
+
+    Yields:
+        The folder, which nobody takes for a result.
+    """
+    for left in store.glob(f"{TEMPORARY_PREFIX}{name}-*-????????"):
+        with lock(store, left.name) as nobodys:
+            if nobodys:
+                shutil.rmtree(left, ignore_errors=True)
+    folder = _temporary_name(store / name)
+    with lock(store, folder.name, wait=True):
+        make_folder(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def held_locks(store: Path) -> int:
     """How many names other processes hold in a store."""
     return sum(map(_is_held, (store / LOCK_FOLDER).glob("*")))

@@ -51,7 +51,10 @@ def _show(part: Part, results: str, were_open: set[str]) -> None:
     """The jobs as they are now; where a unit has come or a job has ended, the whole page is drawn anew."""
     allowed = not visitor.why_not_jobs()
     if allowed:
-        queue.ensure_worker(paths.workspace())
+        try:
+            queue.ensure_worker(paths.workspace())
+        except VlmadError as error:  # a full or read-only disk: what is there is shown
+            st.warning(selection.tidy(str(error), 400), icon=":material/block:")
     jobs = _jobs(part)
     if {job.id for job in jobs if job.open} != were_open:
         machine.backbones.clear()

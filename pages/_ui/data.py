@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import importlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +40,23 @@ from vlmad_core.store.reader import Store, open_stores, store_signature
 def signature(roots: tuple[Path, ...]) -> str:
     """Changes when a run or unit comes or goes; looked up at most every two seconds."""
     return "-".join(store_signature(root) if root.is_dir() else "none" for root in roots)
+
+
+@contextmanager
+def steady() -> Iterator[None]:
+    """While a page is drawn: where the results change under it, it is drawn anew from what there is then.
+
+    A page looks at them many times; what it chose at first may be gone when it comes to draw it.
+    """
+    roots = paths.stores()
+    seen = signature(roots)
+    try:
+        yield
+    except Exception:
+        signature.clear()
+        if signature(roots) == seen:
+            raise
+        st.rerun()
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the results …")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from vlmad_core.errors import StoreError
 from vlmad_core.exchange.items import ImportProblem, ImportRefusedError
 from vlmad_core.exchange.maps import check_sizes, map_shape, read_map
 from vlmad_core.exchange.record import Imported, ScoreRule, imported_record
-from vlmad_core.io import commit_folder, lock, temporary_folder
+from vlmad_core.io import commit_folder, lock, workshop
 from vlmad_core.methods.predictions import MapRule
 from vlmad_core.store import layout
 from vlmad_core.store.schema import RunRecord
@@ -73,23 +72,20 @@ def import_run(
         raise StoreError(
             f"The store has this already: {record.id}.", f"Remove it first: results prune --run {record.id} --yes."
         )
-    workshop = temporary_folder(store / "import")
-    try:
-        started = start_run(workshop, record)
+    with workshop(store, "import") as shop:
+        started = start_run(shop, record)
         for category in found.categories:
             read = _read_category(dataset, category, found)
             wrong += read.problems
             if wrong:
                 say(f"{category}: checked")  # the rest is read too, so that everything wrong is listed at once
                 continue
-            contents = _contents(workshop, dataset, category, started, read, found, sizes)
-            write_unit(workshop, started, category, contents)
+            contents = _contents(shop, dataset, category, started, read, found, sizes)
+            write_unit(shop, started, category, contents)
             say(f"{category}: {len(read.samples)} images measured")
         if wrong:
             raise ImportRefusedError(found.source, wrong)
-        _commit(workshop, store, record)
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        _commit(shop, store, record)
     return record
 
 
@@ -135,7 +131,7 @@ def _evaluation_sizes(found: Imported) -> tuple[int, ...]:
 
 
 def _contents(
-    workshop: Path,
+    shop: Path,
     dataset: Dataset,
     category: str,
     record: RunRecord,
@@ -168,7 +164,7 @@ def _contents(
     thumbnails = None
     if dataset.redistributable:
         thumbnails = f"{layout.folder_name(category)}-{contents_hash(scored.images)[:8]}.parquet"
-        write_thumbnails(workshop, dataset.name, thumbnails, thumbnail_rows(scored.images))
+        write_thumbnails(shop, dataset.name, thumbnails, thumbnail_rows(scored.images))
     return UnitContents(
         images=image_rows(scored, scores),
         metrics=result.metrics,
@@ -224,15 +220,15 @@ def _resized(one: np.ndarray, side: int) -> np.ndarray:
     return smaller[0, 0].numpy()
 
 
-def _commit(workshop: Path, store: Path, record: RunRecord) -> None:
+def _commit(shop: Path, store: Path, record: RunRecord) -> None:
     """Move the finished run into the store in one step; thumbnails first, which are of no harm alone."""
     with lock(store, f"run {record.id}", wait=True):
-        for path in workshop.glob(f"*/{layout.THUMBNAIL_FOLDER}/*.parquet"):
-            target = store / path.relative_to(workshop)
+        for path in shop.glob(f"*/{layout.THUMBNAIL_FOLDER}/*.parquet"):
+            target = store / path.relative_to(shop)
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 path.rename(target)
         target = layout.run_folder(store, record.id)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not commit_folder(layout.run_folder(workshop, record.id), target):
+        if not commit_folder(layout.run_folder(shop, record.id), target):
             raise StoreError(f"The store has this already: {record.id}.", "Another process was quicker.")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vlmad_core.errors import StoreError
 from vlmad_core.exchange.items import ImportProblem, ImportRefusedError
-from vlmad_core.io import commit_folder, json_bytes, lock, temporary_folder, write_atomically, write_synced
+from vlmad_core.io import commit_folder, json_bytes, lock, temporary_folder, workshop, write_atomically, write_synced
 from vlmad_core.store import layout
 from vlmad_core.store.reader import Store, open_store
 from vlmad_core.store.schema import RunRecord, UnitRecord
@@ -111,17 +111,14 @@ def _copy(store: Path, folder: Path, run: RunRecord, here: RunRecord | None, ori
         for category in wanted:
             _copy_thumbnails(store, run, run.units[category])
         if here is None:
-            workshop = temporary_folder(store / "import")
-            try:
-                place = workshop / run.path.name
+            with workshop(store, "import") as shop:
+                place = shop / run.path.name
                 place.mkdir(parents=True)
                 write_atomically(place / layout.RUN_FILE, _marked(run, folder, origin))
                 for category in wanted:
                     _copy_unit(run, category, place / layout.folder_name(category))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 commit_folder(place, target)
-            finally:
-                shutil.rmtree(workshop, ignore_errors=True)
         else:
             for category in wanted:
                 final = target / layout.folder_name(category)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -342,7 +343,9 @@ def store_signature(path: str | Path) -> str:
     root = Path(path)
     marks = []
     for pattern in (f"*/*/{layout.RUN_FILE}", f"*/*/*/{layout.UNIT_FILE}", f"*/*/{layout.FAILED_FILE}"):
-        marks += [(str(p.relative_to(root)), p.stat().st_mtime_ns) for p in root.glob(pattern)]
+        for path in root.glob(pattern):
+            with contextlib.suppress(OSError):  # gone between the two looks
+                marks.append((str(path.relative_to(root)), path.stat().st_mtime_ns))
     return short_hash(sorted(marks), 16)
 
 

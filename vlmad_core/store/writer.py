@@ -148,7 +148,9 @@ def write_unit(
 
 
 def record_failure(store: Path, identifier: str, category: str, reason: str, traceback: str = "") -> None:
-    """Note in the run's ``failed.json`` that a unit could not be finished."""
+    """Note in the run's ``failed.json`` that a unit could not be finished; nothing for a run that could not begin."""
+    if not (layout.run_folder(store, identifier) / layout.RUN_FILE).exists():
+        return
     with lock(store, f"failed {identifier}", wait=True):
         failed = _failures(store, identifier)
         attempts = failed[category].attempts + 1 if category in failed else 1

@@ -35,7 +35,10 @@ RECORD, STATE, PROGRESS, LOG, OUTPUT, CANCEL = (
 Doing = Literal["compute", "download"]
 Stands = Literal["queued", "running", "done", "failed", "cancelled", "stopped"]
 
-KILLED = "The process was killed, by somebody or by the system when memory ran out. What was finished is kept."
+KILLED = (
+    "The process was killed, by somebody or by the system when memory ran out, or its disk was too full to write how "
+    "it ended. What was finished is kept."
+)
 DAMAGED = "Its record is damaged."
 
 

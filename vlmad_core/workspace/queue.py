@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,27 +105,34 @@ def _submit(workspace: Path, doing: Doing, title: str, **asked: object) -> Job:
     identifier = f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     home = workspace / FOLDER / identifier
     record = JobRecord(identifier, doing, title, written_moment(moment), str(Path.cwd()), **asked)  # type: ignore[arg-type]
-    try:
+    with _writing(workspace):
         make_folder(home)
         with lock(workspace / FOLDER, QUEUE, wait=True):
             write_state(home, JobState("queued", written_moment(moment)))
             write_synced(home / RECORD, json_bytes(asdict(record)))  # last: without it there is no job
         _tidy(workspace)
+    return find_job(workspace, identifier)
+
+
+@contextmanager
+def _writing(workspace: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a sentence."""
+    try:
+        yield
     except OSError as error:
         raise StoreError(
-            f"The job was not put into the queue: {home} can't be written to ({error}).",
-            f"Name another folder in {paths.WORKSPACE}.",
+            f"The queue of jobs is as it was: {workspace / FOLDER} can't be written to ({error}).",
+            f"Make room there, or name another folder in {paths.WORKSPACE}.",
         ) from error
-    return find_job(workspace, identifier)
 
 
 def cancel(workspace: Path, identifier: str) -> Job:
     """End a job: one that waits at once, the running one after the batch or unit it is at. What is done is kept.
 
     Raises:
-        StoreError: If there is no such job, or it has ended already.
+        StoreError: If there is no such job, it has ended already, or the workspace can't be written to.
     """
-    with lock(workspace / FOLDER, QUEUE, wait=True):
+    with _writing(workspace), lock(workspace / FOLDER, QUEUE, wait=True):
         job = find_job(workspace, identifier)
         if job.state.stands == "queued":
             write_state(job.home, replace(job.state, stands="cancelled", finished=written_moment()))
@@ -138,9 +147,9 @@ def go_on(workspace: Path, identifier: str) -> Job:
     """Put a job that did not end well into the queue again; what is done is kept.
 
     Raises:
-        StoreError: If there is no such job, or nothing of it is left to do.
+        StoreError: If there is no such job, nothing of it is left to do, or the workspace can't be written to.
     """
-    with lock(workspace / FOLDER, QUEUE, wait=True):
+    with _writing(workspace), lock(workspace / FOLDER, QUEUE, wait=True):
         job = find_job(workspace, identifier)
         if not job.can_go_on:
             raise StoreError(f"The job {job.id} is {job.state.stands}: there is nothing to go on with.")
@@ -198,12 +207,15 @@ def ensure_worker(workspace: Path) -> bool:
 
     Returns:
         Whether one was started now.
+
+    Raises:
+        StoreError: If the workspace can't be written to.
     """
     folder = workspace / FOLDER
     waiting = [job for job in list_jobs(workspace) if job.state.stands == "queued"]
     if not waiting or is_locked(folder, WORKER):
         return False
-    with lock(folder, STARTING) as mine:
+    with _writing(workspace), lock(folder, STARTING) as mine:
         if not mine or is_locked(folder, WORKER):
             return False
         process = _start(workspace)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlmad_core.errors import StoreError
 from vlmad_core.io import lock
 from vlmad_core.signals import Stopped, ending_in_order
 from vlmad_core.workspace.jobs import (
@@ -24,6 +25,7 @@ from vlmad_core.workspace.jobs import (
     FOLDER,
     LOG,
     OUTPUT,
+    PROGRESS,
     WORKER,
     Job,
     JobProgress,
@@ -49,11 +51,23 @@ TELL_EVERY = 0.5
 """Seconds between two notes of how far a job is."""
 
 
-def main(workspace: Path) -> None:
-    """Do the first job of a workspace's queue in a process made for it, then see that the next is begun."""
-    with ending_in_order():
-        work(workspace, _settle)
-        ensure_worker(workspace)
+def main(workspace: Path) -> int:
+    """Do the first job of a workspace's queue in a process made for it, then see that the next is begun.
+
+    Returns:
+        The exit code: 1 where the workspace can't be written to, so that how a job ended stands in its output alone;
+        128 and the signal's number where one ended it.
+    """
+    try:
+        with ending_in_order():
+            work(workspace, _settle)
+            ensure_worker(workspace)
+    except Stopped as ended:
+        return ended.code
+    except (OSError, StoreError) as problem:
+        print(f"How the job stands can't be written: {problem}.", file=sys.stderr)
+        return 1
+    return 0
 
 
 def work(workspace: Path, settle: Callable[[Job], None] = lambda job: None) -> None:
@@ -98,7 +112,16 @@ def _do(job: Job) -> None:
 
         failure = Failure.of(error)
         state = replace(job.state, stands="failed", reason=failure.reason, traceback=failure.traceback)
-    write_state(job.home, replace(state, finished=written_moment()))
+    _close(job.home, replace(state, finished=written_moment()))
+
+
+def _close(home: Path, state: JobState) -> None:
+    """Write how a job ended; on a full disk in the place of how far it was, which is of no use any more."""
+    try:
+        write_state(home, state)
+    except OSError:
+        (home / PROGRESS).unlink(missing_ok=True)
+        write_state(home, state)
 
 
 class _Teller:
@@ -198,7 +221,4 @@ def _download(job: Job, teller: _Teller) -> JobState:
 
 
 if __name__ == "__main__":
-    try:
-        main(Path(sys.argv[1]))
-    except Stopped as ended:
-        sys.exit(ended.code)
+    sys.exit(main(Path(sys.argv[1])))
