@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.mutations import mutated, mutated_png, mutated_value, mutated_zip
-from vlmad_core.arrays import npy_array, npy_shape, npz_arrays
+from vlmad_core.arrays import array_head, parse_npy, parse_npz
 from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.archives import open_archive
 from vlmad_core.datasets.check import check_dataset
@@ -130,7 +130,6 @@ NPYS = [
     _saved(np.save, np.array(["a", "größe"])), _saved(np.save, np.array(1)),
 ]  # fmt: skip
 NPZS = [_saved(np.savez_compressed, grids=VALUES, ids=np.array(["a"])), _saved(np.savez, rule=np.array("{}"), a=VALUES)]
-NAMES = ("grids", "ids", "rule", "a")
 LIMITS = ImageLimits(max_unpacked_bytes=2**22, max_bytes=2**21)
 
 IDS = [f"bolt/test/{kind}/{number:03}.png" for kind in ("good", "dent") for number in range(3)]
@@ -224,9 +223,9 @@ READERS: Mapping[str, Reader] = {
     "mask": Reader(IMAGES, lambda content, folder: read_mask(_file(content, folder, "a.png")), DatasetError),
     "tiff map": Reader(MAPS, _map(".tiff"), StoreError),
     "npy map": Reader(NPYS, _map(".npy"), StoreError),
-    "npy head": Reader(NPYS, lambda content, folder: npy_shape(content), ValueError),
-    "npy": Reader(NPYS, lambda content, folder: npy_array(content), ValueError),
-    "npz": Reader(NPZS, lambda content, folder: npz_arrays(content, NAMES, 10_000), ValueError, mutated_zip),
+    "npy head": Reader(NPYS, lambda content, folder: array_head(content), ValueError),
+    "npy": Reader(NPYS, lambda content, folder: parse_npy(content, 10_000), ValueError),
+    "npz": Reader(NPZS, lambda content, folder: parse_npz(content, 10_000), ValueError, mutated_zip),
     "zip": Reader(NPZS, _zip, DatasetError, mutated_zip),
     "csv": Reader([TABLE], lambda content, folder: csv_rows(_file(content, folder, "a.csv"), StoreError), StoreError),
     "scores": Reader([TABLE, TABLE.decode().encode("utf-16"), TABLE.replace(b",", b";")], _scores, StoreError),

@@ -12,6 +12,7 @@ import streamlit as st
 from pages._ui import selection
 from vlmad_core.analysis.instructive import threshold_to_open
 from vlmad_core.analysis.verdicts import StoredThreshold
+from vlmad_core.tabular import plain_number
 
 OWN = "own"
 OPENS = "Opens where at most 5% of the normal test images are flagged; the best F1 is chosen on the labels it judges."
@@ -103,11 +104,8 @@ def _current(stored: Mapping[str, StoredThreshold], middle: float) -> Chosen:
 
 
 def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and len(text) < 32 else None
+    value = plain_number(text) if len(text) < 32 else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _named() -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 from vlmad_core.errors import StoreError
 from vlmad_core.exchange.items import ImportProblem, ImportRefusedError
 from vlmad_core.io import commit_folder, json_bytes, lock, temporary_folder, workshop, write_atomically, write_synced
+from vlmad_core.reading import read_file
 from vlmad_core.store import layout
 from vlmad_core.store.reader import Store, open_store
 from vlmad_core.store.schema import RunRecord, UnitRecord
+from vlmad_core.store.tables import LARGEST_TABLE
 from vlmad_core.store.verifying import verify_files
 from vlmad_core.store.writer import now
 
@@ -137,7 +139,7 @@ def _copy_unit(run: RunRecord, category: str, target: Path) -> None:
     source = run.path / layout.folder_name(category)
     target.mkdir(parents=True, exist_ok=True)
     for name in (*run.units[category].files, layout.UNIT_FILE):
-        write_synced(target / name, (source / name).read_bytes())
+        write_synced(target / name, read_file(source / name, LARGEST_TABLE, StoreError))
 
 
 def _copy_thumbnails(store: Path, run: RunRecord, unit: UnitRecord) -> None:
@@ -146,7 +148,7 @@ def _copy_thumbnails(store: Path, run: RunRecord, unit: UnitRecord) -> None:
     source = run.path.parent / layout.THUMBNAIL_FOLDER / unit.thumbnails
     target = layout.thumbnail_file(store, run.key.dataset, unit.thumbnails)
     if source.is_file() and not target.exists():
-        write_atomically(target, source.read_bytes())
+        write_atomically(target, read_file(source, LARGEST_TABLE, StoreError))
 
 
 def _marked(run: RunRecord, folder: Path, origin: str) -> bytes:

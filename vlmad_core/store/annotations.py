@@ -37,6 +37,7 @@ from vlmad_core.io import (
     write_atomically,
     write_synced,
 )
+from vlmad_core.reading import read_file
 from vlmad_core.records import Count, Number
 from vlmad_core.store import layout
 from vlmad_core.store.schema import SCHEMA_VERSION, StoreProblem, canonical_json, read_record
@@ -119,10 +120,7 @@ class Demo:
         """
         if name not in self.files:
             raise StoreError(f"The saved demo {self.id} has no file {clean(name, 80)!r}.", "Save the demo again.")
-        try:
-            return (self.path / name).read_bytes()
-        except OSError as error:
-            raise StoreError(f"{self.path / name} can't be read: {error}.", "Save the demo again.") from error
+        return read_file(self.path / name, LARGEST_DEMO, StoreError, "Save the demo again.")
 
 
 @dataclass(frozen=True)
