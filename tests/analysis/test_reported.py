@@ -209,5 +209,5 @@ def test_a_damaged_table_is_refused_with_its_line(tmp_path: Path, change: tuple[
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"results\.csv can't be read"):
+    with pytest.raises(StoreError, match=r"results\.csv: can't be read"):
         load_reported(tmp_path)

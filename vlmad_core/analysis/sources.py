@@ -5,7 +5,6 @@ Sources lie in ``results/reported/sources.json`` beside the tables. A claim alwa
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +16,9 @@ import pandas as pd
 
 from vlmad_core.analysis.claims import kind_of
 from vlmad_core.errors import StoreError
+from vlmad_core.io import read_json
 from vlmad_core.paths import reported_folder
+from vlmad_core.tabular import csv_rows
 
 ORIGINS = ("primary", "secondary", "reproduction", "unclear")
 """Whose run a number is, as tables say it; with how it was read, it makes a ``vlmad_core.analysis.claims.Kind``."""
@@ -72,9 +73,8 @@ def load_sources(folder: str | Path | None = None) -> dict[str, Source]:
     """
     path = Path(folder or reported_folder()) / "sources.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return {key: _source(key, value) for key, value in raw.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+        return {key: _source(key, value) for key, value in read_json(path, "Restore the file.").items()}
+    except (ValueError, AttributeError, TypeError) as error:
         raise StoreError(f"The sources {path} can't be read: {error}.", "Restore the file.") from error
 
 
@@ -119,11 +119,8 @@ def read_claims(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises:
         StoreError: If the file can't be read or lacks a column.
     """
-    try:
-        # Plain Python texts: pandas' own are slow to take out one by one, which every reader of the rows does.
-        frame = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise StoreError(f"The reported results {path} can't be read: {error}.", "Restore the file.") from error
+    # Plain Python texts: pandas' own are slow to take out one by one, which every reader of the rows does.
+    frame = pd.DataFrame(csv_rows(path, StoreError), dtype=object)
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise StoreError(f"{path} has no column {missing[0]!r}.", f"Its columns are {', '.join(columns)}.")
