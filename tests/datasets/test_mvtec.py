@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.sample import Dataset
@@ -85,3 +88,17 @@ def test_damaged_metadata_is_a_problem_not_an_end(mvtec_tree: Path) -> None:
     assert kinds(dataset) == {"bad_metadata": 1}
     assert len(dataset.samples) == 20
     assert not dataset.redistributable
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_what_is_no_file_is_a_problem_and_not_waited_for(mvtec_tree: Path) -> None:
+    good = mvtec_tree / "gear" / "test" / "good"
+    os.mkfifo(good / "pipe.png")
+    (good / "zero.png").symlink_to("/dev/zero")
+    (good / "gone.png").symlink_to("nowhere")
+    os.mkfifo(mvtec_tree / "dataset.json")
+    (mvtec_tree / "labels.csv").symlink_to("/dev/zero")
+    problems = load_dataset(mvtec_tree).problems
+    assert {(problem.kind, problem.path.name) for problem in problems} == {
+        ("missing_image", name) for name in ("pipe.png", "zero.png", "gone.png")
+    }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -105,8 +106,23 @@ def test_an_archive_that_is_too_large_is_not_opened(tmp_path: Path) -> None:
     file.write_bytes(bytes(2000))
     limits = ImageLimits(max_archive_bytes=1000)
     for source in (file, ("big.zip", bytes(2000))):
-        with pytest.raises(DatasetError, match="more than the"):
+        with pytest.raises(DatasetError, match=r"more than (1,000 bytes|the 0 MB allowed)"):
             gather([source], limits)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_what_never_ends_costs_itself_only(part, tmp_path: Path) -> None:
+    """In a folder and by itself; neither is waited for."""
+    part(0).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "pipe.zip")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    items = gather([tmp_path, tmp_path / "pipe.png", tmp_path / "pipe.zip"]).items
+    assert [item.name for item in items] == ["a.png", "pipe.png", "zero.png", "pipe.png", "pipe.zip"]
+    assert items[0].read().image.size == part(0).size
+    for item in items[1:]:
+        with pytest.raises(DatasetError, match=rf"{item.name}: can't be read \(it is a folder, pipe or device"):
+            item.read()
 
 
 def test_a_bad_item_costs_itself_only(part, as_png) -> None:

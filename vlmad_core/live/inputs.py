@@ -133,7 +133,7 @@ def _add_upload(name: str, content: bytes, found: _Found, limits: ImageLimits) -
 def _add_path(path: Path, found: _Found, limits: ImageLimits) -> None:
     name = printable(path.name)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file() and not is_hidden(p.relative_to(path).as_posix()))
+        files = sorted(p for p in path.rglob("*") if not p.is_dir() and not is_hidden(p.relative_to(path).as_posix()))
         for file in files:
             name = printable(file.relative_to(path).as_posix())
             if file.suffix.lower() in IMAGE_SUFFIXES:
