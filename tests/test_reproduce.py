@@ -34,12 +34,13 @@ BUNDLED = Path(__file__).parents[1] / "results" / "bundled"
 def made(
     quick_disk: None, tiny_clip: Path, tiny_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder with a data set and a store of it: with and without references, as images came and through a cache."""
+    """A folder with a data set and a store of it: with and without references, through a cache, and in tiles."""
     folder = tmp_path_factory.mktemp("reproduce")
     data = tiny_dataset(folder / "widgets", categories=("bolt", "felt"))
     common = {"datasets": [str(data)], "backbone": str(tiny_clip), "store": folder / "results", "latency_images": 0}
     cached = {"methods": ["clip_ac"], "cache": True, "cache_dir": folder / "cache"}
-    for values in ({"methods": ["winclip", "musc"], "shots": [0, 2], "seeds": 2, "grids": "first_seed"}, cached):
+    tiled = {"methods": ["patch_memory"], "shots": [2], "tiles": [2, 1], "region": [0.1, 0.0, 0.9, 1.0]}
+    for values in ({"methods": ["winclip", "musc"], "shots": [0, 2], "seeds": 2, "grids": "first_seed"}, cached, tiled):
         with Reporter() as reporter:
             run_plan(build_plan(make_options({**values, **common, "threads": 1, "batch_size": 4})), reporter)
     return folder
@@ -98,7 +99,7 @@ def edit_run(store: Path, run: str, change: Callable[[dict[str, Any]], None]) ->
 
 def test_every_run_comes_out_the_same_to_the_last_bit(copy: Path, reproduce: Reproduce) -> None:
     runs = open_store(copy).runs
-    assert len({(run.key.method, run.key.shots, run.key.seed) for run in runs}) == len(runs) == 5
+    assert len({(run.key.method, run.key.shots, run.key.seed) for run in runs}) == len(runs) == 6
     for run in runs:
         code, found = reproduce(copy, run.id)
         assert (code, found["verdict"], found["exit_code"]) == (0, "identical", 0), found
