@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import signal
 import sys
@@ -55,6 +56,14 @@ class Command:
 
 UNITS = "Finished units are kept. Start the same command again to compute the rest."
 EPOCHS = "What was saved last is kept. Start the same command with --resume to go on from there."
+
+NO_PLACE = (
+    errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EINVAL,
+    errno.EACCES, errno.EPERM,
+)  # fmt: skip
+"""What the system says of a path at which there can't be what is looked for."""
+
+LONGEST_ERROR = 300
 
 COMMANDS: Mapping[str, Command] = {
     "precompute": Command("run methods on data sets and store the results", "vlmad_core.precompute", stopped=UNITS),
@@ -169,15 +178,18 @@ def _main(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left
         return 1
-    except OSError as error:  # a full or read-only disk, a folder that went away: nothing that a traceback explains
+    except OSError as error:  # nothing that a traceback explains
         if debug:
             raise
-        print(
-            f"error: {error}. See that there is room and may be written, then start the same command again; what "
-            "is finished is kept.",
-            file=sys.stderr,
-        )
+        print(f"error: {str(error)[:LONGEST_ERROR]}. {_mending(error)}", file=sys.stderr)
         return 1
+
+
+def _mending(error: OSError) -> str:
+    """What to do about what the system refuses: a path that can't be, else a full or read-only disk."""
+    if error.errno in NO_PLACE:
+        return "Check the path."
+    return "See that there is room and may be written, then start the same command again; what is finished is kept."
 
 
 def _called(given: Sequence[str]) -> Command:
