@@ -147,10 +147,15 @@ LONG, DEEP = "a" * 300, "[" * 10_000
         (["export", "leaderboard", "--store", "{store}", "--out", "{file}/table.csv"], "Check the path"),
         (["train", "april_gan", "--data", LONG], "Check the path"),
         (["train", "april_gan", "--data", "bundled_a", "--out", "{file}"], "Name another --out"),
-        (["train", "april_gan", "--data", "bundled_a", "--mosaic", "nan"], "--mosaic is nan"),
+        (["train", "april_gan", "--data", "bundled_a", "--mosaic", "2"], "--mosaic is 2"),
         (["train", "april_gan", "--data", "bundled_a", "--seed", "-1"], "seed -1"),
-        (["train", "april_gan", "--data", "bundled_a", "--epochs", "9" * 400], "epochs 9999"),
-        (["train", "anomaly_clip", "--data", "bundled_a", "--context-length", "9" * 400], "--context-length is 9999"),
+        (["train", "april_gan", "--data", "bundled_a", "--epochs", "9" * 400], "invalid int value"),
+        (["train", "anomaly_clip", "--data", "bundled_a", "--context-length", "99"], "--context-length is 99"),
+        (["train", "april_gan", "--data", "bundled_a", "--lr", "nan"], "invalid float value"),
+        (["train", "april_gan", "--data", "bundled_a", "--lr", "inf"], "invalid float value"),
+        (["bench", "methods", "--images", "9" * 5000], "invalid int value"),
+        (["bench", "methods", "--images", "1_0"], "invalid int value"),
+        (["app", "--port", "70000"], "There is no port 70000"),
     ],
 )
 def test_hostile_words_end_with_a_sentence(words, said, capsys, tmp_path, monkeypatch, made_up_store):

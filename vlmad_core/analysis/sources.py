@@ -5,7 +5,6 @@ Sources lie in ``results/reported/sources.json`` beside the tables. A claim alwa
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -17,6 +16,7 @@ import pandas as pd
 
 from vlmad_core.analysis.claims import kind_of
 from vlmad_core.errors import StoreError
+from vlmad_core.io import read_json
 from vlmad_core.paths import reported_folder
 
 ORIGINS = ("primary", "secondary", "reproduction", "unclear")
@@ -72,9 +72,8 @@ def load_sources(folder: str | Path | None = None) -> dict[str, Source]:
     """
     path = Path(folder or reported_folder()) / "sources.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return {key: _source(key, value) for key, value in raw.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+        return {key: _source(key, value) for key, value in read_json(path, "Restore the file.").items()}
+    except (ValueError, AttributeError, TypeError) as error:
         raise StoreError(f"The sources {path} can't be read: {error}.", "Restore the file.") from error
 
 

@@ -19,6 +19,7 @@ from vlmad_core.errors import VlmadError
 from vlmad_core.io import LARGEST_YAML, parse_yaml
 from vlmad_core.prompts.checks import PLACE, problem_of
 from vlmad_core.prompts.places import ENSEMBLE_FOLDER, list_ensembles, saved_names, saved_path
+from vlmad_core.reading import read_file
 from vlmad_core.records import in_words, read_as
 
 MAX_PROMPTS = 4096
@@ -233,11 +234,7 @@ def read_ensemble(path: Path) -> PromptEnsemble:
     Raises:
         PromptError: If the file is not well formed.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_YAML + 1)
-    except OSError as error:
-        raise PromptError(f"The prompt ensemble {path} can't be read: {error}.", "Check the path.") from error
+    content = read_file(path, LARGEST_YAML, PromptError, name=f"The prompt ensemble {path}")
     return parse_ensemble(content, path.stem, str(path))
 
 
