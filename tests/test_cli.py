@@ -113,3 +113,64 @@ def test_doctor_says_what_to_do(capsys, tmp_path, made_up_store):
     assert {f.name for f in check_versions()} >= {"Python", "torch", "streamlit"}
     assert check_disk(tmp_path)[0].found.endswith("GB free")
     assert check_memory()[0].name == "memory"
+
+
+LONG, DEEP = "a" * 300, "[" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["precompute", "--dataset", LONG, "--method", "clip_ac"], "Check the path"),
+        (["precompute", "--dataset", "a" * 5000, "--method", "clip_ac"], "text of 1 to 4096 characters"),
+        (["precompute", "--dataset", "~nobody.here/x", "--method", "clip_ac"], "no such file or folder"),
+        (["precompute", "--dataset", "bundled_a", "--method", "clip_ac", "--backbone", f"./{LONG}"], "Check the path"),
+        (
+            ["precompute", "--dataset", "bundled_a", "--method", "clip_ac", "--backbone", "~nobody.here/x"],
+            "no backbone",
+        ),
+        (["precompute", "--dataset", "bundled_a", "--method", "clip_ac", "--plugin", f"{LONG}.py"], "Check the path"),
+        (
+            ["precompute", "--dataset", "bundled_a", "--method", "clip_ac", "--set", f"clip_ac.temperature={DEEP}"],
+            "deep",
+        ),
+        (
+            ["precompute", "--dataset", "bundled_a", "--method", "clip_ac", "--set", "clip_ac.temperature=.inf"],
+            "number",
+        ),
+        (["jobs", "list", "--workspace", LONG], "Check the path"),
+        (["jobs", "run", "--download", "../x/y"], "No model of the hub can be called"),
+        (["predict", LONG, "--category", "nut"], "Check the path"),
+        (["results", "list", "--store", LONG], "Check the path"),
+        (["datasets", "check", LONG], "Check the path"),
+        (["import", "store", LONG], "Check the path"),
+        (["export", "leaderboard", "--store", "{store}", "--out", "{file}/table.csv"], "Check the path"),
+        (["train", "april_gan", "--data", LONG], "Check the path"),
+        (["train", "april_gan", "--data", "bundled_a", "--out", "{file}"], "Name another --out"),
+        (["train", "april_gan", "--data", "bundled_a", "--mosaic", "2"], "--mosaic is 2"),
+        (["train", "april_gan", "--data", "bundled_a", "--seed", "-1"], "seed -1"),
+        (["train", "april_gan", "--data", "bundled_a", "--epochs", "9" * 400], "invalid int value"),
+        (["train", "anomaly_clip", "--data", "bundled_a", "--context-length", "99"], "--context-length is 99"),
+        (["train", "april_gan", "--data", "bundled_a", "--lr", "nan"], "invalid float value"),
+        (["train", "april_gan", "--data", "bundled_a", "--lr", "inf"], "invalid float value"),
+        (["bench", "methods", "--images", "9" * 5000], "invalid int value"),
+        (["bench", "methods", "--images", "1_0"], "invalid int value"),
+        (["app", "--port", "70000"], "There is no port 70000"),
+    ],
+)
+def test_hostile_words_end_with_a_sentence(words, said, capsys, tmp_path, monkeypatch, made_up_store):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    store = str(made_up_store(tmp_path / "store")) if "{store}" in words else ""
+    given = [word.replace("{file}", str(tmp_path / "file")).replace("{store}", store) for word in words]
+    assert main(given) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert "defect; report it" not in told
+    assert len(told) < 1500
+
+
+def test_a_name_that_is_no_utf8_is_printed(monkeypatch, tmp_path):
+    code = "from vlmad_core import cli; cli._mount = lambda *_: print('caf\\udce9'); cli.main(['methods'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert done.stdout == b"caf\\udce9\n"

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
+import math
+import re
 import signal
 import sys
 import time
@@ -55,6 +58,18 @@ class Command:
 
 UNITS = "Finished units are kept. Start the same command again to compute the rest."
 EPOCHS = "What was saved last is kept. Start the same command with --resume to go on from there."
+
+NO_PLACE = (
+    errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EINVAL,
+    errno.EACCES, errno.EPERM,
+)  # fmt: skip
+"""What the system says of a path at which there can't be what is looked for."""
+
+LONGEST_ERROR = 300
+"""Characters of a message that is not this program's own."""
+
+WHOLE, LARGEST_WHOLE = re.compile(r"[+-]?[0-9]{1,10}"), 2**31 - 1
+"""Whole numbers on the command line; libraries take no larger ones."""
 
 COMMANDS: Mapping[str, Command] = {
     "precompute": Command("run methods on data sets and store the results", "vlmad_core.precompute", stopped=UNITS),
@@ -107,12 +122,32 @@ COMMANDS: Mapping[str, Command] = {
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that exits with 1 on wrong use; 2 is for units that failed."""
+    """An argument parser that exits with 1 on wrong use; 2 is for units that failed.
+
+    Where an argument's type is ``int`` or ``float``, it takes plain numbers only that can be computed with.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register("type", int, _whole)
+        self.register("type", float, _number)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and how it is used."""
         self.print_usage(sys.stderr)
-        self.exit(1, f"{self.prog}: {message}\n")
+        self.exit(1, f"{self.prog}: {message if len(message) <= LONGEST_ERROR else message[:LONGEST_ERROR] + '...'}\n")
+
+
+def _whole(text: str) -> int:
+    if not WHOLE.fullmatch(text) or abs(int(text)) > LARGEST_WHOLE:
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if "_" in text or not math.isfinite(float(text)):
+        raise ValueError(text)
+    return float(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,15 +204,18 @@ def _main(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left
         return 1
-    except OSError as error:  # a full or read-only disk, a folder that went away: nothing that a traceback explains
+    except OSError as error:  # nothing that a traceback explains
         if debug:
             raise
-        print(
-            f"error: {error}. See that there is room and may be written, then start the same command again; what "
-            "is finished is kept.",
-            file=sys.stderr,
-        )
+        print(f"error: {str(error)[:LONGEST_ERROR]}. {_mending(error)}", file=sys.stderr)
         return 1
+
+
+def _mending(error: OSError) -> str:
+    """What to do about what the system refuses: a path that can't be, else a full or read-only disk."""
+    if error.errno in NO_PLACE:
+        return "Check the path."
+    return "See that there is room and may be written, then start the same command again; what is finished is kept."
 
 
 def _called(given: Sequence[str]) -> Command:

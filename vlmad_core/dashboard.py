@@ -13,6 +13,7 @@ from vlmad_core import paths
 from vlmad_core.errors import VlmadError
 
 ADDRESS, PORT = "localhost", 8501
+PORTS = 2**16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         VlmadError: If streamlit or plotly is not installed, or the dashboard is not there.
     """
+    if not 0 < args.port < PORTS:
+        raise VlmadError(f"There is no port {args.port}.", f"Give a number from 1 to {PORTS - 1}.")
     if args.store is not None:
         os.environ[paths.STORE] = str(args.store)
     _, _, module, *words = server_command(args.port, args.address)

@@ -229,6 +229,14 @@ def app_file() -> Path:
     return path
 
 
+def expanded(path: Path) -> Path:
+    """A path with the home folder in the place of ``~``; as it stands where it names somebody who has none here."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def as_typed(path: Path) -> str:
     """A path as one would type it here: relative where it lies below the current folder, else whole.
 
@@ -241,4 +249,4 @@ def as_typed(path: Path) -> str:
 def _named(variable: str) -> Path | None:
     """The path that a variable names."""
     value = os.environ.get(variable)
-    return Path(value).expanduser() if value else None
+    return expanded(Path(value)) if value else None

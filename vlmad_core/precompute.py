@@ -24,6 +24,7 @@ from vlmad_core.engine.options import (
 from vlmad_core.errors import VlmadError
 from vlmad_core.io import parse_yaml
 from vlmad_core.methods.plugins import add_plugin_argument
+from vlmad_core.records import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,10 +128,10 @@ def with_settings(options: PlanOptions, changes: Sequence[str]) -> PlanOptions:
         mine = [i for i, choice in enumerate(methods) if name in (choice.id, choice.id.partition(":")[0])]
         if not (equals and dot and setting) or not mine:
             raise PlanError(
-                f"--set was given {change!r}, which changes no setting of {', '.join(m.id for m in methods)}.",
+                f"--set was given {shown(change)}, which changes no setting of {', '.join(m.id for m in methods)}.",
                 "Write METHOD.SETTING=VALUE, e.g. winclip.temperature=0.01.",
             )
-        value = parse_yaml(text, f"What --set was given, {change!r},", PlanError)
+        value = parse_yaml(text, f"What --set was given, {shown(change)},", PlanError)
         for i in mine:
             methods[i] = dataclasses.replace(methods[i], settings={**methods[i].settings, setting: value})
     return dataclasses.replace(options, methods=tuple(methods))

@@ -125,7 +125,19 @@ def test_what_diverges_stops():
         fit(Broken(), PLAN, start(Line(), PLAN))
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch_size": -1}, {"learning_rate": 0.0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 0},
+        {"batch_size": -1},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
+        {"epochs": 10**30},
+        {"seed": -1},
+        {"seed": 2**63},
+    ],
+)
 def test_numbers_out_of_range(change):
     with pytest.raises(MethodError, match=next(iter(change))):
         Optimisation(**change)

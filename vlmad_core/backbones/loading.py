@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vlmad_core import paths
 from vlmad_core.backbones.clip import ClipBackbone
 from vlmad_core.backbones.devices import resolve_device
 from vlmad_core.backbones.info import (
@@ -186,7 +187,7 @@ def _locate(name: str) -> tuple[Path, Literal["bundled", "hub", "folder", "open_
             f"The backbone {name!r} knows images only.",
             "Use a CLIP model here; precompute runs the method teacher_memory on it.",
         )
-    path = Path(name).expanduser()
+    path = paths.expanded(Path(name))
     if path.is_dir():
         return path.resolve(), "folder"
     if path.is_file():

@@ -8,6 +8,7 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from vlmad_core import paths
 from vlmad_core.datasets.catalogue import official_sets
 from vlmad_core.datasets.check import CheckReport, check_dataset, sizes_in_words
 from vlmad_core.datasets.inspecting import FileFinding
@@ -76,7 +77,7 @@ def _run_check(source: str, as_json: bool) -> int:
 
 def _parts(source: str) -> tuple[str | Path, ...]:
     """The data set itself, or those in a folder that holds several."""
-    path = Path(source).expanduser()
+    path = paths.expanded(Path(source))
     return data_sets_in(path) if path.is_dir() and len(data_sets_in(path)) > 1 else (source,)
 
 

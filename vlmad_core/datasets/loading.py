@@ -115,7 +115,7 @@ def load_dataset(source: str | Path, *, name: str | None = None) -> Dataset:
 
 def load_from(root: Path, name: str | None = None) -> Dataset:
     """List the data set at a path; see :func:`load_dataset`."""
-    root = Path(os.path.normpath(root.expanduser().absolute()))
+    root = Path(os.path.normpath(paths.expanded(root).absolute()))
     if not root.exists():
         raise DatasetError(f"No data set at {root}: no such file or folder.", "Check the path.")
     inner, reader = _reader_below(root)
@@ -198,7 +198,7 @@ def data_sets_in(root: Path) -> tuple[Path, ...]:
 
 def _locate(source: str | Path) -> tuple[Path, str | None]:
     if isinstance(source, Path) or source.startswith((".", "~")) or "/" in source or os.sep in source:
-        path, data_dir = Path(source).expanduser(), paths.data_dir()
+        path, data_dir = paths.expanded(Path(source)), paths.data_dir()
         if not path.exists() and data_dir is not None and (data_dir / path).exists():
             return data_dir / path, None
         return path, None

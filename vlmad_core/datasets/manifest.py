@@ -6,12 +6,12 @@ Columns: ``image`` (required); ``label`` (0/1 or words) or ``defect_type``, at l
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vlmad_core import paths
 from vlmad_core.datasets.folders import Listing, is_there
 from vlmad_core.datasets.labelled import means
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
@@ -90,10 +90,7 @@ def _cell(value: Any) -> str:
 
 
 def _absolute(folder: Path, text: str) -> Path | None:
-    path = Path(text)
-    with contextlib.suppress(RuntimeError):  # there is no user of that name: it is a file's
-        path = path.expanduser()
-    return _plain(folder / path) if text else None
+    return _plain(folder / paths.expanded(Path(text))) if text else None
 
 
 def _plain(path: Path) -> Path:

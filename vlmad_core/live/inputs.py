@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from vlmad_core import paths
 from vlmad_core.datasets.archives import ArchiveEntry, is_archive, is_hidden, open_archive
 from vlmad_core.datasets.images import DEFAULT_LIMITS, IMAGE_SUFFIXES, ImageLimits, pixel_hash, read_image
 from vlmad_core.errors import DatasetError
@@ -103,7 +104,7 @@ def gather(sources: Iterable[Source], limits: ImageLimits = DEFAULT_LIMITS) -> G
         elif isinstance(source, tuple):
             _add_upload(*source, found, limits)
         else:
-            _add_path(Path(source).expanduser(), found, limits)
+            _add_path(paths.expanded(Path(source)), found, limits)
     if len(found.items) > limits.max_batch:
         raise DatasetError(
             f"{len(found.items):,} images were given, more than the {limits.max_batch} allowed at once.",

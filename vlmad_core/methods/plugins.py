@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vlmad_core.errors import MethodError
 from vlmad_core.methods.registry import list_methods
-from vlmad_core.paths import add_plugin_files, plugin_files
+from vlmad_core.paths import add_plugin_files, expanded, plugin_files
 
 ENTRY_POINT_GROUP = "vlmad.methods"
 
@@ -35,7 +35,7 @@ def load_plugin(path: Path) -> tuple[str, ...]:
     Raises:
         MethodError: If it is no file, can't be run, or registers nothing.
     """
-    path = path.expanduser().resolve()
+    path = expanded(path).resolve()
     if path.suffix != ".py" or not path.is_file():
         raise MethodError(f"There is no plugin {path}.", "Give the path of a Python file.")
     name = f"vlmad_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
@@ -104,4 +104,4 @@ def use_plugins(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         load_plugin(path)
-        add_plugin_files([path.expanduser().resolve()])
+        add_plugin_files([expanded(path).resolve()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +24,7 @@ from vlmad_core.backbones import ClipBackbone, FeatureRequest, load_backbone
 from vlmad_core.datasets import load_dataset
 from vlmad_core.datasets.catalogue import category_noun
 from vlmad_core.errors import MethodError
+from vlmad_core.io import TEMPORARY_PREFIX, make_folder
 from vlmad_core.methods import create_method, method_class
 from vlmad_core.methods.anomaly_clip import AnomalyClip
 from vlmad_core.methods.april_gan import AprilGan
@@ -48,6 +50,9 @@ from vlmad_core.training.objectives import (
     own_temperature,
     stage_tokens,
 )
+
+RANGES: Mapping[str, tuple[float, float]] = {"mosaic": (0, 1), "context_length": (1, 64)}
+"""Least and most of the numbers that only some methods take."""
 
 LONG_EPOCHS = 15
 SHORT_SETS, SHORT_EPOCHS = ("mvtec_ad",), 3
@@ -207,6 +212,7 @@ def _prepare(
         MethodError: If a data set is given twice, or a number is out of range.
         VlmadError: If a data set or the backbone can't be loaded.
     """
+    _check(args)
     images = list_training_images([load_dataset(name) for name in args.data])
     data = tuple(dict.fromkeys(name for name, _ in images.categories))
     if len(data) < len(args.data):
@@ -224,6 +230,28 @@ def _prepare(
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         yield TrainingSession(method, backbone, data, images, plan, args, bars)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """See that what follows a long reading of images can be done: numbers in range, a folder to write to.
+
+    Raises:
+        MethodError: If not.
+    """
+    for name, (least, most) in RANGES.items():
+        value = getattr(args, name, None)
+        if value is not None and not least <= value <= most:
+            raise MethodError(
+                f"--{name.replace('_', '-')} is {str(value)[:40]}.", f"Give a number from {least} to {most}."
+            )
+    try:
+        make_folder(args.out)
+        with tempfile.TemporaryFile(prefix=TEMPORARY_PREFIX, dir=args.out):
+            pass
+    except OSError as error:
+        raise MethodError(
+            f"{str(args.out)[:200]} can't be written to: {error.strerror}.", "Name another --out."
+        ) from error
 
 
 def _load_backbone(args: argparse.Namespace, method: str) -> ClipBackbone:
@@ -298,10 +326,6 @@ def _anomaly_clip_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train_anomaly_clip(args: argparse.Namespace) -> int:
     """Train, and write parameters and record."""
-    if args.context_length < 1:
-        raise MethodError(
-            f"--context-length is {args.context_length}.", f"Give a positive number, e.g. {CONTEXT_LENGTH}."
-        )
     with _prepare(args, "anomaly_clip") as session:
         method = create_method(f"anomaly_clip:{args.preset}")
         assert isinstance(method, AnomalyClip)

@@ -30,6 +30,10 @@ StepDone = Callable[[float], None]
 _PARAMETERS, _OPTIMISER = "parameters/", "optimiser/"
 
 
+BOUNDS = {"epochs": (1, 100_000), "batch_size": (1, 100_000), "learning_rate": (1e-12, 1e6), "seed": (0, 2**63 - 1)}
+"""What an optimisation may be given, least and most."""
+
+
 @dataclass(frozen=True)
 class Optimisation:
     """How parameters are fitted; the defaults are those of the authors of both methods.
@@ -49,9 +53,10 @@ class Optimisation:
     seed: int = 111
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise MethodError(f"Training was given {name} {getattr(self, name)}.", "Give a positive number.")
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:  # nor is nan
+                raise MethodError(f"Training was given {name} {value}.", f"Give a number from {least} to {most}.")
 
     def to_json(self) -> dict[str, Any]:
         """As plain json values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -42,6 +43,8 @@ from vlmad_core.workspace.jobs import (
 
 if TYPE_CHECKING:
     from vlmad_core.engine.options import PlanOptions
+
+HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
 
 MOST_KEPT = 50
 """Jobs that are kept when they have ended; the oldest go."""
@@ -90,8 +93,12 @@ def submit_download(workspace: Path, hub_id: str) -> Job:
     """Put the fetching of a model from the hub into the queue; the job that is at it already, if there is one.
 
     Raises:
-        StoreError: If the workspace can't be written to.
+        StoreError: If no model can have that name, or the workspace can't be written to.
     """
+    if not HUB_ID.fullmatch(hub_id):
+        raise StoreError(
+            f"No model of the hub can be called {hub_id[:60]!r}.", "Give owner/name, e.g. openai/clip-vit-base-patch16."
+        )
     for job in list_jobs(workspace):
         if job.open and job.record.hub_id == hub_id:
             return job

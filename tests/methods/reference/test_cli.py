@@ -99,3 +99,19 @@ def test_no_reference_folder(tmp_path, capsys):
         check_reference(tmp_path)
     assert cli.main(["check-reference", str(tmp_path / "nowhere")]) == 1
     assert "no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["april_gan"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("april_gan.json", b"[" * 100_000),
+        ("prompts.json", b'{"normal": 3}'),
+        ("prompts.json", b'{"abnormal": [1]}'),
+        ("april_gan.safetensors", b"\xff" * 100),
+    ],
+)
+def test_crafted_files_are_named(folder, name, content):
+    (folder / name).write_bytes(content)
+    with pytest.raises(ReferenceFolderError, match="april_gan"):
+        check_reference(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ from torch import Tensor
 
 from vlmad_core.backbones.info import PositionRule
 from vlmad_core.backbones.text import Tokenizer
-from vlmad_core.errors import VlmadError
+from vlmad_core.backbones.weights import check_safetensors
+from vlmad_core.errors import StoreError, VlmadError
+from vlmad_core.io import read_json
 
 
 class ReferenceFolderError(VlmadError):
@@ -180,12 +181,16 @@ def read_reference(path: Path, methods: Sequence[str]) -> ReferenceFolder:
             f"It needs one of: {', '.join(f'{name}.json' for name in methods)}.",
         )
     try:
-        settings = json.loads((path / f"{method}.json").read_text(encoding="utf-8"))
+        settings = read_json(path / f"{method}.json")
+        check_safetensors(path / f"{method}.safetensors")
         tensors = load_file(path / f"{method}.safetensors")
         raw = path / "prompts.json"
-        prompts = json.loads(raw.read_text(encoding="utf-8")) if raw.is_file() else {}
-        if not isinstance(settings, dict) or not isinstance(prompts, dict):
-            raise ValueError("a json file holds no keys")
+        prompts = read_json(raw) if raw.is_file() else {}
+        sides = [one for side in ("normal", "abnormal") if (one := prompts.get(side)) is not None]
+        if not all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in sides):
+            raise ValueError(f"{raw} holds no lists of prompts")
+    except StoreError as error:
+        raise ReferenceFolderError(error.problem, "Fetch the reference again.") from error
     except (OSError, ValueError, SafetensorError) as error:
         raise ReferenceFolderError(f"{path} can't be read: {error}.", "Fetch the reference again.") from error
     return ReferenceFolder(
@@ -194,5 +199,5 @@ def read_reference(path: Path, methods: Sequence[str]) -> ReferenceFolder:
         settings,
         # Files of half precision are allowed; all arithmetic is done in float32.
         {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()},
-        {side: tuple(prompts[side]) for side in ("normal", "abnormal") if side in prompts},
+        {side: tuple(prompts[side]) for side in ("normal", "abnormal") if prompts.get(side) is not None},
     )
