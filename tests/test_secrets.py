@@ -43,9 +43,9 @@ def test_no_secret_is_in_anything_that_is_written_or_said(
     plan = ["--dataset", str(data), "--method", "clip_ac", "winclip", "--shots", "0"]
     assert main(["precompute", *plan, *how]) == 0
     # A job that ends well, and one whose traceback is kept.
-    for dataset in (data, folder / "widgets" / "bolt"):
+    for backbone in (tiny_clip, folder / "absent"):
         options = make_options({
-            "datasets": [str(dataset)], "methods": ["clip_ac"], "backbone": str(tiny_clip), "threads": 1,
+            "datasets": [str(data)], "methods": ["clip_ac"], "backbone": str(backbone), "threads": 1,
             "store": str(folder / "jobs"), "batch_size": 4, "latency_images": 0,
         })  # fmt: skip
         queue.submit(folder / "workspace", options, "a job")
