@@ -13,8 +13,8 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 SHIPPED = ("app.py", "asgi.py", "pages", ".streamlit", "results/bundled", "results/reported")
-LOCAL = ("__pycache__", ".locks", "annotations")
-"""Folders in them that belong to this machine."""
+LOCAL = ("__pycache__", ".locks", "annotations", "secrets.toml")
+"""Folders and files in them that belong to this machine."""
 
 
 def shipped_files() -> list[str]:

@@ -10,9 +10,12 @@ the scripts in a header that it signs itself; so a script knows that there is a 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -50,7 +53,11 @@ def access() -> Access | None:
         AccessError: If it is set up in part or unsafely, or ``secrets.toml`` can't be read.
     """
     section = None
-    if st.secrets.load_if_toml_exists():
+    try:
+        loaded = st.secrets.load_if_toml_exists()
+    except OSError as error:
+        raise AccessError(f"secrets.toml can't be read: {error.strerror}.", "May the dashboard's user?") from error
+    if loaded:
         section = st.secrets.get("auth")
         if section is not None and not isinstance(section, Mapping):
             raise AccessError("auth in secrets.toml is no table.", "Write [auth] on a line of its own.")
@@ -98,7 +105,7 @@ class Gate:
         path = str(scope["path"]).removeprefix(self._base) or "/"
         if not is_host_allowed(asked.headers.get("host")) and path != "/_stcore/health":
             await _refuse(scope, receive, send, PlainTextResponse("This host is not served here.", 400))
-        elif path == SIGN_IN:
+        elif scope["type"] == "http" and path == SIGN_IN:
             await self._begin(asked)(scope, receive, send)
         elif scope["type"] == "http" and (path in OPEN or path.startswith(OPEN_FOLDER)):
             await self._app(scope, receive, self._sealed(send))
@@ -116,10 +123,16 @@ class Gate:
         except AccessError as error:
             await _refuse(scope, receive, send, self._say(asked, 403, str(error)))
             return
-        signed = _told(visitor, float(claims["until"]), self._access.cookie_secret)
+        until = float(claims["until"])
+        signed = _told(visitor, until, self._access.cookie_secret)
         headers = [(name, value) for name, value in scope["headers"] if name.lower() != HEADER.encode()]
         told = {**scope, "headers": [*headers, (HEADER.encode(), signed.encode())]}
-        await self._app(told, receive, self._sealed(send, private=True))
+        if scope["type"] == "http":
+            await self._app(told, receive, self._sealed(send, private=True))
+            return
+        with suppress(TimeoutError):  # a websocket ends with the sign-in, whatever goes on in it
+            async with asyncio.timeout(until - time.time()):
+                await self._app(told, receive, send)
 
     def _begin(self, asked: HTTPConnection) -> Response:
         """Send a browser to the provider, as ``st.login`` does."""
@@ -175,12 +188,13 @@ def read_claims(cookies: Mapping[str, str], secret: str) -> dict[str, Any] | Non
     """
     try:
         written, signed_at = _signer(secret, USER_COOKIE_NAME).loads(
-            cookies.get(USER_COOKIE_NAME, ""), max_age=3600 * HOURS, return_timestamp=True
+            cookies.get(USER_COOKIE_NAME, ""), return_timestamp=True
         )
         claims = json.loads(written)
     except (BadData, TypeError, ValueError):
         return None
-    return {**claims, "until": signed_at.timestamp() + 3600 * HOURS} if isinstance(claims, dict) else None
+    until = signed_at.timestamp() + 3600 * HOURS
+    return {**claims, "until": until} if isinstance(claims, dict) and time.time() < until else None
 
 
 def told_visitor(value: str | None, access: Access) -> Visitor:
@@ -199,7 +213,7 @@ def told_visitor(value: str | None, access: Access) -> Visitor:
             "Start it with: python -m vlmad_core app",
         )
     try:
-        told = _signer(access.cookie_secret, HEADER).loads(value, max_age=3600 * HOURS)
+        told = _signer(access.cookie_secret, HEADER).loads(value)
     except BadData:
         told = None
     if not isinstance(told, dict) or told["until"] <= time.time():
@@ -226,6 +240,4 @@ async def _refuse(scope: Message, receive: Receive, send: Send, answer: Response
 
 def _unreadable_secrets() -> str | None:
     """A secrets file or folder that is there although Streamlit reads none."""
-    from pathlib import Path
-
     return next((str(path) for path in st.get_option("secrets.files") if Path(path).exists()), None)

@@ -16,13 +16,20 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import streamlit as st
 from itsdangerous import URLSafeTimedSerializer
 from oidc_provider_mock import User, run_server_in_thread
-from websockets.exceptions import InvalidStatus
+from starlette.responses import Response
+from starlette.testclient import TestClient
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from pages._ui import gate
+from pages._ui.gate import Gate
+from vlmad_core.access import HOURS, Access
 from vlmad_core.bench.serving import free_port
 from vlmad_core.dashboard import server_command
+from vlmad_core.errors import AccessError
 
 # The provider is written for an older Authlib.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -133,6 +140,13 @@ def claims_of(site: str, **more: object) -> str:
     return json.dumps({"email": "ann@example.com", "email_verified": True, "origin": site, "is_logged_in": True} | more)
 
 
+def signed_before(seconds: float, site: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A cookie of an operator that was signed so long ago."""
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda now=time.time: now() - seconds)
+        return signed(claims_of(site))
+
+
 def test_without_a_cookie_all_is_closed_but_the_way_in_and_the_health_check(site: str) -> None:
     assert {path: asked(site, path) for path in CLOSED} == dict.fromkeys(CLOSED, 401)
     for method in ("HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
@@ -177,9 +191,7 @@ def test_forged_tampered_and_old_cookies_are_refused(site: str, sign_in: SignIn,
     assert asked(site, "/media/a.png", cookie=right) == 404
     made = signed(claims_of(site))
     assert asked(site, "/media/a.png", cookie=made) == 404
-    monkeypatch.setattr(time, "time", lambda now=time.time: now() - 13 * 3600)
-    old = signed(claims_of(site))
-    monkeypatch.undo()
+    old = signed_before(13 * 3600, site, monkeypatch)
     body, _, signature = right.rpartition(".")
     wrong = {
         "another secret": signed(claims_of(site), secret="0" * 32),
@@ -222,8 +234,6 @@ def test_a_sign_in_divided_over_several_cookies_is_refused(site: str, sign_in: S
 
 def test_the_gate_s_own_header_can_not_be_brought_along(site: str) -> None:
     """With the header of one and the cookie of another, the gate tells the scripts of the cookie's alone."""
-    from pages._ui import gate
-
     operator = gate._signer(SECRET, gate.HEADER).dumps({"address": "ann@example.com", "until": time.time() + 1000})
     assert opened(site, x_vlmad_visitor=operator) == 403
     bob = claims_of(site, email="bob@lab.example.org")
@@ -233,6 +243,23 @@ def test_the_gate_s_own_header_can_not_be_brought_along(site: str) -> None:
 def test_a_websocket_from_another_site_is_refused(site: str, sign_in: SignIn) -> None:
     cookie = f"{COOKIE}={sign_in('ann').cookies[COOKIE]}"
     assert opened(site, Cookie=cookie, Origin="https://elsewhere.example") == 403
+
+
+def read_out(opened: Any) -> None:
+    while True:
+        opened.recv(timeout=60)
+
+
+def test_a_websocket_ends_with_the_sign_in(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cookie = signed_before(HOURS * 3600 - 4, site, monkeypatch)
+    address = f"{site.replace('http', 'ws')}/_stcore/stream"
+    headers = [{"Origin": site, "Cookie": f"{COOKIE}={value}"} for value in (cookie, signed(claims_of(site)))]
+    ending, other = (connect(address, additional_headers=one, proxy=None) for one in headers)
+    with closing(ending), closing(other):
+        with pytest.raises(ConnectionClosed):
+            read_out(ending)
+        assert other.ping().wait(60)
+    assert asked(site, "/media/a.png", cookie=cookie) == 401
 
 
 def test_signing_out_takes_the_cookies(site: str, sign_in: SignIn) -> None:
@@ -299,3 +326,54 @@ def test_a_set_up_that_does_not_hold_ends_the_start_with_a_sentence(
     assert said in ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
     assert "planted" not in ended.stdout + ended.stderr
+
+
+def behind_tls(base: str = "") -> TestClient:
+    """The gate of a dashboard that is reached by https, before a server that answers all."""
+
+    async def server(scope: Any, receive: Any, send: Any) -> None:
+        await Response("there", headers={"set-cookie": "one=1; Path=/"})(scope, receive, send)
+
+    access = Access((), ("ann@example.com",), "https://vlmad.example.com", ("default",), False, SECRET)
+    return TestClient(Gate(server, access, base), base_url="https://vlmad.example.com")
+
+
+def test_behind_tls_cookies_are_secure_and_images_private() -> None:
+    client = behind_tls()
+    assert client.get("/oauth2callback").headers["set-cookie"] == "one=1; Path=/; Secure"
+    assert client.get("/media/a.png").status_code == 401
+    cookie = signed(claims_of("https://vlmad.example.com"))
+    image = client.get("/media/a.png", headers={"Cookie": f"{COOKIE}={cookie}"})
+    assert (image.status_code, image.headers["cache-control"]) == (200, "private")
+
+
+def test_below_a_path_only_that_path_s_health_and_sign_in_are_open() -> None:
+    client = behind_tls("tools/vlmad")
+    paths = (
+        "/tools/vlmad/_stcore/health",
+        "/tools/vlmad/media/a",
+        "/tools/vlmad",
+        "/tools/vlmadx/static/a",
+        "/media/a",
+    )
+    assert [client.get(path).status_code for path in paths] == [200, 401, 401, 401, 401]
+    page = client.get("/tools/vlmad", headers={"Accept": "text/html"}).text
+    assert 'href="/tools/vlmad/sign-in?provider=default"' in page
+
+
+@pytest.mark.parametrize("option", ["server.enableCORS", "server.enableXsrfProtection"])
+def test_a_check_that_the_gate_builds_on_can_not_be_off(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    known = st.get_option
+    monkeypatch.setattr(gate, "access", lambda: Access((), ("ann@example.com",), "https://v.example.com", ("default",)))
+    assert len(gate.middleware()) == 1
+    monkeypatch.setattr(st, "get_option", lambda name: False if name == option else known(name))
+    with pytest.raises(AccessError, match=f"{option} is off"):
+        gate.middleware()
+
+
+def test_hosts_that_are_not_named_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "is_host_allowed", lambda host: host == "vlmad.example.com")
+    client = behind_tls()
+    assert client.get("/static/a.js").status_code == 200
+    assert client.get("/static/a.js", headers={"Host": "elsewhere.example"}).status_code == 400
+    assert client.get("/_stcore/health", headers={"Host": "127.0.0.1:8501"}).status_code == 200

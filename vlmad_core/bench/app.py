@@ -138,7 +138,7 @@ def measure(store: Path, launch: Callable[[], Any], interactions: int = INTERACT
         stop_server(process)
     p95 = percentile([step.seconds for step in steps], 0.95)
     if p95 is None:
-        raise VlmadError("No interaction could be done.", "Look at the dashboard: streamlit run app.py.")
+        raise VlmadError("No interaction could be done.", "Look at the dashboard: python -m vlmad_core app.")
     return {
         "first_view_seconds": round(first, 3),
         "first_view_after_start_seconds": round(cold, 3),
