@@ -10,7 +10,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes --no-deps -r
 TORCH = $(shell grep '^torch==' requirements.txt)
 
-.PHONY: app test test-slow lint lock audit demo-results screenshots help clean
+.PHONY: app test test-slow test-faults lint lock audit demo-results screenshots help clean
 
 app: $(VENV)/.app  ## install what is needed and open the dashboard
 	$(BIN)/python -m vlmad_core app --port $(PORT)
@@ -22,6 +22,10 @@ test: lint  ## check style, types and imports, and run all tests but the slow on
 
 test-slow: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest
+
+# Two at a time: kills, full disks, damage and the like need processor time of their own to come at any moment.
+test-faults: $(VENV)/.dev  ## run everything into every fault: kills, full disks, damage, ...; prints how many cases were lost
+	$(BIN)/python -m pytest tests/faults -n 2
 
 lint: $(VENV)/.dev  ## check style, types, imports and house rules
 	$(BIN)/ruff check .

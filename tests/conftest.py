@@ -388,7 +388,7 @@ def read_content(store: Path) -> dict[str, Any]:
         if path.name == "unit.json":
             value = json.loads(path.read_text())
             hashes = {k: v for k, v in value["files"].items() if k != "images.parquet"}
-            kept = value.keys() - {"finished_at", "profile", "files"}
+            kept = value.keys() - {"finished_at", "profile", "files", "seal"}
             content[name] = {k: value[k] for k in sorted(kept)} | {"files": hashes}
         elif path.name == "run.json":
             value = json.loads(path.read_text())

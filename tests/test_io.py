@@ -29,6 +29,7 @@ from vlmad_core.io import (
     remove_folder,
     remove_leftovers,
     temporary_folder,
+    workshop,
     write_atomically,
 )
 
@@ -224,3 +225,14 @@ def test_only_json_objects_are_read(tmp_path: Path) -> None:
             read_json(file)
     with pytest.raises(ValueError, match="JSON compliant"):
         json_bytes({"score": float("nan")})
+
+
+def test_a_workshop_is_gone_at_its_end_and_takes_those_of_killed_processes_along(tmp_path: Path) -> None:
+    left = tmp_path / ".tmp-import-1-0123abcd"
+    left.mkdir()
+    with workshop(tmp_path, "import") as mine:
+        assert not left.exists()
+        with workshop(tmp_path, "import") as other:
+            assert mine.is_dir()
+            assert other.is_dir()
+    assert list(tmp_path.iterdir()) == []

@@ -3,15 +3,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import random
-import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +15,6 @@ from vlmad_core.engine import estimate
 from vlmad_core.prompts import load_ensemble, save_ensemble
 from vlmad_core.store.commands import read_commands
 from vlmad_core.store.reader import open_store
-from vlmad_core.store.verifying import verify_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,90 +50,6 @@ def start(words: list[str]) -> subprocess.Popen[str]:
     )
 
 
-FORKS = """
-import json, os, sys
-import vlmad_core.engine.runner, vlmad_core.precompute, vlmad_core.analysis.leaderboard
-from vlmad_core.cli import main
-for line in sys.stdin:
-    order = json.loads(line)
-    if "words" in order:
-        pid = os.fork()
-        if pid == 0:
-            for number, name in ((1, "out"), (2, "err")):
-                os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-            code = main(order["words"])
-            sys.stdout.flush()
-            os._exit(code)
-        print(pid, flush=True)
-    else:
-        pid, status = os.waitpid(order["pid"], 0 if order["wait"] else os.WNOHANG)
-        print(os.waitstatus_to_exitcode(status) if pid else "", flush=True)
-"""
-"""A process that has loaded everything and forks one that runs a command: loading takes far longer than the work."""
-
-
-class Forks:
-    """Commands in processes of their own, quickly started."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.count = 0
-        command = [sys.executable, "-c", FORKS]
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.server = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-        )
-
-    def ask(self, **order: Any) -> str:
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps(order) + "\n")
-        self.server.stdin.flush()
-        return self.server.stdout.readline().strip()
-
-    def start(self, words: list[str]) -> Fork:
-        self.count += 1
-        out, err = (self.folder / f"{self.count}.{name}" for name in ("out", "err"))
-        return Fork(self, int(self.ask(words=words, out=str(out), err=str(err))), out, err)
-
-
-@dataclasses.dataclass
-class Fork:
-    """One running command."""
-
-    forks: Forks
-    pid: int
-    out: Path
-    err: Path
-    code: int | None = None
-
-    def poll(self, wait: bool = False) -> int | None:
-        if self.code is None:
-            answer = self.forks.ask(pid=self.pid, wait=wait)
-            self.code = int(answer) if answer else None
-        return self.code
-
-    def kill(self) -> bool:
-        """Kill it; False if it was done just before."""
-        os.kill(self.pid, signal.SIGKILL)
-        return self.poll(wait=True) == -signal.SIGKILL
-
-    def outcome(self) -> dict[str, Any]:
-        assert self.poll(wait=True) == 0, self.err.read_text()
-        return json.loads(self.out.read_text())
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    if not hasattr(os, "fork"):
-        pytest.skip("this system can't fork")
-    running = Forks(tmp_path_factory.mktemp("forks"))
-    yield running
-    assert running.server.stdin is not None
-    running.server.stdin.close()
-    running.server.wait(WAIT)
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_clip: Path, data: Path) -> tuple[Path, float]:
     """A store written without a disturbance by a process of its own, and the seconds the units took."""
@@ -150,70 +60,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_clip: Path, data:
     out, err = process.communicate(timeout=WAIT)
     assert process.returncode == 0, err
     return store, json.loads(out)["seconds"]
-
-
-def kill_at_random(forks: Forks, words: list[str], store: Path, seconds: float, rng: random.Random) -> bool:
-    """Kill the command at a random moment of its work; True if it was still at it."""
-    process = forks.start(words)
-    while process.poll() is None and not list(store.rglob("run.json")):
-        time.sleep(0.005)
-    time.sleep(rng.uniform(0, seconds))
-    return process.poll() is None and process.kill()
-
-
-def check_killed(
-    forks: Forks, count: int, seed: int, words: Any, undisturbed: Any, store: Path, content_of: Any
-) -> None:
-    rng = random.Random(seed)
-    reference, seconds = undisturbed
-    while not kill_at_random(forks, words(store), store, seconds, rng):
-        shutil.rmtree(store)  # done before it could be killed: the machine is quicker now than it was
-        seconds /= 2
-    for attempt in range(1, count):
-        kill_at_random(forks, words(store), store, seconds * (count - attempt) / count, rng)
-        read = open_store(store)
-        assert read.problems == ()
-        assert read.failed == ()
-        assert all(verify_run(read, run.id).problems == () for run in read.runs)
-    before = sum(len(run.units) for run in open_store(store).runs)
-    outcome = forks.start(words(store, "--json")).outcome()
-    assert outcome["units"]["kept"] == before
-    assert outcome["units"]["computed"] == 12 - before
-    assert content_of(store) == content_of(reference)
-
-
-def test_killed_three_times_it_ends_the_same(forks, words, undisturbed, tmp_path, content_of):
-    check_killed(forks, 3, 0, words, undisturbed, tmp_path / "store", content_of)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 6))
-def test_killed_twenty_times_it_ends_the_same(seed, forks, words, undisturbed, tmp_path, content_of):
-    check_killed(forks, 4, seed, words, undisturbed, tmp_path / "store", content_of)
-
-
-@pytest.mark.slow
-def test_killed_with_a_cache_it_ends_the_same(forks, words, tmp_path, content_of):
-    rng = random.Random(7)
-    whole, killed = (tmp_path / name for name in ("whole", "killed"))
-    seconds = forks.start(words(whole, "--cache-dir", str(tmp_path / "one"), "--json")).outcome()["seconds"]
-    with_cache = words(killed, "--cache-dir", str(tmp_path / "two"))
-    while not kill_at_random(forks, with_cache, killed, seconds, rng):
-        shutil.rmtree(killed)
-        shutil.rmtree(tmp_path / "two")
-        seconds /= 2
-    kill_at_random(forks, with_cache, killed, seconds / 2, rng)
-    forks.start([*with_cache, "--json"]).outcome()
-    assert content_of(killed) == content_of(whole)
-
-
-def test_two_processes_share_the_work(forks, words, undisturbed, tmp_path, content_of):
-    store = tmp_path / "store"
-    processes = [forks.start(words(store, "--json")) for _ in range(2)]
-    outcomes = [process.outcome()["units"] for process in processes]
-    assert sum(units["computed"] for units in outcomes) == 12
-    assert all(units["computed"] + units["kept"] == 12 for units in outcomes)
-    assert content_of(store) == content_of(undisturbed[0])
 
 
 def test_in_one_process_the_same_as_in_another(words, undisturbed, tmp_path, content_of, capsys):

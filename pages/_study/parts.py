@@ -31,7 +31,8 @@ def _opened(roots: tuple[Path, ...], mark: str) -> tuple[Store, tuple[Comparison
 @st.cache_data(max_entries=8, show_spinner="Answering …")
 def _answers(roots: tuple[Path, ...], mark: str, dataset: str, conditions: str) -> tuple[StudyAnswer, ...]:
     store, found = _opened(roots, mark)
-    return answers(store, next(one for one in found if (one.dataset, one.conditions) == (dataset, conditions)))
+    same = [one for one in found if (one.dataset, one.conditions) == (dataset, conditions)]
+    return answers(store, same[0]) if same else ()  # nothing of it is whole any more
 
 
 def six_answers(one: Comparison) -> tuple[StudyAnswer, ...]:

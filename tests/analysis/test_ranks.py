@@ -17,7 +17,7 @@ from vlmad_core.analysis.leaderboard import across_data_sets, leaderboard, rank_
 from vlmad_core.analysis.reported import published
 from vlmad_core.analysis.speed import cost_table
 from vlmad_core.store.reader import Missing, Store, open_store
-from vlmad_core.store.schema import RunRecord
+from vlmad_core.store.schema import RunRecord, sealed
 
 AC = ["image_auroc", "image_ap"]
 
@@ -142,12 +142,12 @@ def forget_maps(run: RunRecord) -> None:
     """Make a finished run look as if it had been asked to keep no maps."""
     plan = json.loads((run.path / "run.json").read_text())
     plan["plan"]["grids"] = "none"
-    (run.path / "run.json").write_text(json.dumps(plan))
+    (run.path / "run.json").write_bytes(sealed(plan))
     for category in run.units:
         file = run.path / category / "unit.json"
         unit = json.loads(file.read_text())
         del unit["files"]["grids.npz"]
-        file.write_text(json.dumps(unit))
+        file.write_bytes(sealed(unit))
 
 
 def test_only_what_was_timed_alone_can_be_fastest(store: Store) -> None:

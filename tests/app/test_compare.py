@@ -11,6 +11,7 @@ import pytest
 
 from vlmad_core.store.benches import BENCH_FOLDER, keep_bench
 from vlmad_core.store.commands import CommandRecord, SpentSeconds, write_command
+from vlmad_core.store.schema import sealed
 
 BUNDLED = Path(__file__).parents[2] / "results"
 PAGES = ("overview", "leaderboard", "transfer", "efficiency", "shots", "methods", "runs")
@@ -58,7 +59,7 @@ def _train(folder: Path, on: str) -> None:
     record["provenance"]["data"]["trained"] = {"training_data": [on], "hash": on}
     record["protocol"]["method"]["parameters"] = on
     record["id"] = f"{folder.parent.name}/{folder.name}"
-    (folder / "run.json").write_text(json.dumps(record))
+    (folder / "run.json").write_bytes(sealed(record))
 
 
 @pytest.mark.parametrize("page", PAGES)

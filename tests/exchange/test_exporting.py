@@ -14,6 +14,7 @@ from vlmad_core.analysis.leaderboard import leaderboard
 from vlmad_core.cli import main
 from vlmad_core.errors import StoreError
 from vlmad_core.store.reader import open_store
+from vlmad_core.store.schema import sealed
 
 Make = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -103,5 +104,5 @@ def test_text_can_not_break_a_markdown_table(tmp_path: Path, made_up_store: Make
     for file in path.glob("*/*/run.json"):
         record = json.loads(file.read_text())
         record["title"] = "a|b"
-        file.write_text(json.dumps(record))
+        file.write_bytes(sealed(record))
     assert "| a\\|b | 0 |" in leaderboard_text(open_store(path), "markdown")

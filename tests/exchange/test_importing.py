@@ -19,6 +19,7 @@ from vlmad_core.exchange.items import ImportRefusedError
 from vlmad_core.exchange.maps import find_anomalib
 from vlmad_core.exchange.stores import import_store
 from vlmad_core.store.reader import Missing, open_store
+from vlmad_core.store.schema import sealed
 from vlmad_core.store.verifying import verify_run
 
 Make = Callable[..., Path]
@@ -273,7 +274,7 @@ def test_a_run_that_calls_itself_otherwise_is_refused(tmp_path: Path, made_up_st
     file = next(theirs.glob("*/*/run.json"))
     record = json.loads(file.read_text())
     record["id"] = "../../elsewhere"
-    file.write_text(json.dumps(record))
+    file.write_bytes(sealed(record))
     with pytest.raises(ImportRefusedError, match=r"calls itself '\.\./\.\./elsewhere'"):
         import_store(tmp_path / "ours", theirs, origin="x")
 

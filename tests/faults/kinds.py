@@ -24,9 +24,11 @@ from tests.faults.works import WORKS, Ground
 from vlmad_core import paths
 from vlmad_core.backbones import load_backbone
 from vlmad_core.backbones.feature_files import DamagedFileError, read_file, stored_names
+from vlmad_core.backbones.holding import held_weights
 from vlmad_core.datasets.parts import Part, find_part, list_parts
 from vlmad_core.engine.options import make_options, plain_options, read_plan
 from vlmad_core.errors import VlmadError
+from vlmad_core.io import json_bytes, write_atomically
 from vlmad_core.live.saved import read_saved, saved_picture
 from vlmad_core.methods.trained import find_parameters, load_parameters
 from vlmad_core.prompts import load_ensemble, save_ensemble
@@ -114,6 +116,9 @@ def furnish(place: Place, forks: Forks, widgets: Path) -> Place:
     (job.home / jobs.LOG).write_text('{"at": "now", "message": "begun"}\n' * 3)
     with living_in(place):
         save_ensemble(load_ensemble("states"), "my_words")
+        noted = paths.held_weights_file()
+        assert noted is not None
+        write_atomically(noted, json_bytes({"someone/tiny": {"sha256": "0" * 64, "place": "the hub's cache"}}))
         PART.write()
         keep_decision(DECISION)
     return place
@@ -125,6 +130,7 @@ def living_in(place: Place) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(paths.WORKSPACE, str(place.workspace))
         patch.setenv(paths.PROMPTS_DIR, str(place.prompts))
+        patch.setenv(paths.CACHE_DIR, str(place.cache))
         yield
 
 
@@ -161,6 +167,11 @@ def _parameters(place: Place, whole: Place) -> None:
         return
     _same_tensors(tensors, expected)
     assert record.training_data == expected_record.training_data, "said to be trained on other data, silently"
+
+
+def _weights(place: Place, whole: Place) -> None:
+    with living_in(place), contextlib.suppress(VlmadError):
+        held_weights()
 
 
 def _training(place: Place, whole: Place) -> None:
@@ -235,6 +246,7 @@ KINDS = {
         Kind("saved demos", "store/annotations/demos/*/*", _notes, pages=True),
         Kind("records of commands", "store/.commands/*", _notes, pages=True),
         Kind("cached features", "features/*/*/*.safetensors", _features),
+        Kind("weights noted at first use", "cache/*.json", _weights),
         Kind("parameters", "checkpoints/april_gan/*.safetensors", _parameters),
         Kind("records of training", "checkpoints/april_gan/*.json", _parameters),
         Kind("unfinished training", "state.unfinished", _training),

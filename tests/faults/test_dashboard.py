@@ -183,7 +183,7 @@ def test_a_store_that_is_replaced_again_and_again_shows_one_or_the_other(
 def test_a_server_whose_store_goes_and_comes_back_answers_every_visitor(
     made_up_store: Make, tmp_path: Path, rng: random.Random, cases_of: Any
 ) -> None:
-    clients = pytest.importorskip("tests.performance.clients")
+    clients = pytest.importorskip("tests.performance.clients", reason="NOT TESTED HERE: no client without a browser")
     store = write_first(made_up_store, tmp_path / "store")
     others = [write_second(made_up_store, tmp_path / f"other{number}") for number in range(3)]
     process, address = start_server(store)

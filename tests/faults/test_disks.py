@@ -80,8 +80,14 @@ def refused(code: int | None, said: str) -> None:
 NAMES = [name for name in WORKS if name != "a job"]
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(4, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", WORKS)
+SOME = ("precompute", "a job")
+"""Works under a full disk in the short form."""
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [*((name, 1) for name in SOME), *(pytest.param(name, 4, marks=pytest.mark.slow) for name in WORKS)],
+)
 def test_a_full_disk_costs_what_did_not_fit(
     name: str, count: int, disk: Disk, forks: Forks, undisturbed: Any, widgets: Path, tiny_clip: Path,
     rng: random.Random, look: Any, cases_of: Any,
@@ -107,8 +113,10 @@ def test_a_full_disk_costs_what_did_not_fit(
             shutil.rmtree(ground.folder)
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(4, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["precompute", "train", "import maps"])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("train", 1), *(pytest.param(name, 4, marks=pytest.mark.slow) for name in ("precompute", "train", "import maps"))],
+)
 def test_files_that_may_not_grow_cost_what_did_not_fit(
     name: str, count: int, forks: Forks, undisturbed: Any, widgets: Path, tiny_clip: Path, tmp_path: Path,
     rng: random.Random, cases_of: Any,
@@ -128,7 +136,9 @@ def test_files_that_may_not_grow_cost_what_did_not_fit(
                 work.check(ground.out, whole, again=started_again(work, forks, ground))
 
 
-@pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "import scores" else pytest.mark.slow) for name in NAMES]
+)
 def test_a_store_that_is_only_read_is_said_and_stays_as_it_is(
     name: str, disk: Disk, forks: Forks, undisturbed: Any, widgets: Path, tiny_clip: Path, look: Any, cases_of: Any
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.faults.processes import ROOT, WAIT
 from tests.workspace.test_downloads import NAME, SmallHub
+from vlmad_core import paths
 
 HTML = b"<!doctype html><html><body>Please sign in to the network.</body></html>"
 WEIGHTS = "model.safetensors"
@@ -127,6 +128,7 @@ def hub(tiny_clip: Path) -> Iterator[FaultyHub]:
 
 def ask(address: str, folder: Path, names: list[str]) -> dict[str, Any]:
     environment = {**os.environ, "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "hf")}
+    environment[paths.CACHE_DIR] = str(folder / "kept")  # where what the weights were at first use is noted
     environment |= {"NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     environment.pop("HF_HUB_CACHE", None)
     command = [sys.executable, "-c", LOOK_UP, str(folder / "workspace"), *names]

@@ -31,7 +31,7 @@ TOGETHER = [name for name, work in WORKS.items() if work.writers]
 @pytest.mark.parametrize(
     ("name", "writers"),
     [
-        pytest.param(name, writers, marks=() if (name, writers) == ("precompute", 8) else pytest.mark.slow)
+        pytest.param(name, writers, marks=() if (name, writers) == ("precompute", 2) else pytest.mark.slow)
         for name in TOGETHER
         for writers in (2, 8)
     ],

@@ -13,6 +13,7 @@ from vlmad_core.errors import StoreError
 from vlmad_core.metrics.resampling import Replicates
 from vlmad_core.store import layout
 from vlmad_core.store.reader import open_store, open_stores, store_signature
+from vlmad_core.store.schema import sealed
 from vlmad_core.store.verifying import verify_run
 from vlmad_core.store.writer import UnitContents, write_unit
 
@@ -144,7 +145,7 @@ def test_nothing_is_unpickled(store_path):
     mark = run.path / "bolt" / layout.UNIT_FILE
     value = json.loads(mark.read_text())
     value["files"]["grids.npz"]["bytes"] = (run.path / "bolt" / "grids.npz").stat().st_size
-    mark.write_text(json.dumps(value))
+    mark.write_bytes(sealed(value))
     store = open_store(store_path)
     assert not store.grids(run.id, "bolt")
     assert any(p.kind == "damaged_file" for p in store.problems)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from vlmad_core.errors import StoreError
 from vlmad_core.exchange.items import ImportProblem, ImportRefusedError
-from vlmad_core.io import commit_folder, json_bytes, lock, temporary_folder, workshop, write_atomically, write_synced
+from vlmad_core.io import commit_folder, lock, temporary_folder, workshop, write_atomically, write_synced
 from vlmad_core.reading import read_file
 from vlmad_core.store import layout
 from vlmad_core.store.reader import Store, open_store
-from vlmad_core.store.schema import RunRecord, UnitRecord
+from vlmad_core.store.schema import RunRecord, UnitRecord, sealed
 from vlmad_core.store.tables import LARGEST_TABLE
 from vlmad_core.store.verifying import verify_files
 from vlmad_core.store.writer import now
@@ -156,4 +156,4 @@ def _marked(run: RunRecord, folder: Path, origin: str) -> bytes:
     note = {"origin": origin, "from": str(folder), "at": now()}
     data = {**run.provenance.data, "imported": {**note, "before": run.provenance.data.get("imported")}}
     marked = dataclasses.replace(run, provenance=dataclasses.replace(run.provenance, data=data))
-    return json_bytes(marked.to_json())
+    return sealed(marked.to_json())

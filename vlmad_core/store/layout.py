@@ -12,7 +12,15 @@ from urllib.parse import quote
 from vlmad_core.errors import StoreError
 from vlmad_core.io import RECOMPUTE, read_json
 from vlmad_core.reading import open_regular, read_file
-from vlmad_core.store.schema import FailedUnit, FailedUnits, RunKey, RunRecord, UnitRecord, read_record
+from vlmad_core.store.schema import (
+    FailedUnit,
+    FailedUnits,
+    RunKey,
+    RunRecord,
+    UnitRecord,
+    check_seal,
+    read_record,
+)
 
 RUN_FILE = "run.json"
 UNIT_FILE = "unit.json"
@@ -87,7 +95,10 @@ def read_run(folder: Path) -> RunRecord:
         StoreError: If it can't be read, or is damaged or of a newer version.
     """
     file, fix = folder / RUN_FILE, f"Remove the folder {folder} and compute it again."
-    return read_record(RunRecord, {**read_json(file, fix), "path": folder, "units": {}}, file, fix)
+    raw = read_json(file, fix)
+    run = read_record(RunRecord, {**raw, "path": folder, "units": {}}, file, fix)
+    check_seal(raw, file, fix)
+    return run
 
 
 def read_unit(folder: Path) -> UnitRecord:
@@ -99,7 +110,9 @@ def read_unit(folder: Path) -> UnitRecord:
     mark = folder / UNIT_FILE
     if not mark.is_file():
         raise StoreError(f"{folder} is not a finished unit: it has no {UNIT_FILE}.", "Remove it.")
-    unit = read_record(UnitRecord, read_json(mark), mark)
+    raw = read_json(mark)
+    unit = read_record(UnitRecord, raw, mark)
+    check_seal(raw, mark)
     if folder_name(unit.category) != folder.name:
         raise StoreError(f"{mark} is damaged: {unit.category!r} is not the category of its folder.", RECOMPUTE)
     for name, noted in unit.files.items():

@@ -339,13 +339,13 @@ def find_run(store: Store, name: str) -> RunRecord:
 
 
 def store_signature(path: str | Path) -> str:
-    """A short text that changes when a run or unit is added, replaced or removed; a key for caches."""
-    root = Path(path)
-    marks = []
+    """A short text that changes when a run, a unit or a file of one comes, goes or is replaced; a key for caches."""
+    root, marks = Path(path), []
     for pattern in (f"*/*/{layout.RUN_FILE}", f"*/*/*/{layout.UNIT_FILE}", f"*/*/{layout.FAILED_FILE}"):
         for path in root.glob(pattern):
             with contextlib.suppress(OSError):  # gone between the two looks
-                marks.append((str(path.relative_to(root)), path.stat().st_mtime_ns))
+                inside = path.parent.stat().st_mtime_ns if path.name == layout.UNIT_FILE else 0
+                marks.append((str(path.relative_to(root)), path.stat().st_mtime_ns, inside))
     return short_hash(sorted(marks), 16)
 
 

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError, with_config
 
 from vlmad_core.datasets.fingerprint import Fingerprint
 from vlmad_core.errors import StoreError
-from vlmad_core.io import RECOMPUTE
+from vlmad_core.io import RECOMPUTE, json_bytes
 from vlmad_core.reading import printable
 from vlmad_core.records import Count, Holds, Whole, in_words, read_as
 from vlmad_core.store.shapes import (
@@ -36,6 +36,9 @@ SCHEMA_VERSION = 1
 
 DESCRIPTIVE = frozenset({"id", "title", "source", "parameters", "training_data", "demonstration"})
 """What is recorded of a backbone for the reader's sake and moves no number."""
+
+SEAL, SEAL_DIGITS = "seal", 16
+"""Name of the entry of ``run.json`` and ``unit.json`` that holds the hash of the others, and its hex digits."""
 
 UnitStatus = Literal["complete", "partial"]
 
@@ -334,6 +337,23 @@ def read_record(kind: type[T], value: Mapping[str, Any], place: Path, fix: str =
         return read_as(kind, value)
     except ValidationError as error:
         raise StoreError(f"{place} is damaged: {in_words(error)}.", fix) from error
+
+
+def sealed(value: Mapping[str, Any]) -> bytes:
+    """A record as its file holds it, with a hash over all the rest of it, by which a reader tells a changed one."""
+    plain: dict[str, Any] = json.loads(json_bytes({name: value[name] for name in value if name != SEAL}))
+    return json_bytes({**plain, SEAL: short_hash(plain, SEAL_DIGITS)})
+
+
+def check_seal(value: Mapping[str, Any], place: Path, fix: str = RECOMPUTE) -> None:
+    """See that a record is as it was written; those written before there were seals have none.
+
+    Raises:
+        StoreError: If it is not.
+    """
+    rest = {name: entry for name, entry in value.items() if name != SEAL}
+    if SEAL in value and value[SEAL] != short_hash(rest, SEAL_DIGITS):
+        raise StoreError(f"{place} is not as it was written.", fix)
 
 
 class NewerSchemaError(StoreError):

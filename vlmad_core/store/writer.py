@@ -25,7 +25,7 @@ from vlmad_core.io import (
     write_synced,
 )
 from vlmad_core.store import layout, tables
-from vlmad_core.store.schema import SCHEMA_VERSION, FailedUnit, RunRecord, UnitRecord
+from vlmad_core.store.schema import SCHEMA_VERSION, FailedUnit, RunRecord, UnitRecord, sealed
 from vlmad_core.store.tables import Drawn, Row, grid_bytes, replicate_rows, table_bytes, thumbnail_bytes
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def start_run(store: Path, record: RunRecord) -> RunRecord:
     with lock(store, f"run {record.id}", wait=True):
         remove_leftovers(file)
         if not file.exists():
-            write_atomically(file, json_bytes(record.to_json()))
+            write_atomically(file, sealed(record.to_json()))
             return dataclasses.replace(record, path=path)
     existing = layout.read_run(path)
     if existing.key != record.key or existing.protocol.hash != record.protocol.hash:
@@ -134,7 +134,7 @@ def write_unit(
             thumbnails_reason=contents.thumbnails_reason,
             finished_at=now(),
         )
-        write_synced(temporary / layout.UNIT_FILE, json_bytes(record.to_json()))
+        write_synced(temporary / layout.UNIT_FILE, sealed(record.to_json()))
         committed = commit_folder(temporary, target, replace=replace)
     except OSError as error:  # a full disk, a store that went away
         shutil.rmtree(temporary, ignore_errors=True)
