@@ -10,7 +10,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes --no-deps -r
 TORCH = $(shell grep '^torch==' requirements.txt)
 
-.PHONY: app test test-slow lint lock audit demo-results screenshots help clean
+.PHONY: app test test-slow load lint lock audit demo-results screenshots help clean
 
 app: $(VENV)/.app  ## install what is needed and open the dashboard
 	$(BIN)/python -m vlmad_core app --port $(PORT)
@@ -22,6 +22,9 @@ test: lint  ## check style, types and imports, and run all tests but the slow on
 
 test-slow: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest
+
+load: $(VENV)/.dev  ## visit the dashboard as many visitors at once for five minutes, and print how long pages took
+	$(BIN)/python tests/performance/load.py --viewers 50 --demo 20 --seconds 300
 
 lint: $(VENV)/.dev  ## check style, types, imports and house rules
 	$(BIN)/ruff check .
