@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection, take_along
+from pages._ui import data, drawing, frame, selection, take_along
 from vlmad_core.analysis.entries import Comparison, EntryKey
 from vlmad_core.analysis.leaderboard import across_data_sets, rank_again, rank_moves, standings
 from vlmad_core.analysis.statistics import INTERVAL_NAMES, OVER_CATEGORIES
@@ -109,7 +109,10 @@ def show_moves(board: pd.DataFrame) -> None:
         for level, moves in drawn.items():
             with st.container():
                 st.markdown(f"**{TASKS[level][0]}**")
-                _draw_moves(moves.frame, tuple(found[level]))
+                drawing.altair(
+                    moves_chart, moves.frame, tuple(found[level]), {name: spec.label for name, spec in METRICS.items()},
+                    alt=f"Ranks of the methods in {', '.join(SHORT[name] for name in found[level])}",
+                )  # fmt: skip
                 if moves.left_out:
                     st.caption(f"Without a value in one of them: {selection.tidy(', '.join(moves.left_out), 200)}.")
 
@@ -134,19 +137,10 @@ def show_data_sets(boards: Mapping[str, pd.DataFrame], metric: str) -> None:
     )  # fmt: skip
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
 def draw_ranking(rows: pd.DataFrame, label: str, chance: float | None, bars: str = "95% interval") -> None:
-    """The figure of a ranking; drawn again from the cache, since building it takes longer than all else."""
+    """The figure of a ranking."""
     alt = f"{label} of each method, best first; bars: {bars}"
-    st.altair_chart(ranking_chart(rows, label, chance=chance, bars=bars), alt=alt)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _draw_moves(frame_of: pd.DataFrame, metrics: tuple[str, ...]) -> None:
-    """The figure of moving ranks, from the cache as well."""
-    labels = {name: spec.label for name, spec in METRICS.items()}
-    alt = f"Ranks of the methods in {', '.join(SHORT[name] for name in metrics)}"
-    st.altair_chart(moves_chart(frame_of, metrics, labels), alt=alt)
+    drawing.altair(ranking_chart, rows, label, chance=chance, bars=bars, alt=alt)
 
 
 def reranked(board: pd.DataFrame, shots: str, also: Collection[EntryKey] = ()) -> pd.DataFrame:

@@ -63,13 +63,6 @@ EVIDENCE = {
 VERDICT_BADGES = {"anomalous": "red", "normal": "green", "no verdict": "gray", "failed": "orange"}
 """Colours of the live demo's verdicts."""
 
-PLOT: dict[str, Any] = {
-    "displaylogo": False,
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
-    "toImageButtonOptions": {"format": "svg"},
-}
-"""How Plotly figures behave; the camera button saves an svg."""
-
 
 def head(page: Any) -> None:
     """Draw the head of a page: title, data set, backbone; and keep places for notices and for what is taken along."""
