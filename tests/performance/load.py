@@ -59,7 +59,7 @@ SAMPLE = 2.0
 """Seconds between two looks at the server's memory."""
 GROWTH = 1.1
 """Memory is flat where the last third of the time needs at most so much more than the third before."""
-REFUSED = re.compile(r"\b(queue|full|busy|too many|later)\b", re.IGNORECASE)
+REFUSED = re.compile(r"line for the models is full")
 SCORE = re.compile(r"score \*\*([-+.\de]+)\*\*")
 TOLERANCE = 2e-3
 """Of a score, relative: the page shows four digits."""
