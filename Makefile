@@ -10,7 +10,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes --no-deps -r
 TORCH = $(shell grep '^torch==' requirements.txt)
 
-.PHONY: app test test-slow test-faults lint lock audit demo-results screenshots help clean
+.PHONY: app test test-slow test-faults load lint lock audit demo-results screenshots help clean
 
 app: $(VENV)/.app  ## install what is needed and open the dashboard
 	$(BIN)/python -m vlmad_core app --port $(PORT)
@@ -26,6 +26,9 @@ test-slow: $(VENV)/.dev  ## run all tests
 # Two at a time: kills, full disks, damage and the like need processor time of their own to come at any moment.
 test-faults: $(VENV)/.dev  ## run everything into every fault: kills, full disks, damage, ...; prints how many cases were lost
 	$(BIN)/python -m pytest tests/faults -n 2
+
+load: $(VENV)/.dev  ## visit the dashboard as many visitors at once for five minutes, and print how long pages took
+	$(BIN)/python tests/performance/load.py --viewers 50 --demo 20 --seconds 300
 
 lint: $(VENV)/.dev  ## check style, types, imports and house rules
 	$(BIN)/ruff check .

@@ -50,3 +50,4 @@ with data.steady():
     page.run()
 frame.fetch_ahead()
 data.warm_up()
+data.collect_garbage()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection, take_along
+from pages._ui import data, drawing, frame, selection, take_along
 from pages._ui.opening import choose_lines, open_on
 from pages._ui.threshold import choose_threshold
 from vlmad_core.analysis.entries import Entry
@@ -37,8 +37,8 @@ def draw(title: str, kind: str, metric: str, base_rate: float | None = None) -> 
     if not found:
         st.caption("Without scores of normal and of defective images there is no curve.")
         return
-    st.plotly_chart(
-        curve_figure(found, kind, base_rate=base_rate), config=frame.PLOT,
+    drawing.plotly(
+        curve_figure, found, kind, base_rate=base_rate,
         alt=f"{title} of {len(found)} methods on {where}",
     )  # fmt: skip
     take_along.table(curve_points(found), f"{kind}-{one.dataset}-{category}", f"Points of {title}", latex=False)
@@ -61,8 +61,8 @@ def show_scores(line: Entry) -> None:
     st.caption(f"Threshold {threshold.value:.4g}: {threshold.origin}.")
     left, right = st.columns([3, 2], gap="large")
     with left:
-        st.plotly_chart(
-            score_histogram(judged, threshold.value), config=frame.PLOT,
+        drawing.plotly(
+            score_histogram, judged, threshold.value,
             alt=f"Scores of normal and defective images of {where} with the threshold at {threshold.value:.4g}",
         )  # fmt: skip
     with right:
@@ -85,8 +85,8 @@ def show_calibration(share: float) -> None:
     with left:
         inside = [NamedReliability(c.method, c.title, c.points) for c in found if c.error is not None]
         if inside:
-            st.plotly_chart(
-                reliability_figure(inside, share), config=frame.PLOT,
+            drawing.plotly(
+                reliability_figure, inside, share,
                 alt=f"Share of anomalous images over the score of {len(inside)} methods on {where}",
             )  # fmt: skip
             st.caption("Dotted: where a score would be a probability, and the share of anomalous images among all.")

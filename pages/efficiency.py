@@ -3,7 +3,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._efficiency import benches, reported
-from pages._ui import data, frame, selection, take_along
+from pages._ui import data, drawing, frame, selection, take_along
 from vlmad_core.analysis.speed import command_table, pareto, stage_table, throughput_table
 from vlmad_core.figures.efficiency import COSTS, cost_figure, stage_figure, throughput_figure
 from vlmad_core.metrics import METRICS
@@ -60,8 +60,8 @@ if known.empty:
 else:
     known = known.assign(front=pareto(known[cost], known["value"]))
     known = known.assign(low=known["low"].fillna(known["value"]), high=known["high"].fillna(known["value"]))
-    st.plotly_chart(
-        cost_figure(known, cost, METRICS[metric].label), config=frame.PLOT,
+    drawing.plotly(
+        cost_figure, known, cost, METRICS[metric].label,
         alt=f"{METRICS[metric].label} of each method over its {SHORT[cost].lower()}",
     )  # fmt: skip
     front = ", ".join(known[known["front"]].sort_values(cost)["name"])
@@ -87,8 +87,8 @@ for alone, text in (
     part = stages[stages["alone"].astype(bool) == alone]
     if len(part):
         st.caption(text)
-        st.plotly_chart(
-            stage_figure(part, alone=alone), config=frame.PLOT, key=f"stages-{alone}",
+        drawing.plotly(
+            stage_figure, part, alone=alone, key=f"stages-{alone}",
             alt=f"Milliseconds per image by stage for each method. {text}",
         )  # fmt: skip
 if stages.empty:
@@ -113,7 +113,7 @@ throughput = throughput_table(lines)
 if throughput.empty:
     st.caption("Throughput was not measured in these runs: no method was timed by itself at several batch sizes.")
 else:
-    st.plotly_chart(throughput_figure(throughput), config=frame.PLOT, alt="Images per second by batch size")
+    drawing.plotly(throughput_figure, throughput, alt="Images per second by batch size")
     st.caption("One at a time: from file to score. Batches: without reading.")
 st.subheader("All figures", anchor=False)
 columns = [

@@ -5,7 +5,7 @@ import streamlit as st
 from pages._failures import demos, judging, listing, panel
 from pages._failures.maps import Later
 from pages._failures.maps import nothing as nothing_later
-from pages._ui import data, frame, selection
+from pages._ui import data, drawing, frame, selection
 from pages._ui.opening import open_on
 from pages._ui.threshold import Chosen, choose_name, choose_threshold
 from vlmad_core.analysis.entries import Comparison, Entry
@@ -117,8 +117,8 @@ listing.offer_files(one, line, listed, marked, f"{kind}-{one.dataset}-{'all' if 
 scores, agreement = st.tabs(["Scores and threshold", "Agreement between methods"], on_change="rerun", key="below")
 if scores.open and not several:
     with scores:
-        st.plotly_chart(
-            score_histogram(judged, threshold.value), config=frame.PLOT,
+        drawing.plotly(
+            score_histogram, judged, threshold.value,
             alt=f"Scores of {normal} normal and {defective} defective images, with the threshold at "
             f"{threshold.value:.4g}",
         )  # fmt: skip

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._reproduction.parts import LABELS, WHO, show_contradictions, show_knowledge, show_step, show_table
-from pages._ui import citing, claims, data, frame, selection, take_along
+from pages._ui import citing, claims, data, drawing, frame, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.contradictions import Contradiction, conflicts, contradictions
 from vlmad_core.analysis.reported import METRIC_NAMES, reported_sets
@@ -66,8 +66,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 rows = table[table["shots"] == int(shots)]
 order = method_order(rows)
 rows = rows.sort_values("method", key=lambda names: names.map(order.index), kind="stable")
-st.plotly_chart(
-    reproduction_figure(rows, LABELS[metric]), config=frame.PLOT,
+drawing.plotly(
+    reproduction_figure, rows, LABELS[metric],
     alt=f"{LABELS[metric]} on {titles[dataset]}: the paper's number, others' and this program's for each method",
 )  # fmt: skip
 if not (rows["who"] == HERE).any():
@@ -93,8 +93,8 @@ citing.cite(rows["source"], "table")
 told, contradicted = told_once()
 st.subheader("One number, five hands: WinCLIP on MVTec AD", anchor="winclip")
 st.markdown(f"{told.lead} {LABELS[told.metric]}, zero-shot:")
-st.plotly_chart(
-    story_figure(steps_table(told), LABELS[told.metric]), config=frame.PLOT,
+drawing.plotly(
+    story_figure, steps_table(told), LABELS[told.metric],
     alt="Zero-shot image AUROC of WinCLIP on MVTec AD in the paper and in four public evaluations",
 )  # fmt: skip
 for step in told.steps:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, pictures, selection, take_along
+from pages._ui import data, drawing, frame, pictures, selection, take_along
 from pages._ui.opening import choose_lines, open_on
 from vlmad_core.analysis.entries import Entry
 from vlmad_core.analysis.slices import RECALL_LABELS, points_of_curve, recalls_known, region_recall
@@ -37,9 +37,11 @@ def show_curves() -> None:
         said = selection.tidy(reasons[0], 200) if reasons else "none was kept."
         st.caption(f"No PRO curve for this category: {said}")
         return
-    st.plotly_chart(
-        curve_figure(curves, "pro", limit=0.30),
-        config=frame.PLOT,
+    drawing.plotly(
+        curve_figure,
+        curves,
+        "pro",
+        limit=0.30,
         alt=f"PRO curves of {len(curves)} methods on {where}",
     )
     st.caption("In brackets AUPRO@30%: the area under the shaded part. Regions are 8-connected; maps at 256 × 256.")
@@ -60,9 +62,9 @@ def show_recall(known: tuple[str, ...]) -> None:
     by_area = region_recall(store, drawn, category, recall, "area")
     left, right = st.columns(2, gap="large")
     with left:
-        st.plotly_chart(recall_bars(by_type, "Defect type"), config=frame.PLOT, alt="Share found by defect type")
+        drawing.plotly(recall_bars, by_type, "Defect type", alt="Share found by defect type")
     with right:
-        st.plotly_chart(recall_bars(by_area, "Area of the defect"), config=frame.PLOT, alt="Share found by defect area")
+        drawing.plotly(recall_bars, by_area, "Area of the defect", alt="Share found by defect area")
     both = pd.concat([by_type.assign(by="type"), by_area.assign(by="area")])
     take_along.table(both, f"recall-{one.dataset}-{category}", "Share of each defect that is found")
 

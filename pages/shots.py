@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from pages._ui import claims, data, frame, pictures, selection, take_along
+from pages._ui import claims, data, drawing, frame, pictures, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison
 from vlmad_core.analysis.published import PublishedSet, reported_label
@@ -26,16 +26,16 @@ SIDE = 160  # of a reference's picture, the longer one, in pixels
 
 def show_references(one: Comparison, category: str) -> None:
     """For each draw, the references of a category in the order they were drawn, so that fewer shots are the first."""
-    drawing: dict[int, RunRecord] = {}
+    by_seed: dict[int, RunRecord] = {}
     for run in sorted((run for run in one.runs if run.key.shots), key=lambda run: run.key.shots):
-        drawing[run.key.seed] = run
+        by_seed[run.key.seed] = run
     st.subheader("Which references were used", anchor="references")
     st.caption(
         f"References of **{category_label(category)}**, the same for all methods. They are drawn from the normal "
         "training images in a fixed order, so the references of one shot are among those of two."
     )
     counts = [k for k in one.shots if k]
-    for seed, run in sorted(drawing.items()):
+    for seed, run in sorted(by_seed.items()):
         found = pictures.drawn_references(run.id, category)
         if isinstance(found, Missing):
             st.caption(f"Seed {seed}: {selection.tidy(found.reason, 160)}")
@@ -44,7 +44,7 @@ def show_references(one: Comparison, category: str) -> None:
         with st.grid("auto", min_column_width=110, gap="small"):
             for place, sample in enumerate(found, start=1):
                 first = next((k for k in counts if k >= place), run.key.shots)
-                st.image(
+                drawing.picture(
                     _small(data.signature(paths.stores()), str(sample.image_path)), width=110,
                     caption=f"from {first} shot{'' if first == 1 else 's'} on",
                     alt=f"Reference {place} of seed {seed}: a normal {category_label(category)}",
@@ -83,8 +83,8 @@ def show_published(one: PublishedSet) -> None:
     )  # fmt: skip
     rows = rows[rows["method"].isin(shown)]
     if len(rows):
-        st.plotly_chart(
-            shots_figure(rows, label), config=frame.PLOT,
+        drawing.plotly(
+            shots_figure, rows, label,
             alt=f"{label} over the number of normal references, as reported, for each method",
         )  # fmt: skip
     st.caption(
@@ -134,8 +134,8 @@ board = board[board["name"].isin([entry.name for entry in one.entries() if not e
 rows = board[board["metric"] == metric]
 label = METRICS[metric].label
 if rows["value"].notna().any():
-    st.plotly_chart(
-        shots_figure(rows, label), config=frame.PLOT,
+    drawing.plotly(
+        shots_figure, rows, label,
         alt=f"{label} over the number of normal references, for each method",
     )  # fmt: skip
     st.caption(

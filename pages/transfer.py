@@ -3,7 +3,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages._transfer import reported
-from pages._ui import data, frame, selection, take_along
+from pages._ui import data, drawing, frame, selection, take_along
 from vlmad_core.analysis.transfer import NOTHING, cells_frame, fill_commands, trained_methods, transfer_cells
 from vlmad_core.figures.matrices import transfer_chart
 from vlmad_core.metrics import METRICS
@@ -50,8 +50,11 @@ boards = {other.dataset: data.board(other) for other in together}
 cells = transfer_cells(together, boards, method, metric, shots=int(shots))
 table = cells_frame(cells)
 label = METRICS[metric].label
-st.altair_chart(
-    transfer_chart(table, label, dark=frame.is_dark()),
+drawing.altair(
+    transfer_chart,
+    table,
+    label,
+    dark=frame.is_dark(),
     alt=f"{label} of {methods[method]} by what it was trained on and what it is judged on",
 )
 st.caption(

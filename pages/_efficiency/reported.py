@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from pages._ui import citing, claims, frame, selection, take_along
+from pages._ui import citing, claims, drawing, frame, selection, take_along
 from vlmad_core.analysis.claims import EVERYTHING, UNASKED
 from vlmad_core.analysis.literature import COST_LABELS, NOT_SAID, cost_claims, cost_points, load_efficiency
 from vlmad_core.analysis.published import PublishedSet, reported_label
@@ -51,8 +51,8 @@ def show(one: PublishedSet) -> None:
         f"{int((found['hardware'] == NOT_SAID).sum())} come without the hardware; numbers from different hardware, or "
         "of different backbones and input sizes, can't be compared."
     )
-    st.plotly_chart(
-        reported_cost_figure(found, COST_LABELS[cost]), config=frame.PLOT,
+    drawing.plotly(
+        reported_cost_figure, found, COST_LABELS[cost],
         alt=f"{COST_LABELS[cost]} of each method as reported, by hardware",
     )  # fmt: skip
     _show_source(one, found, cost, second_hand=second_hand)
@@ -97,9 +97,9 @@ def _show_source(one: PublishedSet, found: pd.DataFrame, cost: str, *, second_ha
     if points.empty:
         st.caption(f"Of none of its methods {label} on {one.title} is reported.")
         return
-    st.plotly_chart(
-        cost_figure(points, "cost", label, axis=COST_LABELS[cost], logarithmic=bool((points["cost"] > 0).all())),
-        config=frame.PLOT, alt=f"{label} of each method on {one.title} over its cost, both as reported",
+    drawing.plotly(
+        cost_figure, points, "cost", label, axis=COST_LABELS[cost], logarithmic=bool((points["cost"] > 0).all()),
+        alt=f"{label} of each method on {one.title} over its cost, both as reported",
     )  # fmt: skip
     hardware = ", ".join(dict.fromkeys(rows["hardware"]))
     accuracy = selection.tidy(", ".join(dict.fromkeys(points["accuracy_of"])), 200)

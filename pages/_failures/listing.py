@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, pictures, selection, take_along
+from pages._ui import data, drawing, pictures, selection, take_along
 from vlmad_core.analysis.entries import Comparison, Entry
 from vlmad_core.analysis.failures import MOST_PICTURES, areas_of, csv_of, may_copy, narrow, picture_name, zip_of
 from vlmad_core.analysis.verdicts import ANY, COMPANY_LABELS, counts, keep_company
@@ -198,7 +198,7 @@ def show_list(
         name = pictures.short_name(image_id)
         with grid.cell():
             if image_id in small:
-                st.image(small[image_id], width="stretch", alt=f"{name}, score {row['score']:.3g}")
+                drawing.picture(small[image_id], alt=f"{name}, score {row['score']:.3g}")
             st.button(
                 f"{row['rank']} · {row['margin']:+.2g}",
                 key=f"open-{image_id}",

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._lab import desk
-from pages._ui import frame, selection
+from pages._ui import drawing, frame, selection
 from vlmad_core.analysis.statistics import INTERVAL_NAMES
 from vlmad_core.figures.grid import category_label
 from vlmad_core.figures.variants import change_figure, effect_figure
@@ -64,7 +64,7 @@ def by_category(changes: Changes, base: PromptEnsemble) -> None:
     label = METRICS[changes.metric].label.partition(" (")[0]
     if table["difference"].notna().any():
         st.plotly_chart(
-            change_figure(table, label, frame.is_dark()), config=frame.PLOT, key="lab_changes",
+            change_figure(table, label, frame.is_dark()), config=drawing.PLOT, key="lab_changes",
             alt=f"Change in {label} for each category and on the mean",
         )  # fmt: skip
     st.caption(
@@ -108,7 +108,7 @@ def by_phrase(data: LabData, ensemble: PromptEnsemble, category: str) -> None:
                 [effect.phrase for effect in chosen],
                 [None if effect.adds is None else 100 * effect.adds for effect in chosen], frame.is_dark(),
             ),
-            config=frame.PLOT, key="lab_effects", alt=f"Image AUROC that each phrase adds, {where}",
+            config=drawing.PLOT, key="lab_effects", alt=f"Image AUROC that each phrase adds, {where}",
         )  # fmt: skip
         st.caption(
             f"Image AUROC with all phrases minus that without this one ({where}); "

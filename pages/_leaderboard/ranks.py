@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection
+from pages._ui import data, drawing, selection
 from vlmad_core import paths
 from vlmad_core.analysis.best import ranks_of
 from vlmad_core.analysis.entries import Comparison, EntryKey
@@ -54,7 +54,7 @@ def _draw(
     bars = [(found.ranks[bar[0]], found.ranks[bar[-1]]) for bar in found.bars]
     figure = rank_diagram(ranked, bars, found.n)
     alt = f"Mean ranks in {METRICS[metric].label}; bars join methods that do not clearly differ"
-    st.plotly_chart(figure, config=frame.PLOT, alt=alt)
+    st.plotly_chart(figure, config=drawing.PLOT, alt=alt)
     said = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
     verdict = "they are not all equal" if found.p < 0.05 else "no difference between any of them is clear"
     return f"Friedman's test over {found.n} categories: {said}, {verdict}."

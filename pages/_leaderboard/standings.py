@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, selection, take_along
-from vlmad_core.analysis.entries import Comparison, EntryKey
-from vlmad_core.analysis.leaderboard import across_data_sets, rank_again, rank_moves, standings
+from pages._ui import data, drawing, frame, selection, take_along
+from vlmad_core import paths
+from vlmad_core.analysis.best import Differences
+from vlmad_core.analysis.entries import Comparison, Entry, EntryKey
+from vlmad_core.analysis.leaderboard import RankMoves, across_data_sets, rank_again, rank_moves, standings
 from vlmad_core.analysis.statistics import INTERVAL_NAMES, OVER_CATEGORIES
 from vlmad_core.figures.ranking import SHORT, moves_chart, ranking_chart
 from vlmad_core.metrics import METRICS
@@ -67,7 +69,8 @@ def show_task(
         )  # fmt: skip
     spec = METRICS[name]
     gaps = data.differences(one, keys, name, categories)
-    shown = standings(board, names, name, gaps, data.entries(one))
+    mark = data.signature(paths.stores())
+    shown, blanks = _table(mark, board, tuple(names), name, tuple(keys), categories, gaps, data.entries(one))
     letters = dict(zip(shown["name"], shown["group"], strict=True))
     reasons = dict(zip(shown["name"], shown["reason"], strict=True))
     rows = board[board["metric"] == name]
@@ -81,7 +84,7 @@ def show_task(
         placeholder="–",
         column_order=_order(name, names, shown, several=gaps.tested),
         column_config={
-            **_columns(board, names),
+            **_columns(blanks),
             "interval": st.column_config.TextColumn(
                 "95% interval",
                 help=f"Of {spec.label}: {INTERVAL_NAMES[OVER_CATEGORIES]} (bootstrap over images for one category).",
@@ -99,7 +102,7 @@ def show_task(
 def show_moves(board: pd.DataFrame) -> None:
     """How ranks move from metric to metric, for each task."""
     found = {level: metrics_of(board, level) for level in TASKS}
-    drawn = {level: rank_moves(board, names) for level, names in found.items() if len(names) > 1}
+    drawn = {level: _moves(board, tuple(names)) for level, names in found.items() if len(names) > 1}
     drawn = {level: moves for level, moves in drawn.items() if moves.frame["name"].nunique() > 1}
     if not drawn:
         return
@@ -109,7 +112,10 @@ def show_moves(board: pd.DataFrame) -> None:
         for level, moves in drawn.items():
             with st.container():
                 st.markdown(f"**{TASKS[level][0]}**")
-                _draw_moves(moves.frame, tuple(found[level]))
+                drawing.altair(
+                    moves_chart, moves.frame, tuple(found[level]), {name: spec.label for name, spec in METRICS.items()},
+                    alt=f"Ranks of the methods in {', '.join(SHORT[name] for name in found[level])}",
+                )  # fmt: skip
                 if moves.left_out:
                     st.caption(f"Without a value in one of them: {selection.tidy(', '.join(moves.left_out), 200)}.")
 
@@ -134,24 +140,35 @@ def show_data_sets(boards: Mapping[str, pd.DataFrame], metric: str) -> None:
     )  # fmt: skip
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
 def draw_ranking(rows: pd.DataFrame, label: str, chance: float | None, bars: str = "95% interval") -> None:
-    """The figure of a ranking; drawn again from the cache, since building it takes longer than all else."""
+    """The figure of a ranking."""
     alt = f"{label} of each method, best first; bars: {bars}"
-    st.altair_chart(ranking_chart(rows, label, chance=chance, bars=bars), alt=alt)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _draw_moves(frame_of: pd.DataFrame, metrics: tuple[str, ...]) -> None:
-    """The figure of moving ranks, from the cache as well."""
-    labels = {name: spec.label for name, spec in METRICS.items()}
-    alt = f"Ranks of the methods in {', '.join(SHORT[name] for name in metrics)}"
-    st.altair_chart(moves_chart(frame_of, metrics, labels), alt=alt)
+    drawing.altair(ranking_chart, rows, label, chance=chance, bars=bars, alt=alt)
 
 
 def reranked(board: pd.DataFrame, shots: str, also: Collection[EntryKey] = ()) -> pd.DataFrame:
     """The entries with this number of shots, ranked among themselves; all for ``all``. ``also``: imported ones too."""
     return rank_again(board[board["shots"] == int(shots)] if shots.isdigit() else board, also)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _table(
+    mark: str,
+    board: pd.DataFrame,
+    names: tuple[str, ...],
+    metric: str,
+    keys: tuple[EntryKey, ...],
+    categories: tuple[str, ...],
+    _gaps: Differences,
+    _entries: Mapping[EntryKey, Entry],
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table of a ranking, and for each metric why values are missing; ``_gaps`` follow from what goes before."""
+    return standings(board, names, metric, _gaps, _entries), {one: _blanks(board, one) for one in names}
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _moves(board: pd.DataFrame, names: tuple[str, ...]) -> RankMoves:
+    return rank_moves(board, names)
 
 
 def _order(first: str, names: Sequence[str], shown: pd.DataFrame, *, several: bool) -> list[str]:
@@ -166,12 +183,12 @@ def _order(first: str, names: Sequence[str], shown: pd.DataFrame, *, several: bo
     return order
 
 
-def _columns(board: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
+def _columns(blanks: Mapping[str, str]) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     percents = {
         name: number(SHORT[name], format="%.1f", help=f"{METRICS[name].label}: {METRICS[name].definition}"
-                     + _blanks(board, name))
-        for name in names
+                     + blanks[name])
+        for name in blanks
     }  # fmt: skip
     return {
         "name": text("Method", pinned=True),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, frame, pictures, selection
+from pages._ui import data, drawing, frame, pictures, selection
 from vlmad_core import paths
 from vlmad_core.analysis.answers import (
     clearest_misses,
@@ -133,8 +133,8 @@ def failure_card(one: Comparison, best: Best, metric: str, categories: Sequence[
             with st.grid(len(small), min_column_width=90, gap="small"):
                 for image, defect in missed:
                     if image in small:
-                        st.image(
-                            small[image], width="stretch", caption=f"missed: {category_label(defect)}",
+                        drawing.picture(
+                            small[image], caption=f"missed: {category_label(defect)}",
                             alt=f"A {category_label(category)} with a defect ({category_label(defect)}) that is missed",
                         )  # fmt: skip
         elif not missed:

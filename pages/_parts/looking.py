@@ -8,7 +8,7 @@ import streamlit as st
 from PIL import Image
 
 from pages._parts import photos
-from pages._ui import frame, selection
+from pages._ui import drawing, selection
 from vlmad_core.datasets import Dataset
 from vlmad_core.datasets.fingerprint import listing_hash
 from vlmad_core.datasets.images import read_image
@@ -89,7 +89,7 @@ def _draw(part: Part, photo: Image.Image, view: View, grid: tuple[int, int]) -> 
     """The photo to draw a rectangle on, and the same in numbers."""
     st.caption("Draw a rectangle on the photo, or give its sides in percent.")
     drawn = st.plotly_chart(
-        region_figure(photo, view, grid), config={**frame.PLOT, "displayModeBar": False}, on_select="rerun",
+        region_figure(photo, view, grid), config={**drawing.PLOT, "displayModeBar": False}, on_select="rerun",
         selection_mode="box", key=f"{_key(part)}-figure-{view.region}", alt="A photo with the region that is looked at",
     )  # fmt: skip
     boxes = drawn["selection"]["box"]

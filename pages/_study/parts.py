@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pages._ui import citing, data, frame, selection, take_along
+from pages._ui import citing, data, drawing, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.entries import Comparison
 from vlmad_core.analysis.slices import KINDS
@@ -72,14 +72,11 @@ def show_answer(answer: StudyAnswer) -> None:
     for finding in answer.answered:
         st.markdown(f"###### {finding.ask}")
         st.markdown("\n".join(f"- {sentence}" for sentence in finding.sentences))
-        figure = finding_figure(findings_table([finding]), METRICS[finding.metric].label, finding.kind)
-        if figure is not None:
-            st.plotly_chart(
-                figure,
-                config=frame.PLOT,
-                key=f"{answer.question.name}-{finding.name}",
-                alt=f"{METRICS[finding.metric].label} for each variant: {finding.ask}",
-            )
+        label = METRICS[finding.metric].label
+        drawing.plotly(
+            finding_figure, findings_table([finding]), label, finding.kind,
+            key=f"{answer.question.name}-{finding.name}", alt=f"{label} for each variant: {finding.ask}",
+        )  # fmt: skip
         if finding.images:
             categories = max(one.estimate.categories for one in finding.figures)
             st.caption(f"{finding.images} test images in {categories} categories.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui import citing, claims, data, frame, take_along
+from pages._ui import citing, claims, data, drawing, frame, take_along
 from vlmad_core.analysis.claims import EVERYTHING, UNASKED
 from vlmad_core.analysis.published import PublishedSet, reported_label
 from vlmad_core.analysis.reported import METRIC_NAMES
@@ -47,8 +47,12 @@ def show(one: PublishedSet) -> None:
     if table["value"].isna().all():
         st.caption("No data set is chosen.")
         return
-    st.altair_chart(
-        transfer_chart(table, label, dark=frame.is_dark(), blank="not reported"),
+    drawing.altair(
+        transfer_chart,
+        table,
+        label,
+        dark=frame.is_dark(),
+        blank="not reported",
         alt=f"{label} of {method} as reported, by what it was trained on and what it is judged on",
     )
     st.caption(

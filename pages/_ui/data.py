@@ -35,6 +35,9 @@ from vlmad_core.store.benches import BenchRecord, read_benches
 from vlmad_core.store.commands import CommandRecord, read_commands
 from vlmad_core.store.reader import Store, open_stores, store_signature
 
+COLLECTED = 20
+"""Seconds between two collections of garbage."""
+
 
 @st.cache_data(ttl=2, show_spinner=False)
 def signature(roots: tuple[Path, ...]) -> str:
@@ -81,11 +84,13 @@ def all_comparisons() -> tuple[Comparison, ...]:
     return _comparisons(roots, signature(roots))
 
 
-@st.cache_data(max_entries=24, show_spinner="Averaging …")
+# What is shared as a resource is read and never changed; a copy for each use took longer than what it was used for.
+@st.cache_resource(max_entries=24, show_spinner="Averaging …")
 def _board(
     roots: tuple[Path, ...], mark: str, dataset: str, categories: tuple[str, ...] | None, seed: int | None
-) -> pd.DataFrame:
-    return leaderboard(_store(roots, mark), dataset=dataset, categories=categories, seed=seed)
+) -> dict[str, pd.DataFrame]:
+    board = leaderboard(_store(roots, mark), dataset=dataset, categories=categories, seed=seed)
+    return {str(conditions): rows for conditions, rows in board.groupby("conditions", sort=False)} | {"": board[:0]}
 
 
 def board(comparison: Comparison, categories: tuple[str, ...] | None = None, seed: int | None = None) -> pd.DataFrame:
@@ -97,11 +102,11 @@ def board(comparison: Comparison, categories: tuple[str, ...] | None = None, see
         seed: One draw of references; the mean over all if None.
     """
     roots = paths.stores()
-    frame = _board(roots, signature(roots), comparison.dataset, categories, seed)
-    return frame[frame["conditions"] == comparison.conditions]
+    boards = _board(roots, signature(roots), comparison.dataset, categories, seed)
+    return boards.get(comparison.conditions, boards[""])
 
 
-@st.cache_data(max_entries=64, show_spinner="Comparing …")
+@st.cache_resource(max_entries=64, show_spinner="Comparing …")
 def _differences(
     roots: tuple[Path, ...],
     mark: str,
@@ -123,9 +128,15 @@ def differences(
     return _differences(roots, signature(roots), place, tuple(keys), metric, tuple(categories))
 
 
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _kinds(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> dict[str, str]:
+    return category_kinds(_at(roots, mark, place).runs)
+
+
 def kinds(comparison: Comparison) -> dict[str, str]:
     """``object`` or ``texture`` for each category whose kind is known."""
-    return category_kinds(comparison.runs)
+    roots = paths.stores()
+    return _kinds(roots, signature(roots), (comparison.dataset, comparison.conditions))
 
 
 def entries(comparison: Comparison) -> dict[EntryKey, Entry]:
@@ -158,7 +169,7 @@ def published() -> tuple[dict[str, PublishedSet], str]:
         return {}, str(error)
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
+@st.cache_resource(max_entries=32, show_spinner=False)
 def _costs(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> pd.DataFrame:
     return cost_table(_at(roots, mark, place).entries())
 
@@ -228,7 +239,7 @@ def raw(run_ids: tuple[str, ...], category: str) -> ColourScale | None:
     return _raw(roots, signature(roots), run_ids, category)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _cells(
     roots: tuple[Path, ...], mark: str, keys: tuple[str, ...], metric: str, _lines: Sequence[Entry]
 ) -> pd.DataFrame:
@@ -271,6 +282,17 @@ def runs_of(lines: Sequence[Entry], category: str) -> dict[str, str]:
     return {line: run.id for line, run in found.items() if run is not None}
 
 
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _metric_names(roots: tuple[Path, ...], mark: str, place: tuple[str, str]) -> frozenset[str]:
+    return frozenset(board(_at(roots, mark, place))["metric"])
+
+
+def metric_names(comparison: Comparison) -> frozenset[str]:
+    """Metrics that occur in a comparison."""
+    roots = paths.stores()
+    return _metric_names(roots, signature(roots), (comparison.dataset, comparison.conditions))
+
+
 @st.cache_resource
 def warm_up() -> None:
     """Prepare in the background what the next pages would otherwise have to wait for."""
@@ -286,12 +308,16 @@ def _load(results: Store) -> None:
     for run in results.runs:
         results.metrics([run.id])
         results.images(run.id)
-    # Streamlit collects garbage after every run of a page; what is loaded by now is never garbage, and leaving it
-    # out takes most of the time of that away.
+    # What is loaded by now is never garbage: leaving it out makes every later collection shorter.
     gc.collect()
     gc.freeze()
 
 
-def metric_names(comparison: Comparison) -> frozenset[str]:
-    """Metrics that occur in a comparison."""
-    return frozenset(board(comparison)["metric"])
+@st.cache_data(ttl=COLLECTED, show_spinner=False)
+def collect_garbage() -> None:
+    """Collect what closed sessions leave behind, for all visitors together and not after each run of a page.
+
+    A collection stops all threads, and takes longer the more sessions there are; Python's own comes when there are many
+    new objects, however large they are.
+    """
+    gc.collect()

@@ -63,13 +63,6 @@ EVIDENCE = {
 VERDICT_BADGES = {"anomalous": "red", "normal": "green", "no verdict": "gray", "failed": "orange"}
 """Colours of the live demo's verdicts."""
 
-PLOT: dict[str, Any] = {
-    "displaylogo": False,
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
-    "toImageButtonOptions": {"format": "svg"},
-}
-"""How Plotly figures behave; the camera button saves an svg."""
-
 
 def head(page: Any) -> None:
     """Draw the head of a page: title, data set, backbone; and keep places for notices and for what is taken along."""
@@ -302,8 +295,9 @@ def _choice(found: tuple[Comparison, ...], *, measured: bool = False) -> Compari
 
 def _choosers(found: tuple[Comparison, ...], chosen: Comparison | None) -> None:
     """Choosers in the head: the data set, and the conditions of measured results."""
-    names = datasets(found)
-    selection.choose("dataset", "Data set", names, names[0], format_func=dataset_title, width=230)
+    titles = {name: dataset_title(name) for name in datasets(found)}
+    names = list(titles)
+    selection.choose("dataset", "Data set", names, names[0], format_func=titles.__getitem__, width=230)
     if chosen is None:
         return
     candidates = {one.conditions: one for one in found if one.dataset == chosen.dataset}

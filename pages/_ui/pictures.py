@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from pages._ui import data, selection
+from pages._ui import data, drawing, selection
 from vlmad_core import paths
 from vlmad_core.datasets import Sample, load_dataset
 from vlmad_core.datasets.images import read_image
@@ -93,7 +93,7 @@ def show_tile(tile: Tile) -> None:
         st.caption(f"{below}  \n:gray[{tile.pixels.reason}]")
     else:
         content = tile.pixels if isinstance(tile.pixels, bytes) else encode(enlarge(tile.pixels, SHORTEST))
-        st.image(content, below, width="stretch", alt=tile.alt)
+        drawing.picture(content, below, alt=tile.alt)
 
 
 def show_colour_bar(scale: ColourScale, opacity: float) -> None:
