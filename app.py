@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages._ui import data, frame
+from pages._ui import data, frame, machine
 
 ICON = Path(__file__).parent / "pages" / "_ui" / "icon.svg"
 VIEWS = {
@@ -47,4 +47,5 @@ frame.land()
 frame.head(page)
 page.run()
 frame.fetch_ahead()
+machine.warm_up()
 data.warm_up()

@@ -24,6 +24,7 @@ PLUGINS = "VLMAD_PLUGINS"
 BACKBONE = "VLMAD_BACKBONE"
 WORKSPACE = "VLMAD_WORKSPACE"
 JOBS = "VLMAD_JOBS"
+QUEUE = "VLMAD_QUEUE"
 
 NOTHING = "none"
 """The value of ``VLMAD_CACHE_DIR`` by which nothing is kept that nobody asked to keep."""
@@ -37,6 +38,7 @@ VARIABLES: Mapping[str, str] = {
     BACKBONE: "the backbone that the dashboard offers first: a folder or hub id",
     WORKSPACE: "a user's own parts, jobs and recipes (default: workspace beside the results folder)",
     JOBS: "1 lets jobs start where the dashboard is not bound to localhost",
+    QUEUE: "requests that wait for the models at a time, of all visitors together (default: 32)",
 }
 """Every variable the program reads, with what it is for."""
 
@@ -139,6 +141,18 @@ def data_dir() -> Path | None:
 def workspace() -> Path:
     """Where a user's own parts, jobs and recipes lie. It need not exist."""
     return _named(WORKSPACE) or store_root().parent / "workspace"
+
+
+def longest_queue() -> int:
+    """Requests that may wait for the models at a time.
+
+    Raises:
+        VlmadError: If ``VLMAD_QUEUE`` is no number from 1.
+    """
+    given = os.environ.get(QUEUE, "32")
+    if not (given.isascii() and given.isdigit() and int(given)):
+        raise VlmadError(f"{QUEUE} is {given[:20]!r}.", "Give the number of requests that may wait, from 1.")
+    return int(given)
 
 
 def jobs_allowed(address: str | None) -> bool:
