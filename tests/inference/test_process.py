@@ -101,7 +101,7 @@ def test_a_full_line_refuses_with_a_sentence_and_then_takes_more(inference: Infe
     door = tmp_path / "door"
     waiting = [Visitor(inference, name, operations.wait_for, door) for name in "aabc"]
     wait_until(lambda: sum(inference._admitted.values()) == 4)
-    with pytest.raises(InferenceError, match="4 requests wait for the models already, which is as many as may"):
+    with pytest.raises(InferenceError, match="The line for the models is full: 4 of 4 places are taken"):
         inference.ask("d", operations.echo, "late")
     with pytest.raises(InferenceError, match="2 requests of yours"):
         inference.ask("a", operations.echo, "greedy")

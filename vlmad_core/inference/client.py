@@ -150,7 +150,7 @@ class Inference:
                 )
             if waiting >= self._most:
                 raise InferenceError(
-                    f"{waiting} requests wait for the models already, which is as many as may.",
+                    f"The line for the models is full: {waiting} of {self._most} places are taken.",
                     "Try again in a minute.",
                 )
             self._admitted[visitor] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vlmad_core.inference.again import listed
 from vlmad_core.prompt_lab.drafting import too_long
 from vlmad_core.prompt_lab.effects import Effect, category_effects, dataset_effects
 from vlmad_core.prompt_lab.material import LabData, count_cached, lab_samples, load_lab_data
@@ -17,16 +18,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vlmad_core.backbones.info import AskedPrecision
-    from vlmad_core.datasets import Dataset
     from vlmad_core.inference.engine import Engine
     from vlmad_core.inference.process import Holdings, Tell
     from vlmad_core.prompts.ensemble import PromptEnsemble
 
 MOST_DATA = 2
 """Data sets whose features are held, for all visitors."""
-
-MOST_LISTED = 3
-"""Data sets whose listing is held."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def stored_images(held: Holdings, tell: Tell, place: LabPlace) -> tuple[int, int
     """In the process: how many test images have stored features, and how many there are."""
     from vlmad_core.backbones.feature_cache import FeatureFolder
 
-    dataset, info = _dataset(held, place), held.engine(*place.engine).info
+    dataset, info = listed(held, place.dataset), held.engine(*place.engine).info
     return count_cached(dataset, info, lab_request(info, place.method), FeatureFolder()), len(lab_samples(dataset))
 
 
@@ -117,13 +114,6 @@ def _facts(data: LabData) -> LabFacts:
     return LabFacts(data.dataset, data.names, {one.name: len(one.labels) for one in data.categories}, data.problems)
 
 
-def _dataset(held: Holdings, place: LabPlace) -> Dataset:
-    from vlmad_core.datasets import load_dataset
-
-    dataset: Dataset = held.kept("data sets", MOST_LISTED).get(place.dataset, lambda: load_dataset(place.dataset))
-    return dataset
-
-
 def _data(held: Holdings, place: LabPlace, advance: Callable[[int], None]) -> LabData:
     """A data set in memory; image by image, in turns with the live demo."""
     from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureFolder
@@ -132,7 +122,7 @@ def _data(held: Holdings, place: LabPlace, advance: Callable[[int], None]) -> La
     def read() -> LabData:
         engine = held.engine(*place.engine)
         session = Session(CachingBackbone(engine.backbone, FeatureFolder()), turn=held.turns.take)
-        return load_lab_data(_dataset(held, place), session, lab_request(engine.info, place.method), advance)
+        return load_lab_data(listed(held, place.dataset), session, lab_request(engine.info, place.method), advance)
 
     data: LabData = held.kept("lab data", MOST_DATA).get(place, read)
     return data
