@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages._ui import data, frame, visitor
+from pages._ui import data, frame, machine, visitor
 
 ICON = Path(__file__).parent / "pages" / "_ui" / "icon.svg"
 VIEWS = {
@@ -49,5 +49,6 @@ with data.steady():
     frame.head(page)
     page.run()
 frame.fetch_ahead()
+machine.warm_up()
 data.warm_up()
 data.collect_garbage()

@@ -36,10 +36,15 @@ def show_why(task: visit.Task) -> None:
 def judge_and_show(task: visit.Task) -> None:
     """Judge an image as far as that is not done, then show all there is."""
     place = st.empty()
-    with place.container():
-        finished = cards.stream(task)
-    if finished:
-        place.empty()
+    try:
+        with place.container():
+            finished = cards.stream(task)
+    except VlmadError as error:
+        place.error(selection.tidy(str(error), 300), icon=":material/hourglass_disabled:")
+        st.button("Try again", icon=":material/refresh:", key="live_again")
+    else:
+        if finished:
+            place.empty()
     show_finished(task)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from pages._lab import desk, effect, words
@@ -11,9 +13,16 @@ from vlmad_core.figures.grid import category_label
 from vlmad_core.metrics import METRICS
 from vlmad_core.prompts import Tuning, tuning_warning
 
+if TYPE_CHECKING:
+    from vlmad_core.prompt_lab.remote import LabFacts, LabPlace
 
-def choose_place() -> desk.Place | None:
-    """What the words are judged on; None where there is no data set."""
+
+def choose_place() -> LabPlace | None:
+    """What the words are judged on; None where there is no data set.
+
+    Raises:
+        VlmadError: If the backbone can't be loaded.
+    """
     titles = machine.example_sets()
     if not titles:
         st.info("No data set is on this machine.", icon=":material/photo_library:")
@@ -27,10 +36,10 @@ def choose_place() -> desk.Place | None:
         format_func=lambda name: desk.METHODS[name],
         help="What is compared with the prompts to make a map. The image score is the same: the whole image.",
     )  # fmt: skip
-    return desk.Place(dataset, method)
+    return desk.place_of(dataset, method)
 
 
-def offer_extraction(place: desk.Place, stored: int, total: int) -> None:
+def offer_extraction(place: LabPlace, stored: int, total: int) -> None:
     """Say that features are missing, and how they come about: a button, and a command."""
     st.info(
         f"{stored} of {total} test images of {selection.tidy(place.dataset)} have stored features for this backbone. "
@@ -49,17 +58,16 @@ def offer_extraction(place: desk.Place, stored: int, total: int) -> None:
     )  # fmt: skip
 
 
-def bring(place: desk.Place, total: int) -> None:
+def bring(place: LabPlace, total: int) -> LabFacts:
     """Load a data set's features into memory, with progress."""
-    bar, done = st.progress(0.0, "Reading features …"), 0
+    bar = st.progress(0.0, "Reading features …")
 
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        bar.progress(min(done / max(total, 1), 1.0), f"Reading features: image {done} of {total}")
+    def show(done: int, before: str) -> None:
+        bar.progress(min(done / max(total, 1), 1.0), f"Reading features: image {done} of {total}{before}")
 
-    desk.load(place, advance)
+    facts = desk.load(place, show)
     bar.empty()
+    return facts
 
 
 frame.begin("prompt_lab")
@@ -85,7 +93,7 @@ try:
             "against", "Compared with", list(ensembles), desk.FIRST, width=150,
             format_func=lambda name: ensembles[name].title,
         )  # fmt: skip
-    info = desk.engine().info
+    data = desk.in_memory(place)
 except VlmadError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
@@ -96,41 +104,37 @@ with left:
         "ensemble", "Words, starting from", list(ensembles), desk.FIRST, format_func=lambda name: ensembles[name].title
     )
     mine = desk.take(start)
-    watched = Tuning(place.dataset, tuple(categories), "by hand", metric) if desk.in_memory(place) else None
+    watched = Tuning(place.dataset, tuple(categories), "by hand", metric) if data is not None else None
     ensemble = words.edit(mine, watched)
     words.files(mine, ensemble)
 
 with right:
-    data = None
     try:
-        if not desk.in_memory(place):
-            stored, total = desk.stored_images(place, f"{info.weights_hash} {info.image_size}")
+        if data is None:
+            stored, total = desk.stored_images(place, machine.visitor())
             if stored < total:
                 offer_extraction(place, stored, total)
             else:
-                bring(place, total)
-        data = desk.load(place) if desk.in_memory(place) else None
+                data = bring(place, total)
     except VlmadError as error:
         st.error(str(error), icon=":material/error:")
     if data is not None:
         from vlmad_core.prompt_lab import compare_results
-        from vlmad_core.prompt_lab.drafting import too_long
 
-        if category not in (frame.ALL, *data.category_names):
+        if category not in (frame.ALL, *data.categories):
             st.caption(f":material/report: None of the images of {category_label(category)} can be used; showing all.")
             category = frame.ALL
         base = ensembles[against]
-        nouns = [one.noun for one in data.categories]
-        long = too_long(desk.engine().backbone, ensemble, nouns, desk.bank())
-        if long is not None:
-            st.error(selection.shown(long), title="Too long to be read", icon=":material/short_text:")
-            ensemble = mine.good
         draws = METRICS[metric].level == "pixel" and st.toggle(
             "Intervals over images for pixel metrics", key="lab_draws", help="Draws 500 resamples; takes a few seconds."
         )
         try:
-            before = desk.result(place, data, base, draws)
-            result = desk.result(place, data, ensemble, draws)
+            long = desk.too_long(place, ensemble.content_hash, ensemble, machine.visitor())
+            if long is not None:
+                st.error(selection.shown(long), title="Too long to be read", icon=":material/short_text:")
+                ensemble = mine.good
+            before = desk.result(place, base, draws)
+            result = desk.result(place, ensemble, draws)
         except VlmadError as error:
             st.error(str(error), icon=":material/error:")
             st.stop()
@@ -142,10 +146,13 @@ with right:
         if warning is not None:
             st.warning(selection.shown(warning), icon=":material/fitness_center:")
         effect.by_category(changes[metric], base)
-        effect.by_phrase(data, ensemble, category)
-        effect.cost(result, sum(len(one.labels) for one in data.categories))
+        try:
+            effect.by_phrase(place, ensemble, category)
+        except VlmadError as error:
+            st.error(str(error), icon=":material/error:")
+        effect.cost(result, sum(data.categories.values()))
         for problem in data.problems[:3]:
             st.caption(f":material/report: {selection.tidy(problem, 200)}")
 
 if data is not None:
-    words.offer_suggestions(mine, data, ensemble)
+    words.offer_suggestions(mine, place, ensemble)

@@ -27,6 +27,7 @@ JOBS = "VLMAD_JOBS"
 VIEWERS = "VLMAD_VIEWERS"
 OPERATORS = "VLMAD_OPERATORS"
 UNVERIFIED = "VLMAD_UNVERIFIED_ADDRESSES"
+QUEUE = "VLMAD_QUEUE"
 
 NOTHING = "none"
 """The value of ``VLMAD_CACHE_DIR`` by which nothing is kept that nobody asked to keep."""
@@ -43,6 +44,7 @@ VARIABLES: Mapping[str, str] = {
     VIEWERS: "who may look once signed in: addresses and domains, separated by commas (docs/deploy.md)",
     OPERATORS: "who may also start jobs, delete and write notes, in the same way",
     UNVERIFIED: "1 admits addresses of which the provider does not say that it verified them",
+    QUEUE: "requests that wait for the models at a time, of all visitors together (default: 32)",
 }
 """Every variable the program reads, with what it is for."""
 
@@ -150,6 +152,18 @@ def data_dir() -> Path | None:
 def workspace() -> Path:
     """Where a user's own parts, jobs and recipes lie. It need not exist."""
     return _named(WORKSPACE) or store_root().parent / "workspace"
+
+
+def longest_queue() -> int:
+    """Requests that may wait for the models at a time.
+
+    Raises:
+        VlmadError: If ``VLMAD_QUEUE`` is no number from 1.
+    """
+    given = os.environ.get(QUEUE, "32")
+    if not (given.isascii() and given.isdigit() and int(given)):
+        raise VlmadError(f"{QUEUE} is {given[:20]!r}.", "Give the number of requests that may wait, from 1.")
+    return int(given)
 
 
 def jobs_allowed(address: str | None) -> bool:

@@ -12,10 +12,10 @@ from vlmad_core import paths
 from vlmad_core.analysis.kept import scale_images, why_not_again
 from vlmad_core.errors import VlmadError
 from vlmad_core.store.reader import Missing
-from vlmad_core.store.schema import RunRecord, canonical_json
+from vlmad_core.store.schema import RunRecord
 
 if TYPE_CHECKING:
-    from vlmad_core.engine.again import Again, Recall
+    from vlmad_core.engine.again import Again
 
 Answers = dict[str, "Again | Missing"]
 
@@ -37,14 +37,21 @@ def ask(run_ids: Sequence[str], category: str, image_id: str) -> tuple[Answers, 
         By run, what it says; the seconds that took, all together.
     """
     mark, ids = data.signature(paths.stores()), tuple(run_ids)
+    try:
+        found = _asked(mark, ids, category, (image_id,))
+    except VlmadError as error:
+        return {run_id: Missing(str(error)) for run_id in ids}, 0.0
     _known().add((mark, ids, category, image_id))
-    return _asked(mark, ids, category, (image_id,))
+    return found
 
 
 def ask_normals(run_ids: Sequence[str], category: str) -> Answers:
     """Ask the same runs about the normal images that the colours of their maps are compared with."""
     normal = scale_images(data.store().images(run_ids[0], category))
-    return _asked(data.signature(paths.stores()), tuple(run_ids), category, normal)[0] if normal else {}
+    try:
+        return _asked(data.signature(paths.stores()), tuple(run_ids), category, normal)[0] if normal else {}
+    except VlmadError as error:
+        return {run_id: Missing(str(error)) for run_id in run_ids}
 
 
 def was_asked(run_ids: Sequence[str], category: str, image_id: str) -> bool:
@@ -57,38 +64,13 @@ def _known() -> set[tuple[Any, ...]]:
     return known
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _recall(key: str, _stated: Any) -> Recall:
-    from vlmad_core.engine.again import load_again
-
-    return load_again(_stated)
-
-
 @st.cache_data(max_entries=128, show_spinner=False)
 def _asked(mark: str, run_ids: tuple[str, ...], category: str, image_ids: tuple[str, ...]) -> tuple[Answers, float]:
-    """Runs of one backbone and view share a pass; one whose backbone, data or parameters are not at hand says so."""
-    from vlmad_core.engine.again import ask_again, plan_again
+    from vlmad_core.inference.again import AskedRun, ask_runs
 
-    found: Answers = {}
-    groups: dict[tuple[str, Any], list[Any]] = {}
-    recalls: dict[str, Recall] = {}
-    for run_id in run_ids:
-        run = data.store().run(run_id)
-        key = canonical_json(dict(run.protocol.backbone))
-        try:
-            recalls[key] = _recall(key, run.protocol.backbone)
-            dataset = machine.examples(str(run.provenance.data.get("source", "")))
-            planned_run = plan_again(run, dataset, recalls[key])
-            groups.setdefault((key, planned_run.view), []).append(planned_run)
-        except VlmadError as error:
-            found[run_id] = Missing(f"Not kept with the run. {error}")
-    spent = 0.0
-    for (key, _), planned in groups.items():
-        stored = {run.record.id: _scores(run.record.id, category, image_ids) for run in planned}
-        answers, seconds = ask_again(planned, recalls[key], category, stored)
-        found |= answers
-        spent += seconds
-    return found, spent
+    runs = [AskedRun(data.store().run(run_id), _scores(run_id, category, image_ids)) for run_id in run_ids]
+    found: tuple[Answers, float] = machine.inference().ask(machine.visitor(), ask_runs, runs, category)
+    return found
 
 
 def _scores(run_id: str, category: str, image_ids: tuple[str, ...]) -> dict[str, float]:

@@ -16,7 +16,8 @@ from vlmad_core.metrics import METRICS
 from vlmad_core.prompts import PromptEnsemble
 
 if TYPE_CHECKING:
-    from vlmad_core.prompt_lab import Change, Changes, Effect, LabData, LabResult
+    from vlmad_core.prompt_lab import Change, Changes, Effect, LabResult
+    from vlmad_core.prompt_lab.remote import LabPlace
 
 HEADLINE = ("image_auroc", "pixel_auroc", "aupro_30")
 KINDS = {"States": ("normal state", "abnormal state"), "Templates": ("template",), "Prompts": ("prompt",)}
@@ -87,18 +88,13 @@ def by_category(changes: Changes, base: PromptEnsemble) -> None:
         )  # fmt: skip
 
 
-def by_phrase(data: LabData, ensemble: PromptEnsemble, category: str) -> None:
+def by_phrase(place: LabPlace, ensemble: PromptEnsemble, category: str) -> None:
     """What each state, template or prompt adds."""
-    from vlmad_core.prompt_lab import category_effects, dataset_effects
-
     st.subheader("What each phrase adds", anchor=False)
     whole = category == frame.ALL
     options = [name for name in KINDS if not (whole and name == "Prompts")]
     part = st.segmented_control("Phrases", options, default="States", key="lab_part", required=True)
-    if whole:
-        effects = dataset_effects(data, ensemble, desk.bank())
-    else:
-        effects = category_effects(data.category(category), ensemble, desk.bank(), prompts=part == "Prompts")
+    effects = desk.effects(place, ensemble, None if whole else category, part == "Prompts")
     chosen = [effect for effect in effects if effect.kind in KINDS.get(part or "States", ())]
     chosen.sort(key=lambda effect: -(effect.adds if effect.adds is not None else -9.0))
     where = "mean over categories" if whole else category_label(category)

@@ -21,7 +21,8 @@ from vlmad_core.prompts import (
 )
 
 if TYPE_CHECKING:
-    from vlmad_core.prompt_lab import LabData, Suggestion
+    from vlmad_core.prompt_lab import Suggestion
+    from vlmad_core.prompt_lab.remote import LabPlace
 
 LABELS = {
     "normal_states": ("Normal", "What a good part is called. {} stands for the category.", 190),
@@ -136,9 +137,9 @@ WAYS = {"Add to these words": True, "From the pool alone": False}
 """How words are chosen; the first is the default, since it gains more on categories that were not chosen on."""
 
 
-def offer_suggestions(mine: desk.Desk, data: LabData, ensemble: PromptEnsemble) -> None:
+def offer_suggestions(mine: desk.Desk, place: LabPlace, ensemble: PromptEnsemble) -> None:
     """A button that looks for words, and what it found last for this data set and these words."""
-    from vlmad_core.prompt_lab import default_pool, suggest
+    from vlmad_core.prompt_lab import default_pool
 
     st.subheader("Suggested words", anchor=False)
     pool = default_pool().with_words_of(ensemble)
@@ -149,20 +150,17 @@ def offer_suggestions(mine: desk.Desk, data: LabData, ensemble: PromptEnsemble) 
     )
     way = st.segmented_control("Choose", list(WAYS), default=next(iter(WAYS)), key="lab_way", required=True)
     build_on = WAYS.get(way or "", True)
-    key = (data.dataset, ensemble.content_hash, build_on)
+    key = (place.dataset, ensemble.content_hash, build_on)
     if st.button("Suggest words", icon=":material/auto_awesome:", key="lab_suggest"):
         bar = st.progress(0.0, "Reading the pool …")
         try:
-            bank = desk.bank()
-            found = suggest(
-                data, ensemble, pool, bank, lambda share, what: bar.progress(share, what), build_on=build_on
-            )
+            found = desk.suggestion(place, ensemble, pool, build_on, bar.progress)
             mine.suggestion = (key, found)
         except VlmadError as error:
             mine.suggestion = None
             st.info(str(error), icon=":material/info:")
         bar.empty()
-    if mine.suggestion is not None and mine.suggestion[0][0] == data.dataset:
+    if mine.suggestion is not None and mine.suggestion[0][0] == place.dataset:
         _found(mine, mine.suggestion[1], fresh=mine.suggestion[0] == key)
 
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from pages._live import visit
-from pages._ui import deciding, selection
+from pages._ui import deciding, machine, selection
+from vlmad_core.errors import VlmadError
 
 if TYPE_CHECKING:
     from vlmad_core.analysis.decision import Card
     from vlmad_core.live.inputs import Given, Picture
     from vlmad_core.live.labels import Conclusion, Labels
-    from vlmad_core.live.panel import LivePrediction, Panel
+    from vlmad_core.live.panel import LivePrediction
     from vlmad_core.live.record import ImageResult, Judged
+    from vlmad_core.live.remote import RemotePanel
     from vlmad_core.live.verdicts import Opinion
 
 PICTURED = 12
 """Images that a report of a batch without labels shows with their maps."""
 
 
-def show(given: Given, panel: Panel) -> Picture | None:
+def show(given: Given, panel: RemotePanel) -> Picture | None:
     """Start, stop and show a batch.
 
     Returns:
@@ -45,6 +48,8 @@ def show(given: Given, panel: Panel) -> Picture | None:
             )
             if done:
                 st.warning(f"Cancelled: {done} of {total} images are done.", icon=":material/stop_circle:")
+        if batch.stopped_by:
+            st.error(selection.tidy(batch.stopped_by, 300), icon=":material/error:")
     if not batch.results:
         return None
     chosen = _shown(given, panel, batch)
@@ -58,10 +63,10 @@ def show(given: Given, panel: Panel) -> Picture | None:
     return given.items[chosen].read()
 
 
-def _current(given: Given, panel: Panel) -> visit.Batch:
+def _current(given: Given, panel: RemotePanel) -> visit.Batch:
     """The batch of these images and this panel; what was judged otherwise is dropped."""
     members = [member.method_id for member in panel.members]
-    info = panel.engine.info
+    info = panel.info
     facts = (panel.category, members, info.weights_hash, info.precision, [one.content for one in panel.references])
     key = repr(([item.name for item in given.items], facts))
     mine = visit.held()
@@ -70,7 +75,7 @@ def _current(given: Given, panel: Panel) -> visit.Batch:
     return mine.batch
 
 
-def _run(given: Given, panel: Panel, batch: visit.Batch) -> None:
+def _run(given: Given, panel: RemotePanel, batch: visit.Batch) -> None:
     """Go on with a batch; each image's result is kept at once, so that nothing is lost by a cancel."""
     from vlmad_core.live.predict import judge_items
     from vlmad_core.live.record import without_maps
@@ -79,22 +84,32 @@ def _run(given: Given, panel: Panel, batch: visit.Batch) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         progress = st.progress(len(batch.results) / total, f"{len(batch.results)} of {total} images")
         st.button("Cancel", icon=":material/stop_circle:", key="batch_cancel", on_click=_start, args=(False,))
-    for result in judge_items(panel, given.items[len(batch.results) :], partial(_opinion, panel)):
-        batch.results.append(without_maps(result))
-        done = len(batch.results)
-        progress.progress(done / total, f"{done} of {total} images: {selection.tidy(result.name)}")
+    said = f"{len(batch.results)} of {total} images"
+
+    def place(before: int | None) -> None:
+        progress.progress(len(batch.results) / total, said + machine.in_line(before))
+
+    waiting = replace(panel, place=place)
+    batch.stopped_by = ""
+    try:
+        for result in judge_items(waiting, given.items[len(batch.results) :], partial(_opinion, panel)):
+            batch.results.append(without_maps(result))
+            said = f"{len(batch.results)} of {total} images: {selection.tidy(result.name)}"
+            place(None)
+    except VlmadError as error:
+        batch.stopped_by = str(error)
     batch.running = False
     st.rerun()
 
 
-def _opinion(panel: Panel, prediction: LivePrediction) -> Opinion:
+def _opinion(panel: RemotePanel, prediction: LivePrediction) -> Opinion:
     from vlmad_core.live.verdicts import give_opinion
 
     own = st.session_state.get(visit.own_key(prediction))
     return give_opinion(prediction, visit.yardstick(panel, None, prediction), own)
 
 
-def _shown(given: Given, panel: Panel, batch: visit.Batch) -> int | None:
+def _shown(given: Given, panel: RemotePanel, batch: visit.Batch) -> int | None:
     """What the batch comes to, its table and its files; gives the place of the image whose row was chosen."""
     from vlmad_core.live.labels import folder_labels, judged_again
     from vlmad_core.live.record import verdict_word, wide_table
@@ -138,7 +153,7 @@ def _shown(given: Given, panel: Panel, batch: visit.Batch) -> int | None:
     return int(frame.index[rows[0]]) if rows and rows[0] < len(frame) else None
 
 
-def _conclude(panel: Panel, batch: visit.Batch, labels: Labels, titles: Mapping[str, str]) -> Conclusion | None:
+def _conclude(panel: RemotePanel, batch: visit.Batch, labels: Labels, titles: Mapping[str, str]) -> Conclusion | None:
     """Cards of all methods, at thresholds by the visitor's rule; None where no good part was judged."""
     from vlmad_core.live.labels import Conclusion, shared_scores
 
@@ -160,18 +175,18 @@ def _named(card: Card) -> None:
     st.caption("  \n".join(f"{what}: {selection.tidy(name, 100)}" for what, name in said.items() if name))
 
 
-def _judged(given: Given, panel: Panel, results: Sequence[ImageResult]) -> Judged:
-    from vlmad_core.live.record import Judged, setup_of
+def _judged(given: Given, panel: RemotePanel, results: Sequence[ImageResult]) -> Judged:
+    from vlmad_core.live.record import Judged
 
-    return Judged(setup_of(panel), tuple(results), given.problems, given.left_out)
+    return Judged(panel.setup, tuple(results), given.problems, given.left_out)
 
 
-def _json(given: Given, panel: Panel, results: Sequence[ImageResult]) -> bytes:
+def _json(given: Given, panel: RemotePanel, results: Sequence[ImageResult]) -> bytes:
     return json.dumps(_judged(given, panel, results).to_json(), indent=1).encode()
 
 
 def _html(
-    given: Given, panel: Panel, results: Sequence[ImageResult], wanted: Sequence[int], said: Sequence[str]
+    given: Given, panel: RemotePanel, results: Sequence[ImageResult], wanted: Sequence[int], said: Sequence[str]
 ) -> bytes:
     from vlmad_core.live.saved import batch_report
 

@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from pages._live import ensembles, visit
-from pages._ui import frame, pictures, selection
+from pages._ui import frame, machine, pictures, selection
 from vlmad_core.figures.overlay import OPACITY, encode
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def stream(task: visit.Task) -> bool:
 
     Returns:
         Whether all methods are done; False if the visitor cancelled.
+
+    Raises:
+        InferenceError: If too much waits already, or the process that computes ends.
     """
     mine = visit.held()
     members = task.panel.members
@@ -45,14 +48,20 @@ def stream(task: visit.Task) -> bool:
         return _cancelled(task, len(known))
     done, total = len(known), len(members)
     message = _control("Cancel", ":material/stop_circle:", stop=task.key)
-    progress = message.progress(done / total, f"{done} of {total} methods: looking at the image …")
+    said = f"{done} of {total} methods: looking at the image …"
+    progress = message.progress(done / total, said)
+
+    def place(before: int | None) -> None:
+        progress.progress(done / total, said + machine.in_line(before))
+
     slots = _grid(task)
     for prediction in known:
         _quick(slots[prediction.method_id], visit.opinion(task, prediction), task)
-    for prediction in visit.judge(task):
+    for prediction in visit.judge(task, place):
         done += 1
         _quick(slots[prediction.method_id], visit.opinion(task, prediction), task)
-        progress.progress(done / total, f"{done} of {total} methods: {selection.tidy(prediction.title)}")
+        said = f"{done} of {total} methods: {selection.tidy(prediction.title)}"
+        place(None)
     return True
 
 

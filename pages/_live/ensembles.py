@@ -13,7 +13,7 @@ from vlmad_core.prompts import EnsembleEntry, PromptEnsemble, available_ensemble
 
 if TYPE_CHECKING:
     from pages._live.inputs import Asked
-    from vlmad_core.live.panel import Panel
+    from vlmad_core.live.remote import RemotePanel
 
 NAMED = 12
 """Most phrases of each kind that are listed where an ensemble is shown in brief."""
@@ -60,7 +60,7 @@ def choose(asked: Asked, methods: Sequence[str]) -> str:
     return chosen
 
 
-def show_own(panel: Panel, method_id: str) -> None:
+def show_own(panel: RemotePanel, method_id: str) -> None:
     """The id of a method that reads other prompts than usual, with its words as help."""
     member = next((one for one in panel.members if one.method_id == method_id), None)
     if member is not None and member.ensemble is not None and not method_id.endswith(":canonical"):

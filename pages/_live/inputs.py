@@ -20,6 +20,7 @@ from vlmad_core.paths import live_folder
 if TYPE_CHECKING:
     from vlmad_core.backbones import BackboneInfo
     from vlmad_core.live.inputs import Given, Picture
+    from vlmad_core.live.remote import RemoteEngine
 
 SOURCES = {"Example": "Data set", "Upload": "Upload", "Camera": "Camera", "Batch": "Batch"}
 TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"]
@@ -151,7 +152,7 @@ def choose_references(asked: Asked) -> tuple[Picture, ...]:
             return ()
 
 
-def choose_engine() -> Any:
+def choose_engine() -> RemoteEngine:
     """Backbone, device and precision, as far as there is a choice; what is not available says why.
 
     Returns:
@@ -160,11 +161,12 @@ def choose_engine() -> Any:
     Raises:
         VlmadError: If the backbone can't be loaded.
     """
-    from vlmad_core.backbones.devices import devices_here
     from vlmad_core.backbones.info import ASKED_PRECISIONS
-    from vlmad_core.live.choices import precision_choices
 
-    choices, devices = machine.backbones(paths.named_backbone()), devices_here()
+    choices, (devices, precisions) = (
+        machine.backbones(paths.named_backbone()),
+        machine.offers("auto", machine.visitor()),
+    )
     titles = {one.id: one.title for one in choices if one.available}
     with st.popover("Backbone", icon=":material/memory:"):
         backbone = st.selectbox(
@@ -175,7 +177,8 @@ def choose_engine() -> Any:
             device = st.segmented_control(
                 "Device", devices, default="auto", required=True, key="live_device", persist_state="session"
             )
-        precisions = precision_choices(device)
+        if device != "auto":
+            _, precisions = machine.offers(device, machine.visitor())
         offered = [name for name in ASKED_PRECISIONS if any(one.id == name and one.available for one in precisions)]
         if st.session_state.get("live_precision") not in offered:  # of another device
             st.session_state.pop("live_precision", None)

@@ -34,9 +34,9 @@ def result_of(task: visit.Task, opinions: Sequence[Opinion]) -> ImageResult:
 
 def judged_of(task: visit.Task, opinions: Sequence[Opinion]) -> Judged:
     """One image with all settings, as predict gives it."""
-    from vlmad_core.live.record import Judged, setup_of
+    from vlmad_core.live.record import Judged
 
-    return Judged(setup_of(task.panel), (result_of(task, opinions),))
+    return Judged(task.panel.setup, (result_of(task, opinions),))
 
 
 def offer_downloads(task: visit.Task, opinions: Sequence[Opinion], look: Look) -> None:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages._ui import data, selection
+from pages._ui import data, machine, selection
 from vlmad_core import paths
 from vlmad_core.datasets import Sample
 from vlmad_core.errors import VlmadError
 
 if TYPE_CHECKING:
     from vlmad_core.backbones import BackboneInfo
-    from vlmad_core.backbones.feature_cache import FeatureMemory
+    from vlmad_core.inference.client import Place
     from vlmad_core.live.choices import Choice
     from vlmad_core.live.inputs import Picture
-    from vlmad_core.live.panel import Engine, LivePrediction, Panel
+    from vlmad_core.live.panel import LivePrediction
     from vlmad_core.live.record import ImageResult
+    from vlmad_core.live.remote import RemoteEngine, RemotePanel
     from vlmad_core.live.verdicts import Opinion, Yardstick
 
 FIRST_PROMPTS = "winclip"
@@ -38,19 +39,20 @@ class Batch:
         key: What it was started for; another key means another batch.
         running: Whether it goes on with the next run of the page.
         results: What is done so far, without maps.
+        stopped_by: Why it does not go on by itself; empty if nothing is wrong.
     """
 
     key: str
     running: bool = False
     results: list[ImageResult] = field(default_factory=list)
+    stopped_by: str = ""
 
 
 @dataclass
 class Visit:
-    """What one visitor has: features and results of the images looked at last.
+    """What one visitor has: results of the images looked at last.
 
     Attributes:
-        features: Features by image.
         results: Predictions by image, method and all they depend on.
         panel: The panel used last, with its key.
         batch: The batch, if there is one.
@@ -58,9 +60,8 @@ class Visit:
         read: The uploads read last, by file id and name.
     """
 
-    features: FeatureMemory
     results: OrderedDict[tuple[str, ...], LivePrediction] = field(default_factory=OrderedDict)
-    panel: tuple[str, Panel] | None = None
+    panel: tuple[str, RemotePanel] | None = None
     batch: Batch | None = None
     stopped: str = ""
     read: OrderedDict[tuple[str, str], Picture | VlmadError] = field(default_factory=OrderedDict)
@@ -79,7 +80,7 @@ class Task:
     """
 
     picture: Picture
-    panel: Panel
+    panel: RemotePanel
     dataset: str | None
     known: str
     key: str
@@ -88,37 +89,35 @@ class Task:
 @st.cache_data(max_entries=64, ttl=30, show_spinner=False)
 def methods(_info: BackboneInfo, mark: str, shots: int, dataset: str | None) -> tuple[Choice, ...]:
     """Methods with the reason where one can't judge a single image."""
-    from vlmad_core.live.choices import method_choices
+    from vlmad_core.live.remote import choices
 
-    return method_choices(_info, shots, dataset)
+    found: tuple[Choice, ...] = machine.inference().look_up(machine.visitor(), choices, _info, shots, dataset)
+    return found
 
 
 def held() -> Visit:
     """What this visitor has; made at the first call."""
     if "live" not in st.session_state:
-        from vlmad_core.backbones.feature_cache import FeatureMemory
-
-        st.session_state["live"] = Visit(FeatureMemory())
+        st.session_state["live"] = Visit()
     mine: Visit = st.session_state["live"]
     return mine
 
 
 def panel(
-    engine: Engine,
+    engine: RemoteEngine,
     words: str,
     names: Sequence[str],
     references: Sequence[Picture],
     dataset: str | None,
     prompts: str = FIRST_PROMPTS,
-) -> Panel:
+) -> RemotePanel:
     """The visitor's panel; the same one as long as nothing about it changes, so that nothing is prepared twice.
 
     Raises:
         VlmadError: If the words, the methods or the prompts can't be used.
     """
     from vlmad_core.live.choices import with_prompts
-    from vlmad_core.live.members import choose_members
-    from vlmad_core.live.panel import Panel
+    from vlmad_core.live.remote import PanelAsked, open_panel
 
     info = engine.info
     names = with_prompts(names, prompts)
@@ -126,12 +125,12 @@ def panel(
     key = repr((*parts, *(one.content for one in references)))
     mine = held()
     if mine.panel is None or mine.panel[0] != key:
-        members = choose_members(names, info, len(references), dataset)
-        mine.panel = key, Panel(engine, words, members, references, mine.features)
+        asked = PanelAsked(machine.visitor(), key, engine.asked, words, names, dataset, tuple(references))
+        mine.panel = key, open_panel(machine.inference(), engine, asked)
     return mine.panel[1]
 
 
-def task(picture: Picture, panel: Panel, dataset: str | None, known: str) -> Task:
+def task(picture: Picture, panel: RemotePanel, dataset: str | None, known: str) -> Task:
     """A task with its key."""
     return Task(picture, panel, dataset, known, repr((picture.content, *_depends(panel, dataset))))
 
@@ -146,10 +145,19 @@ def judged(task: Task) -> list[LivePrediction]:
     return found
 
 
-def judge(task: Task) -> Iterator[LivePrediction]:
-    """Judge an image by the methods that have not done so yet; every result is kept at once, cancelled or not."""
+def judge(task: Task, place: Place) -> Iterator[LivePrediction]:
+    """Judge an image by the methods that have not done so yet; every result is kept at once, cancelled or not.
+
+    Args:
+        task: The image.
+        place: Told how many are before this visitor.
+
+    Raises:
+        InferenceError: If too much waits already, or the process that computes ends.
+    """
     mine = held()
-    for prediction in task.panel.judge(task.picture, skip={one.method_id for one in judged(task)}):
+    panel = replace(task.panel, place=place)
+    for prediction in panel.judge(task.picture, skip={one.method_id for one in judged(task)}):
         mine.results[_key(task, prediction.method_id)] = prediction
         while len(mine.results) > MOST_KEPT:
             mine.results.popitem(last=False)
@@ -170,9 +178,9 @@ def own_key(prediction: LivePrediction) -> str:
     return f"own-{prediction.method_id}-{prediction.shots}"
 
 
-def yardstick(panel: Panel, dataset: str | None, prediction: LivePrediction) -> Yardstick | None:
+def yardstick(panel: RemotePanel, dataset: str | None, prediction: LivePrediction) -> Yardstick | None:
     """A stored run of the same method, backbone and category; one of the data set the image is from goes first."""
-    info = panel.engine.info
+    info = panel.info
     roots = paths.stores()
     marks = (data.signature(roots), info.weights_hash, info.precision, str(info.image_size), info.activation)
     return _yardstick(marks, prediction.method_id, prediction.shots, panel.category, dataset, info, prediction)
@@ -203,8 +211,8 @@ def what_it_is(sample: Sample) -> str:
     return "normal" if sample.label == 0 else selection.tidy(sample.defect_type.replace("_", " "))
 
 
-def _depends(panel: Panel, dataset: str | None) -> tuple[object, ...]:
-    info = panel.engine.info
+def _depends(panel: RemotePanel, dataset: str | None) -> tuple[object, ...]:
+    info = panel.info
     facts = (info.weights_hash, info.precision, info.image_size, info.activation, panel.category, dataset)
     return (*facts, *(one.content for one in panel.references))
 

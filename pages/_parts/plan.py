@@ -111,7 +111,9 @@ def _estimate(
     _dataset: Dataset,
 ) -> Estimate:
     """What the plan takes; timed once for the same choices."""
-    return plans.estimate_part(_dataset, plans.part_options(slug, methods, references, backbone, view))
+    options = plans.part_options(slug, methods, references, backbone, view)
+    found: Estimate = machine.inference().ask(machine.visitor(), plans.estimate_beside, _dataset, options)
+    return found
 
 
 def _choose_references(dataset: Dataset) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -297,13 +296,11 @@ def metric_names(comparison: Comparison) -> frozenset[str]:
 def warm_up() -> None:
     """Prepare in the background what the next pages would otherwise have to wait for."""
     # Streamlit's scripts run in daemon threads, and what they start would be one too. Python takes the interpreter down
-    # around a daemon; one that is loading torch or computing in pandas just then aborts the process or keeps it from
-    # ever ending.
+    # around a daemon; one that is computing in pandas just then aborts the process or keeps it from ever ending.
     threading.Thread(target=_load, args=(store(),), name="vlmad-warm-up", daemon=False).start()
 
 
 def _load(results: Store) -> None:
-    importlib.import_module("vlmad_core.methods.predictions")
     style.prepare()
     for run in results.runs:
         results.metrics([run.id])

@@ -2,34 +2,78 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import streamlit as st
 
 from vlmad_core.datasets import Dataset, list_datasets, load_dataset
 from vlmad_core.datasets.images import read_image
 from vlmad_core.errors import VlmadError
+from vlmad_core.inference.client import Inference
 
 if TYPE_CHECKING:
     from vlmad_core.backbones.info import AskedPrecision
     from vlmad_core.live.choices import Choice
-    from vlmad_core.live.panel import Engine
+    from vlmad_core.live.remote import RemoteEngine
 
 THUMBNAIL = 112
 
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the backbone, once for all visitors …")
-def engine(backbone: str, precision: AskedPrecision, device: str) -> Engine:
-    """The engine that all visitors share.
+@st.cache_resource(show_spinner=False)
+def inference() -> Inference:
+    """The way to the process that computes with models, one for all visitors."""
+    return Inference()
+
+
+@st.cache_resource
+def warm_up() -> None:
+    """Start the process now, so that it loads what it needs while the first visitor looks around."""
+    with contextlib.suppress(OSError, VlmadError):  # it is said where the models are asked for
+        inference().start()
+
+
+def visitor() -> str:
+    """Stands for this visitor in the line for the models."""
+    return str(st.session_state.setdefault("visitor", uuid4().hex))
+
+
+def in_line(before: int | None) -> str:
+    """The place in the line, as it is added to what is said of the progress; empty for who has the turn."""
+    return f" · {before} before you" if before else ""
+
+
+def engine(backbone: str, precision: AskedPrecision, device: str) -> RemoteEngine:
+    """The backbone that all visitors share.
 
     Raises:
-        VlmadError: If the backbone can't be loaded, or the device is not there.
+        VlmadError: If it can't be loaded, or the device is not there.
     """
-    from vlmad_core.live.predict import load_engine
+    return _engine(backbone, precision, device, visitor())
 
-    return load_engine(backbone, precision, device)
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the backbone, once for all visitors …")
+def _engine(backbone: str, precision: AskedPrecision, device: str, _visitor: str) -> RemoteEngine:
+    from vlmad_core.live.remote import load
+
+    found: RemoteEngine = inference().look_up(_visitor, load, backbone, precision, device)
+    return found
+
+
+@st.cache_resource(max_entries=8, show_spinner="Starting the models, once for all visitors …")
+def offers(device: str, _visitor: str) -> tuple[tuple[str, ...], tuple[Choice, ...]]:
+    """The devices there are, and the precisions on one of them.
+
+    Raises:
+        VlmadError: If it is not there.
+    """
+    from vlmad_core.live import remote
+
+    found: tuple[tuple[str, ...], tuple[Choice, ...]] = inference().look_up(_visitor, remote.offers, device)
+    return found
 
 
 @st.cache_data(ttl=30, show_spinner=False)

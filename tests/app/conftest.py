@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pickle
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,12 +16,45 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+from pages._ui import machine
+from vlmad_core.errors import VlmadError
+from vlmad_core.inference.client import Inference, InferenceError, Place
+from vlmad_core.inference.process import Holdings
+
 collect_ignore = ["slow_method.py"]
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 
 
 OpenApp = Callable[..., AppTest]
+
+
+class InferenceHere(Inference):
+    """Answers in the thread that asks, so that a test is quick and may reach into what computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = Holdings()
+
+    def start(self) -> Any:
+        """There is no process."""
+
+    def _asked(self, visitor: str, operation: Any, arguments: tuple[Any, ...], place: Place) -> Generator[Any]:
+        operation, arguments = pickle.loads(pickle.dumps((operation, arguments)))
+        told: list[bytes] = []
+        place(None)
+        try:
+            found = pickle.dumps(operation(self._held, lambda what: told.append(pickle.dumps(what)), *arguments))
+        except VlmadError as error:
+            raise InferenceError(error.problem, error.fix) from error
+        yield from map(pickle.loads, told)
+        return pickle.loads(found)
+
+
+@pytest.fixture(autouse=True)
+def inference_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process for models; ``inference_beside`` is for the tests that are about it."""
+    monkeypatch.setattr(machine, "Inference", InferenceHere)
 
 
 @pytest.fixture(scope="session")

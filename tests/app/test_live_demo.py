@@ -15,6 +15,7 @@ from PIL import Image
 
 import vlmad_core
 from pages._live import keep, visit
+from pages._ui import machine
 from vlmad_core.cli import main
 from vlmad_core.errors import BackboneError
 from vlmad_core.live.drawing import Look
@@ -82,6 +83,7 @@ def test_device_and_precision_are_chosen_where_there_is_a_choice(demo, monkeypat
     assert "live_device" not in [one.key for one in demo.segmented_control]
     monkeypatch.setattr("vlmad_core.backbones.settling.settle_precision", lambda exact, *given: (exact, "made up"))
     monkeypatch.setattr("vlmad_core.backbones.devices.devices_here", lambda: ("auto", "cpu", "cpu:0"))
+    machine.offers.clear()
     app = demo.segmented_control(key="live_precision").set_value("auto").run()
     assert app.segmented_control(key="live_device").value == "auto"
     assert "made up" in [one.help for one in app.markdown]
@@ -232,14 +234,14 @@ def test_cancel_keeps_what_is_done_and_continue_goes_on(demo) -> None:
     assert texts(app).count("score **") == 3
 
 
-def test_downloads_are_made_and_a_demo_is_saved(demo, measured: Path) -> None:
+def test_downloads_are_made_and_a_demo_is_saved(demo, tiny_clip: Path, measured: Path) -> None:
     app = upload(demo, picture(), "nut <script>")
     labels = {one.proto.label for one in app.get("download_button")}
     assert {"Report, opens offline (html)", "All settings and scores (json)", "WinCLIP (png)"} <= labels
     panel = visit_of(app).panel[1]
     task = visit.Task(visit_read(app), panel, None, "", "")
     judged = vlmad_core.predict(
-        [("part.png", picture())], "nut", ["clip_ac", "winclip"], backbone=panel.engine, stores=[]
+        [("part.png", picture())], "nut", ["clip_ac", "winclip"], backbone=str(tiny_clip), stores=[]
     )
     opinions = judged.images[0].opinions
     page = keep._report(task, opinions, Look()).decode()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pages._lab import desk
+from pages._ui import machine
 from vlmad_core.prompts import load_ensemble, saved_names
 
 
@@ -56,7 +57,7 @@ def test_features_are_offered_then_kept(open_app, open_lab, empty, parts) -> Non
     app = open_lab()
     assert len(numbers(app)) == 3
     assert "30 images in 3 categories scored" in shown(app)
-    desk.shelf().held.clear()
+    machine.inference.clear()
     again = open_lab()
     assert numbers(again) == numbers(app)
     assert "Features first" not in shown(again)
@@ -65,7 +66,7 @@ def test_features_are_offered_then_kept(open_app, open_lab, empty, parts) -> Non
 def test_missing_features_come_with_a_command(open_app, empty, parts, tiny_clip, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("VLMAD_BACKBONE", str(tiny_clip))
     monkeypatch.setenv("VLMAD_CACHE_DIR", str(tmp_path / "nothing"))
-    desk.shelf().held.clear()
+    machine.inference.clear()
     desk.stored_images.clear()
     app = open_app(empty, "prompt_lab", {"dataset": "parts"}, data_dir=parts)
     assert "0 of 30 test images of parts" in shown(app)

@@ -11,9 +11,10 @@ from vlmad_core.backbones import teacher as teacher_module
 from vlmad_core.backbones.teacher import teacher_is_installed
 from vlmad_core.backbones.vision import DEFAULT_TOKEN_BUDGET
 from vlmad_core.datasets import load_dataset
+from vlmad_core.datasets.splits import planned_images
 from vlmad_core.engine.estimate import estimate
-from vlmad_core.engine.options import PlanError, make_options, read_plan
-from vlmad_core.engine.plan import Plan, build_plan, planned_images, store_path
+from vlmad_core.engine.options import SIZES, PlanError, make_options, read_plan
+from vlmad_core.engine.plan import Plan, build_plan, store_path
 from vlmad_core.errors import BackboneError, VlmadError
 from vlmad_core.store.writer import start_run
 
@@ -82,10 +83,10 @@ def test_another_list_of_images_is_another_run(plan_for, tiny_dataset, tmp_path)
 
 def test_reduced_sizes_meet_both_labels_and_all_defects(data):
     dataset = load_dataset(data)
-    smoke = planned_images(dataset, "bolt", "smoke")
+    smoke = planned_images(dataset, "bolt", SIZES["smoke"])
     assert [sample.label for sample in smoke].count(0) == 4
     assert {sample.defect_type for sample in smoke} == {"good", "scratch", "stain"}
-    assert planned_images(dataset, "bolt", "full") == dataset.select("bolt", "test")
+    assert planned_images(dataset, "bolt", SIZES["full"]) == dataset.select("bolt", "test")
 
 
 def test_dry_run_says_what_is_left_and_writes_nothing(plan_for, tmp_path):

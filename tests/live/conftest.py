@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 from vlmad_core.datasets.images import pixel_hash
+from vlmad_core.inference.engine import Engine, load_engine
 from vlmad_core.live.inputs import Picture
-from vlmad_core.live.panel import Engine
-from vlmad_core.live.predict import load_engine
 
 MakePart = Callable[..., Image.Image]
 

@@ -11,9 +11,10 @@ import pytest
 from vlmad_core.datasets.catalogue import category_words
 from vlmad_core.datasets.images import ImageLimits
 from vlmad_core.errors import DatasetError
+from vlmad_core.inference.engine import Engine
 from vlmad_core.live.inputs import gather
 from vlmad_core.live.members import choose_members
-from vlmad_core.live.panel import Engine, Panel
+from vlmad_core.live.panel import Panel
 
 
 def test_files_folders_archives_and_open_images_are_listed_in_order(part, as_png, zipped, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import vlmad_core
 from vlmad_core.backbones import ClipBackbone, clip
 from vlmad_core.backbones.text import embed_prompts
 from vlmad_core.cli import main
+from vlmad_core.inference.engine import load_engine
 from vlmad_core.live.members import choose_members
 from vlmad_core.live.panel import LivePrediction, Panel
-from vlmad_core.live.predict import load_engine
 from vlmad_core.methods.patch_memory import PatchMemoryScorer
 
 METHODS = ["clip_cpe", "winclip", "patch_memory"]

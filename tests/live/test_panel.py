@@ -17,8 +17,9 @@ from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory, i
 from vlmad_core.backbones.text import TextCache
 from vlmad_core.datasets.images import DEFAULT_LIMITS
 from vlmad_core.errors import MethodError
+from vlmad_core.inference.engine import Engine, Turns
 from vlmad_core.live.members import choose_members
-from vlmad_core.live.panel import MAP_SIZE, Engine, Panel, Turns
+from vlmad_core.live.panel import MAP_SIZE, Panel
 from vlmad_core.methods import anomaly_maps, create_method
 
 
@@ -178,47 +179,6 @@ def wait_until(condition) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.001)
-
-
-def test_turns_are_given_first_come_first_served() -> None:
-    turns, order = Turns(), []
-
-    def visit(name: str) -> None:
-        with turns.take():
-            order.append(name)
-
-    threads = [threading.Thread(target=visit, args=(name,)) for name in "abcd"]
-    with turns.take():
-        for number, thread in enumerate(threads, start=2):
-            thread.start()
-            wait_until(lambda n=number: len(turns._queue) == n)
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert order == list("abcd")
-
-
-def test_a_turn_ends_with_an_error() -> None:
-    turns = Turns()
-    with pytest.raises(RuntimeError), turns.take():
-        raise RuntimeError
-    with turns.take():
-        pass
-
-
-def test_a_visitor_who_leaves_the_queue_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = Turns()
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with turns.take():
-        with monkeypatch.context() as patch:
-            patch.setattr(turns._changed, "wait_for", interrupted)
-            with pytest.raises(KeyboardInterrupt), turns.take():
-                pass
-        assert len(turns._queue) == 1
-    with turns.take():
-        pass
 
 
 class LoggedTurns(Turns):

@@ -12,7 +12,8 @@ import torch
 from vlmad_core import cards, cli
 from vlmad_core.backbones import features
 from vlmad_core.errors import MethodError
-from vlmad_core.live.predict import load_engine, predict
+from vlmad_core.inference.engine import load_engine
+from vlmad_core.live.predict import predict
 from vlmad_core.methods import create_method, list_methods, load_card, load_plugin, plugins, registry
 from vlmad_core.store.reader import open_store
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
@@ -9,7 +11,7 @@ from torch.nn import functional as F
 
 from vlmad_core.errors import MethodError
 from vlmad_core.methods import MapRule, Predictions, anomaly_maps, map_maximum
-from vlmad_core.methods.predictions import _smoothing
+from vlmad_core.methods.predictions import _smoothing, one_map
 
 
 def grids(count=2, layers=3, rows=4, columns=5):
@@ -54,9 +56,25 @@ def test_map_maximum_is_that_of_the_maps():
     assert torch.equal(map_maximum(many, rule, (11, 11)), anomaly_maps(many, rule, (11, 11)).flatten(1).amax(dim=1))
 
 
+@pytest.mark.parametrize("align", [True, False])
+@pytest.mark.parametrize("combine", ["sum", "mean"])
+@pytest.mark.parametrize("activations", [("none",), ("none", "none", "none"), ("sigmoid", "none", "sigmoid")])
+@pytest.mark.parametrize("size", [(256, 256), (30, 17), (5, 4), (1, 1)])
+def test_a_map_without_torch_is_the_same(align, combine, activations, size):
+    rule = MapRule(activations, align_corners=align, combine=combine, gaussian_sigma=4.0, gaussian_size=64)
+    for smoothed in (rule, replace(rule, gaussian_sigma=0.0)):
+        some = grids(count=1, layers=len(activations), rows=15, columns=14)
+        expected = anomaly_maps(some, smoothed, size)[0].numpy()
+        found = one_map(some[0].numpy(), smoothed, size)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-6)
+
+
 def test_rule_must_fit_the_grids():
     with pytest.raises(MethodError, match="rule for 1 grids"):
         anomaly_maps(grids(), MapRule(), (8, 8))
+    with pytest.raises(MethodError, match="rule for 1 grids"):
+        one_map(grids()[0].numpy(), MapRule(), (8, 8))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

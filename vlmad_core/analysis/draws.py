@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -144,7 +145,7 @@ def _scores(store: Store, run_id: str, category: str) -> pd.DataFrame:
 
 def _from_maps(store: Store, run: RunRecord, category: str, size: int) -> Drawn | Missing:
     """All pixel metrics of one unit on resampled images, from its maps and the data set's masks."""
-    from vlmad_core.methods.predictions import full_maps
+    from vlmad_core.methods.predictions import one_map
     from vlmad_core.metrics.pixel_bootstrap import pixel_replicates
 
     key = ("masks", run.provenance.data.get("source"), category, size, run.units[category].data_hash)
@@ -158,7 +159,7 @@ def _from_maps(store: Store, run: RunRecord, category: str, size: int) -> Drawn 
     ids = [grids.image_ids[place] for place in places]
     truth = np.stack([np.unpackbits(masks[image_id][1]).reshape(size, size).astype(bool) for image_id in ids])
     labels = np.array([masks[image_id][0] for image_id in ids], bool)
-    maps = full_maps(grids.grids[places], grids.rule, size)
+    maps = np.stack([one_map(grids.grids[place], grids.rule, (size, size)) for place in places])
     drawn = pixel_replicates(maps, truth, labels=labels, ids=ids, resamples=STORED_RESAMPLES)
     return {(name, size): one for name, one in drawn.items()}
 
@@ -166,14 +167,15 @@ def _from_maps(store: Store, run: RunRecord, category: str, size: int) -> Drawn 
 def _masks(run: RunRecord, category: str, size: int) -> dict[str, tuple[int, np.ndarray]] | Missing:
     """Label and packed mask of each test image that has one, by id, if these are the files that were judged."""
     from vlmad_core.datasets import load_dataset
-    from vlmad_core.engine.plan import planned_images
+    from vlmad_core.datasets.splits import planned_images
+    from vlmad_core.engine.options import SIZES, Size
     from vlmad_core.engine.profiling import Stopwatch
     from vlmad_core.engine.reading import ImageLoader, ahead, contents_hash
 
-    source, part = run.provenance.data.get("source"), str(run.protocol.data.get("size", "full"))
+    source, part = run.provenance.data.get("source"), cast(Size, run.protocol.data.get("size", "full"))
     try:
-        samples = planned_images(load_dataset(source), category, part) if source else ()
-    except (VlmadError, KeyError):
+        samples = planned_images(load_dataset(source), category, SIZES[part]) if source else ()
+    except (VlmadError, KeyError, TypeError):
         samples = ()
     if not samples:
         return Missing("It keeps no replicates, and its data set is not at hand to make them anew from its maps.")

@@ -160,9 +160,10 @@ def first_verdict() -> dict[str, float]:
 def with_references() -> dict[str, float]:
     """A panel of the three methods chosen first: references and an image, then a further image; all modules loaded."""
     from vlmad_core.datasets import load_dataset
+    from vlmad_core.inference.engine import load_engine
     from vlmad_core.live.members import choose_members
     from vlmad_core.live.panel import Panel
-    from vlmad_core.live.predict import DEFAULT_METHODS, load_engine, read_references
+    from vlmad_core.live.predict import DEFAULT_METHODS, read_references
 
     data = load_dataset("bundled_a")
     normal = [sample.image_path for sample in data.select("capsule", "train")[:REFERENCES]]

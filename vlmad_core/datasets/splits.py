@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from vlmad_core.datasets.sample import Sample
+from vlmad_core.datasets.sample import Dataset, Sample
 from vlmad_core.errors import DatasetError
 from vlmad_core.reading import printable
 
@@ -82,3 +82,23 @@ def draw_references(samples: Iterable[Sample], shots: int, seed: int) -> tuple[S
             f"Ask for at most {len(candidates)} shots, or add normal images to its train folder.",
         )
     return tuple(candidates[key] for key in by_hash(candidates, f"references\n{seed}")[:shots])
+
+
+def planned_images(dataset: Dataset, category: str, most: int | None) -> tuple[Sample, ...]:
+    """The test images of a category that a benchmark uses, sorted by id.
+
+    Args:
+        dataset: The data set.
+        category: The category.
+        most: Most normal and most defective ones, each taken evenly over the sorted ids, so that all defect types are
+            met; None for all images.
+    """
+    samples = dataset.select(category, "test")
+    if most is None:
+        return samples
+    chosen: set[str] = set()
+    for label in (0, 1):
+        ids = [sample.id for sample in samples if sample.label == label]
+        count = min(most, len(ids))
+        chosen |= {ids[i * len(ids) // count] for i in range(count)}
+    return tuple(sample for sample in samples if sample.id in chosen)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +65,9 @@ class Recall:
 
     Attributes:
         backbone: Remembers references and the images and prompts that were asked for last.
-        turn: Held while images are judged, so that visitors take turns.
     """
 
     backbone: CachingBackbone
-    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 def load_again(stated: Mapping[str, Any]) -> Recall:
@@ -169,14 +166,13 @@ def ask_again(
         return {}, 0.0
     wanted = next(iter(stored.values()))
     samples = [sample for sample in runs[0].dataset.select(category, "test") if sample.id in wanted]
-    with recall.turn:
-        start = time.perf_counter()
-        loader = ImageLoader(recall.backbone, (), False, Stopwatch(), view=runs[0].view)
-        try:
-            scored = score_category(category, samples, runs, loader, int(runs[0].record.plan["batch_size"]))
-        except VlmadError as error:
-            return {run.record.id: Missing(str(error)) for run in runs}, time.perf_counter() - start
-        seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    loader = ImageLoader(recall.backbone, (), False, Stopwatch(), view=runs[0].view)
+    try:
+        scored = score_category(category, samples, runs, loader, int(runs[0].record.plan["batch_size"]))
+    except VlmadError as error:
+        return {run.record.id: Missing(str(error)) for run in runs}, time.perf_counter() - start
+    seconds = time.perf_counter() - start
     return {name: _answer(scores, stored[name]) for name, scores in scored.runs.items()}, seconds
 
 

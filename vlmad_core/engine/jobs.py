@@ -13,8 +13,9 @@ from vlmad_core.backbones.tower import Backbone
 from vlmad_core.datasets import Sample
 from vlmad_core.datasets.images import read_image
 from vlmad_core.datasets.masks import sample_mask
-from vlmad_core.engine.options import PlanOptions
-from vlmad_core.engine.plan import Plan, PlannedRun, planned_images
+from vlmad_core.datasets.splits import planned_images
+from vlmad_core.engine.options import SIZES, PlanOptions
+from vlmad_core.engine.plan import Plan, PlannedRun
 from vlmad_core.engine.speed import SpeedBook
 from vlmad_core.errors import StoreError, VlmadError
 from vlmad_core.store import layout, tables
@@ -139,7 +140,7 @@ def jobs_of(plan: Plan, say: Callable[[str], None] | None = None) -> list[Catego
     speeds = SpeedBook()
     folders: dict[str, FeatureFolder] = {}
     for category, runs in plan.groups():
-        samples = planned_images(runs[0].dataset, category, plan.options.size)
+        samples = planned_images(runs[0].dataset, category, SIZES[plan.options.size])
         if samples:
             thumbnails = plan.options.thumbnails and runs[0].dataset.redistributable
             job = CategoryJob(

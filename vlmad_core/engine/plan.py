@@ -21,7 +21,8 @@ from vlmad_core.backbones.info import hash_tensors
 from vlmad_core.backbones.loading import VISION_ONLY_NAMES, BackboneSpec
 from vlmad_core.backbones.settling import Settled, settle_batch_size
 from vlmad_core.backbones.tower import Backbone
-from vlmad_core.datasets import Dataset, Sample, load_dataset
+from vlmad_core.datasets import Dataset, load_dataset
+from vlmad_core.datasets.splits import planned_images
 from vlmad_core.datasets.views import View
 from vlmad_core.engine.frozen import Backbones, asked_backbone, frozen, known_batch_size, known_or_settled_form
 from vlmad_core.engine.options import SIZES, MethodChoice, PlanError, PlanOptions, own_options
@@ -198,24 +199,6 @@ def planned_categories(dataset: Dataset, options: PlanOptions) -> tuple[str, ...
     return tuple(name for name in dataset.categories if name in options.categories)
 
 
-def planned_images(dataset: Dataset, category: str, size: str) -> tuple[Sample, ...]:
-    """The test images of a category that a size of benchmark uses, sorted by id.
-
-    Reduced sizes take images evenly over the sorted normal and over the sorted defective ones, so that all
-    defect types are met.
-    """
-    limit = SIZES[size]  # type: ignore[index]
-    samples = dataset.select(category, "test")
-    if limit is None:
-        return samples
-    chosen: set[str] = set()
-    for label in (0, 1):
-        ids = [sample.id for sample in samples if sample.label == label]
-        count = min(limit, len(ids))
-        chosen |= {ids[i * len(ids) // count] for i in range(count)}
-    return tuple(sample for sample in samples if sample.id in chosen)
-
-
 def trained_parameters(
     method: Method, info: BackboneInfo, dataset: Dataset, options: PlanOptions, folders: Sequence[Path]
 ) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
@@ -321,7 +304,7 @@ def _formed(
         request = reduce(or_, (run.method.needs(backbone.info, run.record.key.shots) for run in group))
         datasets = {run.dataset.name: run.dataset for run in group}.values()
         images = sum(
-            len(planned_images(dataset, category, options.size))
+            len(planned_images(dataset, category, SIZES[options.size]))
             for dataset in datasets
             for category in planned_categories(dataset, options)
         )

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
+from vlmad_core.libraries import torch
 from vlmad_core.paths import checkout
 from vlmad_core.store.schema import short_hash
 

@@ -10,12 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from vlmad_core.backbones import FeatureRequest
 from vlmad_core.backbones.devices import to_device
@@ -28,6 +26,10 @@ from vlmad_core.datasets.views import View
 from vlmad_core.engine.profiling import Stopwatch
 from vlmad_core.engine.tiles import tile_pixels
 from vlmad_core.errors import VlmadError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 READERS = 2
 """Reading threads beside a tower on the CPU; Pillow lets go of the interpreter while it decodes and resizes."""

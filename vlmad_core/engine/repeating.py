@@ -13,10 +13,11 @@ from pathlib import Path
 from vlmad_core.backbones.devices import resolve_device
 from vlmad_core.backbones.feature_cache import CachingBackbone
 from vlmad_core.datasets import Dataset, load_dataset
+from vlmad_core.datasets.splits import planned_images
 from vlmad_core.engine.again import Recall, hold_against, plan_again, settle_again
 from vlmad_core.engine.frozen import Backbones
 from vlmad_core.engine.options import SIZES, MethodChoice, PlanError, PlanOptions, Size
-from vlmad_core.engine.plan import Plan, planned_images, store_path
+from vlmad_core.engine.plan import Plan, store_path
 from vlmad_core.engine.protocol import backbone_record, evaluation_record
 from vlmad_core.engine.provenance import code_version, hardware, package_versions
 from vlmad_core.engine.reading import samples_hash
@@ -120,7 +121,7 @@ def _device(run: RunRecord) -> str:
 def _check_files(run: RunRecord, dataset: Dataset, categories: Sequence[str], size: Size) -> None:
     """See that images and masks are byte for byte those of the run; of references only the list is known."""
     for category in categories:
-        if samples_hash(planned_images(dataset, category, size)) != run.units[category].data_hash:
+        if samples_hash(planned_images(dataset, category, SIZES[size])) != run.units[category].data_hash:
             raise DatasetError(
                 f"The images or masks of {category} in {dataset.name} are not those that {run.id} judged.",
                 "Restore the files, or name the folder that has them: --data PATH.",

@@ -13,9 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from operator import or_
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, concatenate_features
 from vlmad_core.backbones.devices import Similarities, similarities_in, to_device
@@ -24,6 +22,10 @@ from vlmad_core.engine.profiling import Stopwatch
 from vlmad_core.errors import VlmadError
 from vlmad_core.methods import Method, Predictions, Reason, Scorer
 from vlmad_core.methods.base import Progress, no_progress
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)

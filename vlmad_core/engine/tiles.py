@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 from vlmad_core.backbones.tower import Backbone
 from vlmad_core.datasets.views import Box, View
+from vlmad_core.libraries import torch
 from vlmad_core.methods import Predictions, Reason
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def tile_pixels(backbone: Backbone, view: View, image: Image.Image) -> list[Tensor]:

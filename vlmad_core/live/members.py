@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from vlmad_core.backbones import BackboneInfo
 from vlmad_core.datasets.images import DEFAULT_LIMITS, ImageLimits
 from vlmad_core.errors import MethodError, VlmadError
 from vlmad_core.methods import Method, create_method, find_parameters, load_parameters
 from vlmad_core.prompts import PromptEnsemble
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -5,32 +5,29 @@ One loaded backbone serves everybody: visitors take turns, image by image, and s
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from vlmad_core.backbones import BackboneInfo, ClipBackbone, FeatureRequest, Features, concatenate_features
-from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureFolder, FeatureMemory, TextFolder
+from vlmad_core.backbones import BackboneInfo, FeatureRequest, Features, concatenate_features
+from vlmad_core.backbones.feature_cache import CachingBackbone, FeatureMemory
 from vlmad_core.backbones.features import passing_stages
-from vlmad_core.backbones.text import TextCache
 from vlmad_core.backbones.tower import ImageInput
 from vlmad_core.datasets.catalogue import category_words
 from vlmad_core.engine.session import Entrant, Scored, Session, judge, judge_left_out
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.scale import Map
+from vlmad_core.inference.engine import Engine
 from vlmad_core.live.inputs import Picture
 from vlmad_core.live.members import Member
 from vlmad_core.methods import Predictions, Reason, Scorer, full_maps
 
-MOST_STRINGS = 8_000
-"""Prompts that are remembered for all visitors; an ensemble has a few hundred."""
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAP_SIZE = 256
 NORMAL_MAP_SIZE = 64
@@ -110,67 +107,6 @@ class LivePrediction:
     trained_on: tuple[str, ...] | None = ()
 
 
-class Turns:
-    """A lock that is given first come, first served.
-
-    Python's own lock may be taken again by the thread that has just let it go; a visitor with two hundred images
-    would then keep all others waiting until the last of them.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._queue: deque[object] = deque()
-
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        """Wait for a turn, and end it with the block."""
-        ticket = object()
-        with self._changed:
-            self._queue.append(ticket)
-            try:
-                self._changed.wait_for(lambda: self._queue[0] is ticket)
-            except BaseException:
-                self._leave(ticket)
-                raise
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._leave(ticket)
-
-    def _leave(self, ticket: object) -> None:
-        self._queue.remove(ticket)
-        self._changed.notify_all()
-
-
-class Engine:
-    """A backbone that many visitors use at once.
-
-    Args:
-        backbone: Loaded once, never changed.
-        kept: A folder for features of prompts and references, so that the next start finds them; None to keep none.
-        why: Why it computes in its precision, where that was left to the machine.
-
-    Attributes:
-        backbone: The backbone.
-        why: As it was given.
-        references: The backbone for references: it remembers them as long as the folder does.
-        texts: The prompts that were embedded last: methods and visitors share ensembles.
-        turns: Held for one image or one method at a time, never longer.
-    """
-
-    def __init__(self, backbone: ClipBackbone, kept: FeatureFolder | None = None, *, why: str = "") -> None:
-        self.backbone, self.why = backbone, why
-        self.references = CachingBackbone(backbone, kept)
-        self.texts = TextCache(MOST_STRINGS, None if kept is None else TextFolder(kept, backbone))
-        self.turns = Turns()
-
-    @property
-    def info(self) -> BackboneInfo:
-        """What the backbone is."""
-        return self.backbone.info
-
-
 class Panel:
     """Methods made ready for one category; belongs to one visitor.
 
@@ -209,6 +145,11 @@ class Panel:
         self._known: dict[FeatureRequest, tuple[Features, float]] = {}
         self._given: dict[str, tuple[Features, float]] = {}
         self._normals: dict[str, tuple[Normals, float]] = {}
+
+    @property
+    def info(self) -> BackboneInfo:
+        """What the backbone is."""
+        return self.engine.info
 
     def judge(self, picture: Picture, skip: Collection[str] = ()) -> Iterator[LivePrediction]:
         """Judge an image; each method's result is yielded as soon as it is there, the quick ones first.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +14,13 @@ from vlmad_core.live.inputs import Item, Picture, Source, gather
 
 if TYPE_CHECKING:
     from vlmad_core.backbones.info import AskedPrecision
-    from vlmad_core.live.panel import Engine, LivePrediction, Panel
+    from vlmad_core.inference.engine import Engine
+    from vlmad_core.live.panel import LivePrediction, Panel
     from vlmad_core.live.record import ImageResult, Judged
+    from vlmad_core.live.remote import RemotePanel
     from vlmad_core.live.verdicts import Opinion
 
 DEFAULT_METHODS = first_choices()
-
-KEPT_BYTES = 2**30
-"""Bytes that features of prompts and references may take on disk; beyond it the least recently used ones go."""
 
 Judge = Callable[["LivePrediction"], "Opinion"]
 
@@ -77,6 +75,7 @@ def predict(
         >>> print(judged.table())  # doctest: +SKIP
     """
     from vlmad_core.datasets.catalogue import category_words
+    from vlmad_core.inference.engine import load_engine
     from vlmad_core.live.members import choose_members
     from vlmad_core.live.panel import Panel
     from vlmad_core.live.record import Judged, setup_of
@@ -95,38 +94,6 @@ def predict(
         if progress is not None:
             progress(result)
     return Judged(setup_of(panel), tuple(results), given.problems, given.left_out)
-
-
-def load_engine(
-    backbone: str = "bundled", precision: AskedPrecision = "float32", device: str = "auto", *, cache: bool = True
-) -> Engine:
-    """Load a backbone for judging single images.
-
-    Args:
-        backbone: As ``load_backbone`` takes it.
-        precision: Arithmetic of its towers; ``auto`` for what is measured to be quickest here.
-        device: Where to compute; ``auto`` for the accelerator torch finds, or the CPU.
-        cache: Whether features of prompts and references are kept in ``paths.live_folder()``, as they were computed,
-            ``KEPT_BYTES`` at most. A folder that can't be written to, or is damaged, only costs time.
-
-    Raises:
-        BackboneError: As ``load_backbone``.
-    """
-    from vlmad_core.backbones import ClipBackbone, load_backbone
-    from vlmad_core.backbones.feature_cache import FeatureFolder
-    from vlmad_core.backbones.loading import BackboneSpec
-    from vlmad_core.backbones.settling import settle
-    from vlmad_core.live.panel import Engine
-
-    def load(spec: BackboneSpec) -> ClipBackbone:
-        return load_backbone(spec.name, precision=spec.precision, device=spec.device)
-
-    settled = settle(BackboneSpec(backbone, precision=precision, device=device), load)
-    assert isinstance(settled.backbone, ClipBackbone)
-    place = paths.live_folder() if cache else None
-    quiet = logging.getLogger("vlmad_core.live").info
-    kept = None if place is None else FeatureFolder(place, KEPT_BYTES, "full", notice=quiet)
-    return Engine(settled.backbone, kept, why=settled.reasons.get("precision", ""))
 
 
 def read_references(sources: Sequence[Source], limits: ImageLimits = DEFAULT_LIMITS) -> tuple[Picture, ...]:
@@ -149,7 +116,7 @@ def read_references(sources: Sequence[Source], limits: ImageLimits = DEFAULT_LIM
     return tuple({picture.content: picture for picture in pictures}.values())
 
 
-def judge_items(panel: Panel, items: Sequence[Item], judge: Judge) -> Iterator[ImageResult]:
+def judge_items(panel: Panel | RemotePanel, items: Sequence[Item], judge: Judge) -> Iterator[ImageResult]:
     """Judge one image after the other; one that can't be read carries its error.
 
     Args:
@@ -184,7 +151,7 @@ def opinion_rule(panel: Panel, dataset: str | None, own: Mapping[str, float], st
     def judge(prediction: LivePrediction) -> Opinion:
         name = prediction.method_id
         if name not in known:
-            known[name] = find_yardstick(store, found, panel.engine.info, prediction, panel.category, dataset)
+            known[name] = find_yardstick(store, found, panel.info, prediction, panel.category, dataset)
         return give_opinion(prediction, known[name], own.get(name))
 
     return judge

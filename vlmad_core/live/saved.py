@@ -30,6 +30,7 @@ from vlmad_core.live.drawing import (
 from vlmad_core.live.inputs import Item, gather
 from vlmad_core.live.panel import Panel
 from vlmad_core.live.record import ImageResult, Judged, own_milliseconds, verdict_word
+from vlmad_core.live.remote import RemotePanel
 from vlmad_core.store.annotations import Demo
 from vlmad_core.store.reader import Missing
 from vlmad_core.tabular import csv_text
@@ -184,7 +185,7 @@ def render(
 
 
 def batch_report(
-    judged: Judged, panel: Panel, items: Sequence[Item], wanted: Collection[int], said: Sequence[str] = ()
+    judged: Judged, panel: Panel | RemotePanel, items: Sequence[Item], wanted: Collection[int], said: Sequence[str] = ()
 ) -> str:
     """Write the report of a batch, whose results keep no maps: some images are judged once more, to be shown.
 
@@ -199,9 +200,9 @@ def batch_report(
     for place in sorted(wanted)[:MOST_PICTURED]:
         try:
             picture = items[place].read()
+            mapped = {one.method_id: one for one in panel.judge(picture)}
         except VlmadError:
-            continue  # its error is in the results
-        mapped = {one.method_id: one for one in panel.judge(picture)}
+            continue  # it can't be read, as its result says, or not be judged now: it stands in the table
         images[place] = replace(
             images[place],
             opinions=tuple(

@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from vlmad_core.backbones.devices import to_device, to_host
 from vlmad_core.errors import MethodError
-from vlmad_core.libraries import F, ndimage, torch
+from vlmad_core.libraries import F, ndimage, special, torch
 from vlmad_core.records import Flag, read_as
 
 if TYPE_CHECKING:
@@ -157,11 +158,7 @@ def anomaly_maps(grids: Tensor, rule: MapRule, size: tuple[int, int]) -> Tensor:
     Raises:
         MethodError: If the rule doesn't fit the grids.
     """
-    if grids.ndim != 4 or grids.shape[1] != len(rule.activations):
-        raise MethodError(
-            f"Grids of shape {tuple(grids.shape)} don't fit a rule for {len(rule.activations)} grids.",
-            "Use the rule that was stored with them.",
-        )
+    _check_fit(tuple(grids.shape), rule)
     maps = F.interpolate(grids.float(), size=size, mode="bilinear", align_corners=rule.align_corners)
     layers = [
         maps[:, i].sigmoid() if activation == "sigmoid" else maps[:, i] for i, activation in enumerate(rule.activations)
@@ -169,15 +166,83 @@ def anomaly_maps(grids: Tensor, rule: MapRule, size: tuple[int, int]) -> Tensor:
     stacked = torch.stack(layers, dim=1)
     combined = stacked.sum(dim=1) if rule.combine == "sum" else stacked.mean(dim=1)
     if rule.gaussian_sigma > 0:
-        # The filter is defined at the method's own map size; at another size it covers the same part of the image.
-        scale = [extent / rule.gaussian_size for extent in size] if rule.gaussian_size else [1.0, 1.0]
-        sigma = [rule.gaussian_sigma * scale[0], rule.gaussian_sigma * scale[1]]
         if combined.device.type == "cpu":  # where few products are cheap, scipy's are the fewest
-            smooth = ndimage.gaussian_filter(combined.numpy(), sigma=[0.0, *sigma], truncate=GAUSSIAN_REACH)
-            return torch.from_numpy(smooth)
-        down, across = (_smoothing(*side, combined.device) for side in zip(size, sigma, strict=True))
+            return torch.from_numpy(_smoothed(combined.numpy(), rule, size))
+        down, across = (_smoothing(*side, combined.device) for side in zip(size, _sigmas(rule, size), strict=True))
         return down @ combined @ across.T
     return combined
+
+
+def one_map(grids: NDArray[np.float32], rule: MapRule, size: tuple[int, int]) -> NDArray[np.float32]:
+    """The anomaly map of one image as ``anomaly_maps`` makes it, without torch: pages show maps and compute nothing.
+
+    Args:
+        grids: [S, rows, columns], float32.
+        rule: The rule stored with them.
+        size: (height, width) of the map, in pixels.
+
+    Returns:
+        [height, width], float32: the same bits on processors that multiply and add in one step, and else, or behind a
+        sigmoid, but for rounding.
+
+    Raises:
+        MethodError: If the rule doesn't fit the grids.
+    """
+    _check_fit(grids[None].shape, rule)
+    layers = _enlarged(grids, size, align_corners=rule.align_corners)
+    for layer, activation in zip(layers, rule.activations, strict=True):
+        if activation == "sigmoid":
+            layer[:] = special.expit(layer)
+    total = layers.sum(axis=0)
+    combined = total if rule.combine == "sum" else total / np.float32(len(layers))
+    return _smoothed(combined, rule, size) if rule.gaussian_sigma > 0 else combined
+
+
+def _check_fit(shape: tuple[int, ...], rule: MapRule) -> None:
+    if len(shape) != 4 or shape[1] != len(rule.activations):
+        raise MethodError(
+            f"Grids of shape {tuple(shape)} don't fit a rule for {len(rule.activations)} grids.",
+            "Use the rule that was stored with them.",
+        )
+
+
+def _enlarged(grids: NDArray[np.float32], size: tuple[int, int], *, align_corners: bool) -> NDArray[np.float32]:
+    """Bilinear: along the rows, then down the columns."""
+    for axis, length in ((grids.ndim - 1, size[1]), (grids.ndim - 2, size[0])):
+        low, high, share = _places(grids.shape[axis], length, align_corners=align_corners)
+        shape = (-1, *(1,) * (grids.ndim - 1 - axis))
+        one, other = ((1 - share).reshape(shape), share.reshape(shape))
+        grids = _multiply_add(grids.take(low, axis), one, grids.take(high, axis) * other)
+    return grids
+
+
+def _places(count: int, length: int, *, align_corners: bool) -> tuple[NDArray[np.intp], NDArray[np.intp], Any]:
+    """For each of ``length`` pixels the two of ``count`` grid points around it, and the share of the second."""
+    pixels = np.arange(length, dtype=np.float32)
+    if align_corners:
+        place = pixels * (np.float32(count - 1) / np.float32(max(length - 1, 1)))
+    else:
+        half = np.float32(0.5)
+        place = np.maximum(_multiply_add(pixels + half, np.float32(count) / np.float32(length), -half), np.float32(0))
+    low = np.minimum(place.astype(np.intp), count - 1)
+    return low, np.minimum(low + 1, count - 1), np.clip(place - low.astype(np.float32), 0, 1)
+
+
+def _multiply_add(one: Any, factor: Any, other: Any) -> Any:
+    """Float32 product and sum, rounded once: a product of two float32 is exact in float64."""
+    return (one.astype(np.float64) * factor + other).astype(np.float32)
+
+
+def _smoothed(combined: NDArray[np.float32], rule: MapRule, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Maps [..., height, width] behind the rule's Gaussian filter."""
+    sigma = (*(0.0,) * (combined.ndim - 2), *_sigmas(rule, size))
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(combined, sigma=sigma, truncate=GAUSSIAN_REACH)
+    return smooth
+
+
+def _sigmas(rule: MapRule, size: tuple[int, int]) -> list[float]:
+    """The filter is defined at the method's own map size; at another size it covers the same part of the image."""
+    return [rule.gaussian_sigma * (extent / rule.gaussian_size if rule.gaussian_size else 1.0) for extent in size]
 
 
 @lru_cache(maxsize=8)

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
-from vlmad_core.libraries import stats
+from vlmad_core.libraries import F, stats, torch
 from vlmad_core.prompt_lab.material import LabCategory, LabData
 from vlmad_core.prompt_lab.scoring import PromptBank
 from vlmad_core.prompts.ensemble import PromptEnsemble, compose
 from vlmad_core.prompts.prototypes import AverageRule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vlmad_core.backbones import BackboneInfo, FeatureRequest
 from vlmad_core.backbones.text import MOST_STRINGS, Encode, TextCache
@@ -30,6 +29,10 @@ from vlmad_core.metrics.pixel_bootstrap import pixel_replicates
 from vlmad_core.prompt_lab.material import EVAL_SIZE, LabCategory, LabData
 from vlmad_core.prompts.ensemble import PromptEnsemble
 from vlmad_core.prompts.prototypes import AverageRule, TextClasses, text_classes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 LAB_METHODS = ("clip_cpe", "winclip")
 """Methods whose score is nothing but the similarity to prompts, and so can be had from features at once."""

@@ -166,12 +166,9 @@ class Grids:
         """
         if image_id not in self.image_ids:
             return None
-        import torch
+        from vlmad_core.methods.predictions import one_map
 
-        from vlmad_core.methods.predictions import anomaly_maps
-
-        index = self.image_ids.index(image_id)
-        return anomaly_maps(torch.from_numpy(self.grids[index : index + 1].copy()), self.rule, size)[0].numpy()
+        return one_map(self.grids[self.image_ids.index(image_id)], self.rule, size)
 
 
 def table_bytes(rows: Sequence[Row] | Mapping[str, Any], columns: pa.Schema) -> bytes:
