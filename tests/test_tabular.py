@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from vlmad_core.errors import DatasetError
-from vlmad_core.tabular import MOST_COLUMNS, MOST_ROWS, csv_rows, csv_text, open_parquet
+from vlmad_core.tabular import MOST_COLUMNS, MOST_ROWS, csv_rows, csv_text, open_parquet, parquet_rows
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,6 +89,14 @@ def test_parquet_that_declares_too_much_is_not_unpacked(tmp_path: Path) -> None:
     assert path.stat().st_size < 1_000_000
     with pytest.raises(DatasetError, match="too many columns or bytes"):
         open_parquet(path, 10**9, DatasetError)
+    one = pa.DictionaryArray.from_arrays(pa.array(np.zeros(50_000, np.int32)), pa.array(["x" * 100_000]))
+    pq.write_table(pa.table({"image": one}), path, store_schema=False)  # 5 GB of texts, written out
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(DatasetError, match="its texts take too much"):
+        list(parquet_rows(open_parquet(path, 10**9, DatasetError), ["image"], path, DatasetError))
+    pd.DataFrame({"image": [["x"]]}).to_parquet(path)
+    with pytest.raises(DatasetError, match="a column holds lists"):
+        list(parquet_rows(open_parquet(path, 10**9, DatasetError), ["image"], path, DatasetError))
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(DatasetError, match="damaged parquet file"):
         open_parquet(path, 2000, DatasetError)

@@ -10,14 +10,18 @@ import csv
 import re
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlmad_core.errors import VlmadError
 from vlmad_core.libraries import pd
 from vlmad_core.reading import printable, read_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import pyarrow.parquet as pq
+
+Row = dict[str, Any]
 
 LARGEST_TABLE = 64 * 2**20
 """Bytes of a table that is read whole, and of a parquet file's columns unpacked."""
@@ -85,15 +89,18 @@ def open_parquet(path: Path, most_rows: int, error: type[VlmadError]) -> pq.Parq
         error: What to raise.
 
     Raises:
-        VlmadError: Of the kind ``error``: if it can't be read, or declares too much. Reading its columns may still
-            raise ``OSError`` or ``pyarrow.ArrowException`` where they are damaged.
+        VlmadError: Of the kind ``error``: if it can't be read, or declares too much.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    content = read_file(path, LARGEST_TABLE, error)
     try:
-        file = pq.ParquetFile(BytesIO(read_file(path, LARGEST_TABLE, error)))
-        about = file.metadata
+        about = pq.ParquetFile(BytesIO(content)).metadata
+        # Texts stay coded until they are counted: one long text may stand for all rows.
+        texts = [about.schema.column(i).path for i in range(about.num_columns)
+                 if about.schema.column(i).physical_type == "BYTE_ARRAY"]  # fmt: skip
+        file = pq.ParquetFile(BytesIO(content), metadata=about, read_dictionary=texts)
         unpacked = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
     except (OSError, pa.ArrowException) as problem:
         raise error(f"{printable(path)}: is a damaged parquet file ({problem}).", "Write it again.") from problem
@@ -104,6 +111,36 @@ def open_parquet(path: Path, most_rows: int, error: type[VlmadError]) -> pq.Parq
             f"{printable(path)}: declares too many columns or bytes.", "Write only the columns that are needed."
         )
     return file
+
+
+def parquet_rows(file: pq.ParquetFile, names: Sequence[str], path: Path, error: type[VlmadError]) -> Iterator[Row]:
+    """The rows of some columns of a parquet file, as plain values by the columns' names.
+
+    Args:
+        file: As ``open_parquet`` gives it.
+        names: The columns; of numbers, texts and the like, not of lists.
+        path: What to call it in messages.
+        error: What to raise.
+
+    Raises:
+        VlmadError: Of the kind ``error``: if it is damaged, or its texts take too much when they are written out.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    left = LARGEST_TABLE
+    try:
+        if any(pa.types.is_nested(file.schema_arrow.field(name).type) for name in names):
+            raise ValueError("a column holds lists")
+        for batch in file.iter_batches(batch_size=1_000, columns=list(names)):
+            for column in batch.columns:
+                if pa.types.is_dictionary(column.type):
+                    left -= pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
+            if left < 0:
+                raise ValueError("its texts take too much")
+            yield from batch.to_pylist()
+    except (OSError, ValueError, ArithmeticError, pa.ArrowException) as problem:  # also texts that are none
+        raise error(f"{printable(path)}: is a damaged parquet file ({problem}).", "Write it again.") from problem
 
 
 def csv_text(table: pd.DataFrame) -> str:

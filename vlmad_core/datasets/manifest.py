@@ -17,7 +17,7 @@ from vlmad_core.datasets.labelled import means
 from vlmad_core.datasets.sample import NORMAL_TYPE, Dataset, Split
 from vlmad_core.errors import DatasetError
 from vlmad_core.libraries import pd
-from vlmad_core.tabular import MOST_ROWS, csv_rows, open_parquet
+from vlmad_core.tabular import MOST_ROWS, csv_rows, open_parquet, parquet_rows
 
 LAYOUT = "manifest"
 EXPECTED = """\
@@ -26,6 +26,7 @@ image, mask, label (0|1|normal|anomalous), category, split (train|test), defect_
 
 DEFECT = "defect"
 _FILES = ("manifest.csv", "manifest.parquet")
+_COLUMNS = ("image", "mask", "label", "category", "split", "defect_type")
 _FALSE, _TRUE = ("0", "0.0", "false"), ("1", "1.0", "true")
 
 
@@ -64,25 +65,25 @@ def _rows(path: Path) -> list[dict[str, str]]:
         if path.suffix.lower() == ".csv":
             table: Sequence[Mapping[Any, Any]] = csv_rows(path, DatasetError)
         else:
-            table = open_parquet(path, MOST_ROWS, DatasetError).read().to_pandas().to_dict("records")
+            file = open_parquet(path, MOST_ROWS, DatasetError)
+            names = [name for name in file.schema_arrow.names if name.strip().lower() in _COLUMNS]
+            table = list(parquet_rows(file, names, path, DatasetError))
     except DatasetError as error:
         raise DatasetError(error.problem, f"Expected:\n{EXPECTED}") from error
-    except Exception as error:  # what damaged columns of a parquet file raise depends on their kind
-        raise DatasetError(
-            f"{path}: can't be read as a table ({str(error) or type(error).__name__}).", f"Expected:\n{EXPECTED}"
-        ) from error
     rows = [{str(name).strip().lower(): value for name, value in row.items()} for row in table]
     if not rows:
         raise DatasetError(f"{path}: has no rows.", f"Expected:\n{EXPECTED}")
     columns = set(rows[0])
     if "image" not in columns or not columns & {"label", "defect_type"}:
-        raise DatasetError(f"{path}: the columns are {', '.join(sorted(columns))}.", f"Expected:\n{EXPECTED}")
+        raise DatasetError(
+            f"{path}: the columns are {', '.join(sorted(columns)) or 'others'}.", f"Expected:\n{EXPECTED}"
+        )
     return [_cells(row) for row in rows]
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     cells = {key: _cell(value) for key, value in row.items()}
-    return {key: cells.get(key, "") for key in ("image", "mask", "label", "category", "split", "defect_type")}
+    return {key: cells.get(key, "") for key in _COLUMNS}
 
 
 def _cell(value: Any) -> str:

@@ -12,13 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-import pyarrow as pa
-
 from vlmad_core.datasets.sample import Dataset
 from vlmad_core.errors import StoreError
 from vlmad_core.exchange.items import ImportProblem, SampleIndex
 from vlmad_core.reading import open_regular
-from vlmad_core.tabular import LONGEST_CELL, open_parquet, plain_number
+from vlmad_core.tabular import LONGEST_CELL, open_parquet, parquet_rows, plain_number
 
 ID_COLUMNS = ("image_id", "image_path", "path", "file", "filename", "file_name", "image", "img_path", "id", "name")
 SCORE_COLUMNS = ("score", "pred_score", "pred_scores", "anomaly_score", "image_score", "anomaly_scores", "prediction")
@@ -145,20 +143,12 @@ def _is_parquet(path: Path) -> bool:
 
 def _parquet_rows(path: Path, columns: Columns, most: int) -> Iterator[Row]:
     file = open_parquet(path, most, StoreError)
-    try:
-        names = file.schema_arrow.names
-        image, score, category = _recognise(names, columns, path)
-        wanted = [name for name in (image, score, category) if name is not None]
-        number = 0
-        for batch in file.iter_batches(batch_size=10_000, columns=wanted):
-            for row in batch.to_pylist():
-                number += 1
-                kind = row[category] if category else None
-                kind = None if kind is None else str(kind)
-                value = row[score]
-                yield f"row {number}", str(row[image]), "" if value is None else str(value), kind
-    except (OSError, ValueError, ArithmeticError, pa.ArrowException) as error:  # texts that are none, times far off
-        raise StoreError(f"{path} is a damaged parquet file: {error}.", "Write it again.") from error
+    image, score, category = _recognise(file.schema_arrow.names, columns, path)
+    wanted = [name for name in (image, score, category) if name is not None]
+    for number, row in enumerate(parquet_rows(file, wanted, path, StoreError), start=1):
+        kind = row[category] if category else None
+        value = row[score]
+        yield f"row {number}", str(row[image]), "" if value is None else str(value), None if kind is None else str(kind)
 
 
 def _csv_rows(path: Path, columns: Columns, notes: list[str]) -> Iterator[Row]:

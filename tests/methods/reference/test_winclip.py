@@ -140,5 +140,5 @@ def test_missing_prompts_are_named(folder):
     with pytest.raises(VlmadError, match="lacks the normal prompts"):
         check_reference(folder)
     (folder / "prompts.json").write_text("[]")
-    with pytest.raises(VlmadError, match="holds no keys"):
+    with pytest.raises(VlmadError, match="holds no json object"):
         check_reference(folder)
