@@ -19,7 +19,7 @@ def paths(line: str) -> list[str]:
 
 
 def test_there_is_a_guide_for_each_thing_that_is_added() -> None:
-    assert list(GUIDES) == ["method", "feature", "data set", "metric", "number", "view"]
+    assert list(GUIDES) == ["method", "feature", "data set", "metric", "number", "fault", "view"]
 
 
 @pytest.mark.parametrize("guide", GUIDES)

@@ -147,7 +147,12 @@ def read_everything(path: Path) -> Read:
     paths = [run.path for run in store.runs]
     for run in store.runs:
         values[run.id, "", "run"] = (run.title, run.key, run.protocol.hash, run.mode)
-        for category in run.units:
+        for category, unit in run.units.items():
+            if unit.status == "partial":  # images that could not be read: said in the unit, and tried again
+                told = int(store.images(run.id, category)["error"].notna().sum())
+                assert told == unit.errors > 0, f"{run.id}, {category} is partial and does not say why"
+                missing.add((run.id, category, "unit"))
+                continue
             for what, value in _of_unit(store, run, category).items():
                 if isinstance(value, Missing) or (isinstance(value, pd.DataFrame) and value.empty) or not _there(value):
                     missing.add((run.id, category, what))
