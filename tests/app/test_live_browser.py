@@ -200,7 +200,7 @@ def test_who_waits_sees_his_place(address: str, open_tab: OpenTab) -> None:
         settle(first)
     start(second, "Upload", "woven felt")
     give(first, [("part.png", part(11))])
-    first.get_by_text("looking at the image", exact=False).wait_for(timeout=PATIENCE)
+    first.get_by_role("button", name="Cancel", exact=True).wait_for(timeout=PATIENCE)
     give(second, [("part.png", part(12))])
     expect(second.get_by_text("1 before you", exact=False)).to_be_visible(timeout=PATIENCE)
     assert len(shown_scores(second, 3)) == 3
