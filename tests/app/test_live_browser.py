@@ -192,6 +192,21 @@ def test_a_batch_becomes_a_table(address: str, open_tab: OpenTab) -> None:
     assert lines[0].startswith("Image,Flagged by,CLIP-AC: score")
 
 
+def test_who_waits_sees_his_place(address: str, open_tab: OpenTab) -> None:
+    first, second = open_tab(address), open_tab(address)
+    start(first, "Upload", "bolt")
+    for name in ("Slow 1", "Slow 2", "Slow 3"):
+        first.get_by_role("button", name=name, exact=True).click()
+        settle(first)
+    start(second, "Upload", "woven felt")
+    give(first, [("part.png", part(11))])
+    first.get_by_role("button", name="Cancel", exact=True).wait_for(timeout=PATIENCE)
+    give(second, [("part.png", part(12))])
+    expect(second.get_by_text("1 before you", exact=False)).to_be_visible(timeout=PATIENCE)
+    assert len(shown_scores(second, 3)) == 3
+    assert len(shown_scores(first, 6)) == 6
+
+
 def test_two_visitors_at_once_each_get_their_own_right_answers(
     address: str, open_tab: OpenTab, tiny_clip: Path
 ) -> None:

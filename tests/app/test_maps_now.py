@@ -11,6 +11,7 @@ import pytest
 from vlmad_core.analysis.comparable import comparisons
 from vlmad_core.analysis.kept import makes_maps
 from vlmad_core.store.reader import open_stores
+from vlmad_core.store.schema import sealed
 
 BUNDLED = Path(__file__).parents[2] / "results"
 
@@ -71,7 +72,7 @@ def bare(measured: Path, tmp_path: Path) -> Path:
     for file in path.glob("widgets/winclip*/*/unit.json"):
         value = json.loads(file.read_text())
         del value["files"]["grids.npz"]
-        file.write_text(json.dumps(value))
+        file.write_bytes(sealed(value))
         (file.parent / "grids.npz").unlink()
     return path
 

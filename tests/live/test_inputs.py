@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vlmad_core.datasets.catalogue import category_words
-from vlmad_core.datasets.images import ImageLimits
+from vlmad_core.datasets.images import ImageLimits, pixel_hash
 from vlmad_core.errors import DatasetError
 from vlmad_core.inference.engine import Engine
 from vlmad_core.live.inputs import gather
@@ -32,6 +33,13 @@ def test_files_folders_archives_and_open_images_are_listed_in_order(part, as_png
     assert given.left_out == 2
     contents = {item.read().content for item in given.items}
     assert len(contents) == 2, "equal pixels have equal hashes whatever they came in"
+
+
+def test_a_picture_survives_the_way_to_another_process(part) -> None:
+    sent = next(iter(gather([part(3)]).items)).read()
+    found = pickle.loads(pickle.dumps(sent))
+    assert (found.name, found.content, found.image.mode) == (sent.name, sent.content, "RGB")
+    assert pixel_hash(found.image) == sent.content
 
 
 def test_archives_that_lead_out_are_never_followed(as_png, part, zipped, tmp_path: Path) -> None:

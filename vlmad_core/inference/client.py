@@ -24,6 +24,12 @@ MOST_EACH = 2
 BREATH = 0.25
 """Seconds after which who waits is told his place again, so that he can go away."""
 
+PIPE_BYTES = 2**20
+"""What the pipes hold: where the processor is wanted by many, an image must not need a turn of it every 64 KB."""
+
+PATIENCE = 10.0
+"""Seconds in which the process must end when its input does."""
+
 Place = Callable[[int | None], object]
 """Told how many are before one in the line, None while that is not known; at least every ``BREATH`` seconds. What it
 raises ends the waiting, and the request with it."""
@@ -174,7 +180,9 @@ class Process:
         home, known = str(paths.PACKAGE.parent), os.environ.get("PYTHONPATH")
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([home, known]) if known else home}
         command = [sys.executable, "-m", "vlmad_core.inference.process"]
-        self._popen = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._popen = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE_BYTES
+        )
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         self._requests = Connection(os.dup(self._popen.stdin.fileno()), readable=False)
@@ -205,7 +213,7 @@ class Process:
             self._count += 1
             number = self._count
             self._asked[number] = answers
-        self._send("ask", number, visitor, payload)
+        self._send(payload, "ask", number, visitor)
         return number, answers
 
     def forget(self, number: int, *, still: bool) -> None:
@@ -214,7 +222,7 @@ class Process:
             self._asked.pop(number, None)
         if still and not self.ended:
             with suppress(OSError):
-                self._send("leave", number)
+                self._send(b"", "leave", number)
 
     def close(self) -> None:
         """End it and wait until it is gone."""
@@ -222,10 +230,12 @@ class Process:
         if threading.current_thread() is not self._reader:
             self._reader.join()
 
-    def _send(self, *values: Any) -> None:
-        content = pickle.dumps(values, protocol=5)
+    def _send(self, payload: bytes, *values: Any) -> None:
+        content = pickle.dumps(values)
         with self._sending:
             self._requests.send_bytes(content)
+            if payload:  # by itself: an image is not copied once more
+                self._requests.send_bytes(payload)
 
     def _shut(self) -> None:
         with self._sending, suppress(OSError):
@@ -243,7 +253,11 @@ class Process:
         except (EOFError, OSError):
             pass
         self._shut()
-        code = self._popen.wait()
+        try:
+            code = self._popen.wait(PATIENCE)
+        except subprocess.TimeoutExpired:  # stopped, or stuck in a library
+            self._popen.kill()
+            code = self._popen.wait()
         self._answers.close()
         with self._lock:
             self.ended = True

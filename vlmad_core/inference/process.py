@@ -202,7 +202,10 @@ def serve(asked: Connection, answers: Connection) -> None:
         while not asked.poll(BREATH if serving.busy else None):
             serving.tell_places()
         what, *values = pickle.loads(asked.recv_bytes())
-        (serving.ask if what == "ask" else serving.leave)(*values)
+        if what == "ask":
+            serving.ask(*values, payload=asked.recv_bytes())
+        else:
+            serving.leave(*values)
 
 
 def main() -> None:
