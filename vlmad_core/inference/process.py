@@ -203,7 +203,8 @@ def serve(asked: Connection, answers: Connection) -> None:
             serving.tell_places()
         what, *values = pickle.loads(asked.recv_bytes())
         if what == "ask":
-            serving.ask(*values, payload=asked.recv_bytes())
+            number, visitor = values
+            serving.ask(number, visitor, asked.recv_bytes())
         else:
             serving.leave(*values)
 
