@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from vlmad_core.errors import VlmadError
+from vlmad_core.reading import is_folder
 
 STORE = "VLMAD_STORE"
 DATA_DIR = "VLMAD_DATA_DIR"
@@ -64,7 +65,7 @@ def stores() -> tuple[Path, Path]:
     """
     root = store_root()
     demonstration = root / "bundled"
-    if not demonstration.is_dir() and _named(STORE) is None:
+    if not is_folder(demonstration) and _named(STORE) is None:
         demonstration = shipped("results/bundled")
     return demonstration, root
 
@@ -241,4 +242,9 @@ def as_typed(path: Path) -> str:
 def _named(variable: str) -> Path | None:
     """The path that a variable names."""
     value = os.environ.get(variable)
-    return Path(value).expanduser() if value else None
+    if not value:
+        return None
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:  # of a user whom this system does not know: as it stands, as in a shell
+        return Path(value)

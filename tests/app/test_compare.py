@@ -46,7 +46,7 @@ def transferred(quick_disk: None, made_up_store, tmp_path_factory: pytest.TempPa
         folder = next(f for f in (path / dataset).iterdir() if f.name.startswith("winclip"))
         _train(folder, other)
         if dataset == "widgets":
-            inside = folder.with_name(folder.name.replace("winclip", "winclip-within"))
+            inside = folder.with_name(f"{folder.name.rpartition('-')[0]}-{0:08x}")
             shutil.copytree(folder, inside)
             _train(inside, dataset)
     return path
@@ -59,6 +59,8 @@ def _train(folder: Path, on: str) -> None:
     record["protocol"]["method"]["parameters"] = on
     record["id"] = f"{folder.parent.name}/{folder.name}"
     (folder / "run.json").write_text(json.dumps(record))
+    for mark in folder.glob("*/unit.json"):
+        mark.write_text(json.dumps({**json.loads(mark.read_text()), "run_id": record["id"]}))
 
 
 @pytest.mark.parametrize("page", PAGES)
