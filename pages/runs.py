@@ -9,6 +9,7 @@ from pages._ui import data, frame, selection, take_along
 from vlmad_core.analysis.comparable import as_texts, comparable, protocol_differences, runs_table
 from vlmad_core.analysis.contamination import SEEN, run_contamination
 from vlmad_core.analysis.entries import entries_of
+from vlmad_core.reading import printable
 
 KINDS = {
     "newer_schema": "written by a newer version",
@@ -120,7 +121,7 @@ if store.problems:
     st.subheader("Left out", anchor=False)
     st.caption("These could not be read; everything else is shown.")
     problems = pd.DataFrame(
-        [{"kind": KINDS.get(p.kind, p.kind), "message": p.message, "path": str(p.path)} for p in store.problems]
+        [{"kind": KINDS.get(p.kind, p.kind), "message": p.message, "path": printable(p.path)} for p in store.problems]
     )
     st.dataframe(
         problems, hide_index=True, alt="Damaged or foreign files in the results folder",

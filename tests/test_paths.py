@@ -11,6 +11,8 @@ import pytest
 
 from vlmad_core import paths
 from vlmad_core.cli import main
+from vlmad_core.errors import StoreError
+from vlmad_core.store.reader import open_store, open_stores
 
 ROOT = Path(__file__).parents[1]
 
@@ -143,3 +145,12 @@ def test_a_library_without_figures_says_how_to_get_them(monkeypatch: pytest.Monk
     monkeypatch.setattr(paths, "checkout", lambda: None)
     with pytest.raises(VlmadError, match=r'Run: pip install "vlm-ad\[app\]"'):
         absent.Figure()
+
+
+def test_a_home_nobody_has_and_a_name_too_long_are_places_where_nothing_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("~nobody-of-this-name/x", "x" * 5000, "/dev/null/x"):
+        monkeypatch.setenv("VLMAD_STORE", value)
+        assert [Path(place) for place in paths.stores()][1] == Path(value)
+        with pytest.raises(StoreError, match="There is no results folder"):
+            open_store(paths.store_root())
+        assert open_stores(paths.stores()).runs == ()

@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from vlmad_core.errors import VlmadError
+from vlmad_core.reading import is_folder
 
 STORE = "VLMAD_STORE"
 DATA_DIR = "VLMAD_DATA_DIR"
@@ -66,7 +67,7 @@ def stores() -> tuple[Path, Path]:
     """
     root = store_root()
     demonstration = root / "bundled"
-    if not demonstration.is_dir() and _named(STORE) is None:
+    if not is_folder(demonstration) and _named(STORE) is None:
         demonstration = shipped("results/bundled")
     return demonstration, root
 

@@ -14,6 +14,22 @@ from vlmad_core.errors import VlmadError
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there that may be looked for; a name too long or a place that is closed holds none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether a regular file is there, likewise."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading if it is one: a folder, pipe, socket or device is refused, and nothing is waited for.
 

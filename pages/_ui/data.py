@@ -30,6 +30,7 @@ from vlmad_core.errors import StoreError
 from vlmad_core.figures import style
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
+from vlmad_core.reading import is_folder
 from vlmad_core.store.benches import BenchRecord, read_benches
 from vlmad_core.store.commands import CommandRecord, read_commands
 from vlmad_core.store.reader import Store, open_stores, store_signature
@@ -41,7 +42,7 @@ COLLECTED = 20
 @st.cache_data(ttl=2, show_spinner=False)
 def signature(roots: tuple[Path, ...]) -> str:
     """Changes when a run or unit comes or goes; looked up at most every two seconds."""
-    return "-".join(store_signature(root) if root.is_dir() else "none" for root in roots)
+    return "-".join(store_signature(root) if is_folder(root) else "none" for root in roots)
 
 
 @contextmanager

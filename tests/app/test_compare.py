@@ -47,7 +47,7 @@ def transferred(quick_disk: None, made_up_store, tmp_path_factory: pytest.TempPa
         folder = next(f for f in (path / dataset).iterdir() if f.name.startswith("winclip"))
         _train(folder, other)
         if dataset == "widgets":
-            inside = folder.with_name(folder.name.replace("winclip", "winclip-within"))
+            inside = folder.with_name(f"{folder.name.rpartition('-')[0]}-{0:08x}")
             shutil.copytree(folder, inside)
             _train(inside, dataset)
     return path
@@ -60,6 +60,8 @@ def _train(folder: Path, on: str) -> None:
     record["protocol"]["method"]["parameters"] = on
     record["id"] = f"{folder.parent.name}/{folder.name}"
     (folder / "run.json").write_bytes(sealed(record))
+    for mark in folder.glob("*/unit.json"):
+        mark.write_bytes(sealed({**json.loads(mark.read_text()), "run_id": record["id"]}))
 
 
 @pytest.mark.parametrize("page", PAGES)

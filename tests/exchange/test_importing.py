@@ -275,7 +275,7 @@ def test_a_run_that_calls_itself_otherwise_is_refused(tmp_path: Path, made_up_st
     record = json.loads(file.read_text())
     record["id"] = "../../elsewhere"
     file.write_bytes(sealed(record))
-    with pytest.raises(ImportRefusedError, match=r"calls itself '\.\./\.\./elsewhere'"):
+    with pytest.raises(ImportRefusedError, match=r"holds the run '\.\./\.\./elsewhere'"):
         import_store(tmp_path / "ours", theirs, origin="x")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import shutil
@@ -90,7 +91,8 @@ def lower_metric(path: Path, method: str, metric: str, value: float) -> None:
         frame.to_parquet(file)
         mark = file.with_name("unit.json")
         record = json.loads(mark.read_text())
-        record["files"]["metrics.parquet"]["bytes"] = file.stat().st_size
+        content = file.read_bytes()
+        record["files"]["metrics.parquet"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         mark.write_text(json.dumps(record))
 
 

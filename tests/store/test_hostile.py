@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import random
@@ -21,6 +22,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.mutations import mutated
+from tests.store.conftest import BUNDLED
 from vlmad_core import paths
 from vlmad_core.analysis.comparable import comparisons, runs_table
 from vlmad_core.analysis.leaderboard import leaderboard
@@ -28,14 +30,15 @@ from vlmad_core.analysis.slices import calibrations, category_kinds, points_of_c
 from vlmad_core.analysis.speed import cost_table, stage_table, throughput_table
 from vlmad_core.analysis.transfer import cells_frame, trained_methods, transfer_cells
 from vlmad_core.analysis.verdicts import image_thresholds
+from vlmad_core.io import json_bytes
 from vlmad_core.methods.predictions import MapRule
 from vlmad_core.report.content import collect
 from vlmad_core.store import layout, tables
 from vlmad_core.store.reader import Store, open_store
+from vlmad_core.store.schema import RunRecord
 from vlmad_core.store.verifying import Verified, verify_run
 from vlmad_core.store.writer import write_thumbnails
 
-BUNDLED = Path(__file__).parents[2] / "results" / "bundled" / "bundled_a"
 VALUES = (None, True, -1, 2.5, 10**12, "x", "", "=1+1\n<b>`|`</b>", [], [[1]], {}, {"a": {"b": [None]}})
 """What is put in the place of a record's entries."""
 
@@ -83,20 +86,6 @@ def changed(record: Any, place: tuple[Any, ...], value: Any) -> Any:
     return whole
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three real runs of two categories: one that was trained, two with references and explanations."""
-    root = tmp_path_factory.mktemp("hostile") / "store"
-    for name in ("clip_cpe-canonical-0shot", "april_gan-canonical-4shot-seed0", "winclip-canonical-4shot-seed0"):
-        run = next(BUNDLED.glob(f"{name}*"))
-        target = root / "bundled_a" / run.name
-        target.mkdir(parents=True)
-        shutil.copy(run / layout.RUN_FILE, target)
-        for category in ("capsule", "wood"):
-            shutil.copytree(run / category, target / category)
-    return root
-
-
 @pytest.mark.parametrize(
     ("name", "place", "value"),
     [
@@ -141,6 +130,18 @@ def test_whatever_a_record_says_the_rest_is_read(small: Path, tmp_path: Path, se
     assert read
 
 
+def under_other_prompts(store: Path, run: RunRecord, **entries: str) -> str:
+    """A copy of a run as if it had been computed with other prompts; gives its id."""
+    prompts = {**run.protocol.method["prompts"], **entries}
+    protocol = dataclasses.replace(run.protocol, method={**run.protocol.method, "prompts": prompts})
+    other = dataclasses.replace(run, id=layout.run_id(run.key, protocol.hash), protocol=protocol)
+    folder = shutil.copytree(run.path, layout.run_folder(store, other.id))
+    (folder / layout.RUN_FILE).write_bytes(json_bytes(other.to_json()))
+    for mark in folder.glob(f"*/{layout.UNIT_FILE}"):
+        mark.write_text(json.dumps({**json.loads(mark.read_text()), "run_id": other.id}))
+    return other.id
+
+
 def test_verifying_covers_thumbnails_parameters_and_prompts(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,15 +175,11 @@ def test_verifying_covers_thumbnails_parameters_and_prompts(
     (problem,) = verify_run(open_store(path), trained.id).problems
     assert (problem.kind, problem.path) == ("changed_parameters", own)
 
-    record = prompted.path / layout.RUN_FILE
-    value = json.loads(record.read_text())
-    value["protocol"]["method"]["prompts"]["content_hash"] = "0" * 16
-    record.write_text(json.dumps(value))
-    (problem,) = verify_run(open_store(path), prompted.id).problems
+    other = under_other_prompts(path, prompted, content_hash="0" * 16)
+    (problem,) = verify_run(open_store(path), other).problems
     assert problem.kind == "changed_prompts"
-    value["protocol"]["method"]["prompts"]["ensemble"] = "nobodys"
-    record.write_text(json.dumps(value))
-    found = verify_run(open_store(path), prompted.id)
+    other = under_other_prompts(path, prompted, ensemble="nobodys")
+    found = verify_run(open_store(path), other)
     assert not found.problems
     assert "The prompts 'nobodys'" in found.notes[0]
 

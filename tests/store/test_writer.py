@@ -22,12 +22,14 @@ from pathlib import Path
 from vlmad_core.store.verifying import verify_run
 from vlmad_core import io as atomic
 from vlmad_core.store import writer
+from vlmad_core.store.layout import run_id
 from vlmad_core.store.schema import RunKey, RunRecord, Protocol, Provenance
 from vlmad_core.store.reader import open_store
 
 key = RunKey("d", "m", "p", 0, 0, "b")
 protocol = Protocol("matched", {}, {}, {}, {}, {})
-record = RunRecord("d/m-run", key, "M", protocol, Provenance("1", {}, {}, None, {}, "", ""), {"grids": "all"}, Path())
+origin, plan = Provenance("1", {}, {}, None, {}, "", ""), {"grids": "all"}
+record = RunRecord(run_id(key, protocol.hash), key, "M", protocol, origin, plan, Path())
 rows = [{"image_id": "a", "split": "test", "label": 0, "score": 1.0}]
 contents = writer.UnitContents(images=rows, metrics=[], data_hash="0")
 steps = 0

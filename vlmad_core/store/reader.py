@@ -14,10 +14,12 @@ import pandas as pd
 import pyarrow as pa
 
 from vlmad_core.errors import StoreError
-from vlmad_core.reading import read_file
+from vlmad_core.reading import is_folder, read_file
 from vlmad_core.store import layout, tables
 from vlmad_core.store.layout import read_unit_file
-from vlmad_core.store.schema import FailedUnit, NewerSchemaError, RunKey, RunRecord, StoreProblem, short_hash
+from vlmad_core.store.opening import open_folder
+from vlmad_core.store.plausible import check_grids, check_table
+from vlmad_core.store.schema import FailedUnit, RunKey, RunRecord, StoreProblem, short_hash
 from vlmad_core.store.tables import (
     LARGEST_TABLE,
     READ_ERRORS,
@@ -154,7 +156,13 @@ class Store:
             return Missing(f"{category} is not finished in {run_id}.")
         if "grids.npz" not in unit.files:
             return Missing(_why_no_grids(run, self._shots_with_maps(run, category)))
-        found = self._read(run, category, "grids.npz", read_grids)
+
+        def decode(content: bytes) -> Grids:
+            read = read_grids(content)
+            check_grids(read.image_ids, self._image_ids(run, category))
+            return read
+
+        found = self._read(run, category, "grids.npz", decode)
         return found or Missing(f"{self._unit_path(run, category) / 'grids.npz'} is damaged.")
 
     def anomaly_map(self, run_id: str, category: str, image_id: str, size: tuple[int, int]) -> np.ndarray | Missing:
@@ -174,6 +182,13 @@ class Store:
             return grids
         found = grids.anomaly_map(image_id, size)
         return Missing(f"{image_id} has no anomaly map in this run.") if found is None else found
+
+    def read_all(self, run_id: str) -> None:
+        """Read every file of a run's units once, so that ``problems`` names those that can't be used."""
+        self.metrics([run_id]), self.images(run_id), self.regions(run_id)
+        for category in self.run(run_id).units:
+            self.curves(run_id, category), self.explain(run_id, category)
+            self.replicates(run_id, category), self.grids(run_id, category)
 
     def keeps_maps(self, run_id: str, category: str) -> bool:
         """Whether the native grids of a unit were kept, so that its anomaly maps can be looked at."""
@@ -217,8 +232,20 @@ class Store:
         unit = run.units.get(category)
         if unit is None or name not in unit.files:
             return empty_table(columns)
-        frame = self._read(run, category, name, lambda content: read_table(content, columns))
+
+        def decode(content: bytes) -> pd.DataFrame:
+            read = read_table(content, columns)
+            check_table(
+                name, read, run, unit, self._image_ids(run, category) if name != "images.parquet" else frozenset()
+            )
+            return read
+
+        frame = self._read(run, category, name, decode)
         return empty_table(columns) if frame is None else frame.copy()
+
+    def _image_ids(self, run: RunRecord, category: str) -> frozenset[str]:
+        """The images of a unit; none if their table can't be read."""
+        return frozenset(self._table(run, category, "images.parquet", tables.IMAGES)["image_id"])
 
     def _small_picture(self, run_id: str, category: str, image_id: str, column: str) -> bytes | Missing:
         run = self.run(run_id)
@@ -279,25 +306,10 @@ def open_store(path: str | Path) -> Store:
         StoreError: If there is no such folder.
     """
     root = Path(path)
-    if not root.is_dir():
+    if not is_folder(root):
         raise StoreError(f"There is no results folder at {root}.", "Make one: python -m vlmad_core precompute.")
-    runs: list[RunRecord] = []
-    problems: list[StoreProblem] = []
-    failed: list[FailedUnit] = []
-    for dataset in sorted(root.iterdir()):
-        if dataset.name.startswith(".") or dataset.name in layout.RESERVED | layout.KNOWN_FILES:
-            continue
-        if not dataset.is_dir():
-            problems.append(_foreign(dataset))
-            continue
-        for folder in sorted(dataset.iterdir()):
-            if folder.name.startswith(".") or folder.name == layout.THUMBNAIL_FOLDER:
-                continue
-            run = _open_run(folder, problems)
-            if run is not None:
-                runs.append(run)
-                failed += _open_failures(run, problems)
-    return Store([root], runs, problems, failed)
+    found = open_folder(root)
+    return Store([root], found.runs, found.problems, found.failed)
 
 
 def open_stores(paths: Iterable[str | Path], known: Store | None = None) -> Store:
@@ -309,7 +321,7 @@ def open_stores(paths: Iterable[str | Path], known: Store | None = None) -> Stor
         paths: The folders.
         known: A store opened on some of them, unchanged since; what it has read is not read again.
     """
-    stores = [open_store(path) for path in paths if Path(path).is_dir()]
+    stores = [open_store(path) for path in paths if is_folder(Path(path))]
     best: dict[str, RunRecord] = {}
     for store in stores:
         for run in store.runs:
@@ -349,43 +361,6 @@ def store_signature(path: str | Path) -> str:
     return short_hash(sorted(marks), 16)
 
 
-def _open_run(folder: Path, problems: list[StoreProblem]) -> RunRecord | None:
-    file = folder / layout.RUN_FILE
-    if not file.is_file():
-        if not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir()):
-            problems.append(_foreign(folder))
-        return None  # an empty folder: a process was killed, or is about to start the run
-    try:
-        run = layout.read_run(folder)
-    except StoreError as error:
-        problems.append(_problem("damaged_run", file, error))
-        return None
-    units = {}
-    for place in sorted(folder.iterdir()):
-        if place.name.startswith(".") or place.name in (layout.RUN_FILE, layout.FAILED_FILE):
-            continue
-        try:
-            unit = layout.read_unit(place)
-            units[unit.category] = unit
-        except StoreError as error:
-            problems.append(_problem("damaged_unit" if place.is_dir() else "foreign", place, error))
-    return dataclasses.replace(run, units=dict(sorted(units.items())))
-
-
-def _open_failures(run: RunRecord, problems: list[StoreProblem]) -> list[FailedUnit]:
-    """Units of a run that could not be finished, and have not been since."""
-    try:
-        noted = layout.read_failures(run.path, run.id)
-    except StoreError as error:
-        problems.append(_problem("damaged_file", run.path / layout.FAILED_FILE, error))
-        return []
-    return [failure for category, failure in noted.items() if category not in run.units]
-
-
-def _problem(kind: str, path: Path, error: StoreError) -> StoreProblem:
-    return StoreProblem("newer_schema" if isinstance(error, NewerSchemaError) else kind, path, str(error))
-
-
 def _why_no_grids(run: RunRecord, elsewhere: Sequence[int]) -> str:
     if run.plan.get("grids") == "first_seed" and run.key.seed > 0:
         return "Maps were kept for seed 0 only."
@@ -394,7 +369,3 @@ def _why_no_grids(run: RunRecord, elsewhere: Sequence[int]) -> str:
         shots = f"{', '.join(most)} and {last}" if most else last
         return f"Maps were not kept in this run{f', but with {shots} normal references' if shots else ''}."
     return f"{run.title} makes no anomaly map."
-
-
-def _foreign(path: Path) -> StoreProblem:
-    return StoreProblem("foreign", path, f"{path} is not a result of this program and was left out.")

@@ -245,15 +245,17 @@ def read_replicates(content: bytes) -> Drawn:
     """A unit's replicates.
 
     Raises:
-        Exception: One of ``READ_ERRORS``; also if a draw is outside [0, 1], or not all metrics have equally many.
+        Exception: One of ``READ_ERRORS``; also if a draw is outside [0, 1], or a metric lacks something.
     """
     table = _parquet(content, REPLICATES)
     rows = table.drop_columns(["draws"]).to_pylist()
     draws = (
         table["draws"].combine_chunks().values.to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(rows), -1)
     )
-    if bool(np.any((draws < 0) | (draws > 1))):
+    if bool(np.any((draws < 0) | (draws > 1))) or not all(0 <= row["value"] <= 1 + 1e-6 for row in rows):
         raise ValueError("draws outside [0, 1]")
+    if not all(row["metric"] and row["design"] and row["n"] >= 0 and row["fewest"] >= 0 for row in rows):
+        raise ValueError("a metric without a name, a design or a number of images")
     return {
         (str(row["metric"]), row["eval_size"]): Replicates(
             row["metric"], float(row["value"]), own, int(row["n"]), int(row["fewest"]), str(row["design"])

@@ -53,8 +53,8 @@ def verify_run(store: Store, run_id: str) -> Verified:
 def verify_files(store: Store, run_id: str) -> tuple[StoreProblem, ...]:
     """What of a run's files is not as it was written.
 
-    Those of its units are read whole; thumbnails, which units share, are held against the hash that their own file has
-    of them, and every picture is decoded.
+    Those of its units are read whole, and what they say is held against what can be; thumbnails, which units share,
+    are held against the hash that their own file has of them, and every picture is decoded.
 
     Raises:
         StoreError: If there is no such run.
@@ -65,6 +65,9 @@ def verify_files(store: Store, run_id: str) -> tuple[StoreProblem, ...]:
         for path in layout.damaged_files(run.path / layout.folder_name(category), unit):
             message = f"{path} is not as it was written. Start the run again to compute {category} anew."
             problems.append(StoreProblem("damaged_file", path, message))
+    if not problems:
+        store.read_all(run_id)
+        problems += [problem for problem in store.problems if problem.path.is_relative_to(run.path)]
     folder = run.path.parent / layout.THUMBNAIL_FOLDER
     for name in sorted({unit.thumbnails for unit in run.units.values() if unit.thumbnails}):
         found = store.remember(("verified thumbnails", folder / name), partial(check_thumbnails, folder / name))
