@@ -19,6 +19,7 @@ from vlmad_core.report import cli
 from vlmad_core.report.content import collect
 from vlmad_core.report.page import Bar, axis_range, interval_chart, render
 from vlmad_core.store.reader import Store, open_store
+from vlmad_core.store.schema import sealed
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -93,7 +94,7 @@ def lower_metric(path: Path, method: str, metric: str, value: float) -> None:
         record = json.loads(mark.read_text())
         content = file.read_bytes()
         record["files"]["metrics.parquet"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        mark.write_text(json.dumps(record))
+        mark.write_bytes(sealed(record))
 
 
 def test_a_lead_is_clear_only_where_the_design_shows_it(tmp_path: Path, made_up_store: Make) -> None:
@@ -110,7 +111,7 @@ def train_on(where: Path, method: str, dataset: str) -> None:
     for file in where.glob(f"*/{method}-*/run.json"):
         record = json.loads(file.read_text())
         record["provenance"]["data"]["trained"] = {"training_data": [dataset]}
-        file.write_text(json.dumps(record))
+        file.write_bytes(sealed(record))
 
 
 def test_what_has_seen_the_data_is_never_the_answer(tmp_path: Path, made_up_store: Make) -> None:
@@ -171,7 +172,7 @@ def test_names_from_outside_stay_text(tmp_path: Path, made_up_store: Make) -> No
         record["title"] = evil
         record["provenance"]["hardware"]["processor"] = evil
         record["protocol"]["backbone"]["title"] = evil
-        file.write_text(json.dumps(record))
+        file.write_bytes(sealed(record))
     page = write(where, tmp_path / "report.html", "--title", evil)
     assert evil in page.text
     assert all(str(a["src"]).startswith("data:") for tag, a in page.tags if tag == "img")
@@ -194,7 +195,7 @@ def test_reported_numbers_are_shown_apart_on_published_data(tmp_path: Path, made
     for file in where.glob("*/*/run.json"):
         record = json.loads(file.read_text())
         record["provenance"]["data"]["official"] = "mvtec_ad"
-        file.write_text(json.dumps(record))
+        file.write_bytes(sealed(record))
     page = write(where, tmp_path / "report.html")
     assert "What papers report on this data set" in page.text
     assert "Not measured here" in page.text
