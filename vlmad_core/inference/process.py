@@ -201,12 +201,11 @@ def serve(asked: Connection, answers: Connection) -> None:
     while True:
         while not asked.poll(BREATH if serving.busy else None):
             serving.tell_places()
-        what, *values = pickle.loads(asked.recv_bytes())
+        what, number, *visitor = pickle.loads(asked.recv_bytes())
         if what == "ask":
-            number, visitor = values
-            serving.ask(number, visitor, asked.recv_bytes())
+            serving.ask(number, visitor[0], asked.recv_bytes())
         else:
-            serving.leave(*values)
+            serving.leave(number)
 
 
 def main() -> None:
