@@ -119,7 +119,7 @@ def test_the_study_refuses_what_a_plan_refuses() -> None:
         (b"[" * 100_000, "nested more than 50 levels"),
         (b"a: " + b"{a: " * 100_000, "nested more than 50 levels"),
         (b"a: &x [1]\nb: [*x, *x]", "holds yaml aliases"),
-        (b"x: '" + b"y" * 2**20 + b"'", "more than the 1 MB allowed"),
+        (b"x: '" + b"y" * 2**20 + b"'", "has more than 1,048,576 bytes"),
         (b"when: 2026-99-99\n", "can't be read as yaml"),
         (b"", "holds no keys"),
         (b"1: a\ndatasets: b\nmethods: c", "unknown key '1'"),
