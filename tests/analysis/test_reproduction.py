@@ -23,6 +23,7 @@ from vlmad_core.analysis.reproduction import (
 from vlmad_core.analysis.sources import load_sources
 from vlmad_core.errors import StoreError
 from vlmad_core.store.reader import Store, open_store
+from vlmad_core.store.schema import sealed
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -37,7 +38,7 @@ def measured(path: Path, make: Callable[..., Path], categories: tuple[str, ...],
     for file in path.glob("*/*/run.json"):
         record = json.loads(file.read_text())
         record["provenance"]["data"]["official"] = "mvtec_ad"
-        file.write_text(json.dumps(record))
+        file.write_bytes(sealed(record))
     return open_store(path)
 
 
