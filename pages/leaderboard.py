@@ -22,6 +22,7 @@ if benchmark is not None:
 elif one is None:
     frame.nothing_yet()
 else:
+    one = frame.comparison()
     reported.offer(published(one))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         categories = frame.choose_parts(one)

@@ -15,14 +15,14 @@ benchmarks.show()
 benchmark = frame.published()
 if benchmark is not None:
     benchmarks.show_leaders(benchmark)
-one = frame.chosen()
-if one is None:
+if frame.chosen() is None:
     frame.nothing_measured()
     with st.container(horizontal=True):
         st.page_link("pages/reproduction.py", label="Papers beside public runs", icon=":material/compare_arrows:")
         st.page_link("pages/methods.py", label="How the methods work", icon=":material/school:")
     st.stop()
 
+one = frame.comparison()
 st.subheader(f"Measured here: {frame.dataset_title(one.dataset)}", anchor="measured")
 st.markdown(cards.what_is_compared(one))
 with st.container(horizontal=True, vertical_alignment="bottom"):

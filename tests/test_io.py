@@ -236,3 +236,11 @@ def test_a_workshop_is_gone_at_its_end_and_takes_those_of_killed_processes_along
             assert mine.is_dir()
             assert other.is_dir()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe or device"):
+        write_atomically(tmp_path / "pipe", b"x")
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

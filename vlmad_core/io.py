@@ -6,6 +6,7 @@ A kill at any moment leaves either the old state or the new one, never half of i
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -169,8 +170,10 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
         durable: Wait until it would survive a power cut. False for what can be made again, as in caches.
 
     Raises:
-        OSError: If it can't be written; what was there stays.
+        OSError: If it can't be written, or is a folder, pipe or device; what was there stays.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "It is a folder, pipe or device, which no file takes the place of", str(path))
     temporary = _temporary_name(path)
     if durable:
         make_folder(path.parent)

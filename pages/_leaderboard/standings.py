@@ -93,7 +93,7 @@ def show_task(
         },
         alt=f"{title}: all metrics of all methods in percent",
     )  # fmt: skip
-    st.caption(f":material/join_inner: {gaps.note}")
+    st.caption(f":material/join_inner: {selection.shown(gaps.note)}")
     for blank in shown[shown["reason"] != ""].to_dict("records"):
         name_of, reason = selection.tidy(str(blank["name"])), selection.tidy(str(blank["reason"]), 200)
         st.caption(f":material/remove: **{name_of}** has no place here: {reason}")

@@ -161,7 +161,7 @@ def adviser(one: Comparison) -> None:
     )
     roots = paths.stores()
     found = _advice(roots, data.signature(roots), (one.dataset, one.conditions), wanted, one)
-    st.success(summary(found, wanted), icon=":material/lightbulb:")
+    st.success(selection.shown(summary(found, wanted)), icon=":material/lightbulb:")
     st.dataframe(
         _candidates(found), hide_index=True, placeholder="–", alt="Methods with what speaks for or against each",
         column_config={

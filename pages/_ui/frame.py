@@ -145,6 +145,9 @@ def comparison() -> Comparison:
     if one is None:
         nothing_yet()
         st.stop()
+    if data.board(one).empty:
+        st.error("No metric of these runs could be read; the page Runs names the files.", icon=":material/report:")
+        st.stop()
     return one
 
 

@@ -82,6 +82,16 @@ def test_one_damaged_run_costs_itself_and_is_said(open_app, one_damaged: Path, p
         assert {"CLIP-AC", "WinCLIP"} == set(table(app, "name")["name"])
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_metrics_none_of_which_can_be_read_take_no_page(open_app, made_up_store, tmp_path: Path, page: str) -> None:
+    store = made_up_store(tmp_path / "store", shots=(0, 2))
+    for file in store.glob("*/*/*/metrics.parquet"):
+        file.write_bytes(bytes(file.stat().st_size))
+    app = open_app(store, page)
+    assert not app.exception
+    assert page in ("methods", "runs") or "No metric of these runs could be read" in texts(app)
+
+
 def test_the_leaderboard_groups_and_names_contamination(open_app, measured: Path) -> None:
     app = open_app(measured, "leaderboard", {"shots": "all"})
     board = table(app, "group")

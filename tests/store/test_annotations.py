@@ -171,3 +171,13 @@ def test_a_demo_that_is_too_large_or_no_json_is_refused(tmp_path: Path, monkeypa
         save_demo(tmp_path, "demo", {}, {"a": bytes(2**20 + 1)})
     assert LARGEST_DEMO > 2**20
     assert not (tmp_path / "annotations").exists()
+
+
+def test_a_demo_whose_file_became_an_endless_device_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "annotations" / "demos" / ("a" * 16)
+    folder.mkdir(parents=True)
+    record = {"schema_version": 1, "title": "t", "saved_at": "", "content": {}, "files": {"a.png": 3}}
+    (folder / "demo.json").write_text(json.dumps(record))
+    (folder / "a.png").symlink_to("/dev/zero")
+    with pytest.raises(StoreError, match="no regular file"):
+        read_demo(tmp_path, "a" * 16).read("a.png")
