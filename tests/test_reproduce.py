@@ -25,6 +25,7 @@ from vlmad_core.engine.progress import Reporter
 from vlmad_core.engine.runner import run_plan
 from vlmad_core.metrics.image import image_metrics
 from vlmad_core.store.reader import open_store
+from vlmad_core.store.schema import sealed
 from vlmad_core.store.tables import grid_bytes, read_grids
 
 BUNDLED = Path(__file__).parents[1] / "results" / "bundled"
@@ -73,7 +74,7 @@ def edit(store: Path, run: str, name: str, change: Callable[[bytes], bytes], cat
     (unit / name).write_bytes(content)
     record = json.loads((unit / "unit.json").read_text())
     record["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (unit / "unit.json").write_text(json.dumps(record))
+    (unit / "unit.json").write_bytes(sealed(record))
 
 
 def table(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[bytes], bytes]:
@@ -94,7 +95,7 @@ def edit_run(store: Path, run: str, change: Callable[[dict[str, Any]], None]) ->
     (file,) = store.glob(f"widgets/{run}*/run.json")
     record = json.loads(file.read_text())
     change(record)
-    file.write_text(json.dumps(record))
+    file.write_bytes(sealed(record))
 
 
 def test_every_run_comes_out_the_same_to_the_last_bit(copy: Path, reproduce: Reproduce) -> None:

@@ -108,7 +108,7 @@ def test_a_stopped_precompute_leaves_units_and_nothing_else(name, tmp_path, tiny
     words += ["--backbone", str(tiny_clip), "--store", str(store), "--batch-size", "1", "--seeds", "20"]
     command = [sys.executable, "-m", "vlmad_core", *words]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not list(store.rglob("unit.json")):
+        while process.poll() is None and not list(store.glob("*/*/[!.]*/unit.json")):
             time.sleep(0.02)
         process.send_signal(getattr(signal, name))
         _, said = process.communicate(timeout=300)

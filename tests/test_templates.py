@@ -25,6 +25,7 @@ from vlmad_core.methods import Reason
 from vlmad_core.report.content import collect
 from vlmad_core.report.page import render as render_report
 from vlmad_core.store.reader import open_store
+from vlmad_core.store.schema import sealed
 
 EVIL = """"'><script>alert(1)</script><img src=x onerror="alert(1)">{{ 7 * 7 }}&amp;</style></svg>"""
 FIXED = ("metric", "level", "method_id", "content", "origin", "towards")
@@ -82,7 +83,7 @@ def test_hostile_texts_in_every_field_of_a_report(tmp_path: Path, made_up_store:
     for file in where.glob("mvtec/*/run.json"):
         record = json.loads(file.read_text())
         record["provenance"]["data"]["official"] = "mvtec_ad"
-        file.write_text(json.dumps(record))
+        file.write_bytes(sealed(record))
     next(where.glob("widgets/*/run.json")).write_text("{")
     report = collect(open_store(where), title="A title")
     assert not report.sections[0].reported.empty

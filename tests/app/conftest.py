@@ -209,7 +209,7 @@ def open_tab(browser: Any, app_server: ModuleType) -> Iterator[Callable[..., Any
     def listen(message: Any) -> None:
         # For a page below the root Streamlit's frontend first asks for its health under that page; the 404 is its own.
         if message.type == "error" and "/_stcore/" not in str(message.location):
-            errors.append(message.text)
+            errors.append(f"{message.text} {message.location.get('url')}")
 
     def open_address(address: str, *, width: int = 1280, theme: str = "light") -> Any:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)

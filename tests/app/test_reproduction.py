@@ -63,13 +63,15 @@ def test_own_results_stand_beside_the_papers(
 ) -> None:
     import json
 
+    from vlmad_core.store.schema import sealed
+
     store = made_up_store(
         tmp_path / "store", datasets=("mvtec",), categories=("bottle",), images=6, methods=("winclip",)
     )
     for file in store.glob("*/*/run.json"):
         record = json.loads(file.read_text())
         record["provenance"]["data"]["official"] = "mvtec_ad"
-        file.write_text(json.dumps(record))
+        file.write_bytes(sealed(record))
     app = page(store)
     assert not app.exception
     assert not app.info

@@ -30,6 +30,7 @@ from vlmad_core.engine.progress import Reporter
 from vlmad_core.engine.runner import Summary, run_plan
 from vlmad_core.errors import BackboneError
 from vlmad_core.store.reader import open_store
+from vlmad_core.store.schema import sealed
 from vlmad_core.store.writer import start_run
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -143,7 +144,7 @@ def test_a_run_goes_on_where_it_was_started_or_says_why_not(plan_for, tiny_clip)
     file = next(store.glob("widgets/clip_ac*/run.json"))
     value = json.loads(file.read_text())
     value["plan"]["device"] = "xpu"
-    file.write_text(json.dumps(value))
+    file.write_bytes(sealed(value))
     plan = plan_for()
     assert any(note.endswith("goes on as it was started: device xpu.") for note in plan.notes)
     summary = do(plan)
