@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
+# A shell starts what runs in the background deaf to Ctrl+C, and commands that the tests start would be, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 MakeStore = Callable[..., Path]
 
-DEFECTS = ("scratch", "stain")
-GRID = 8
+DEFECTS, GRID = ("scratch", "stain"), 8
 
 
 @pytest.fixture(scope="session")
@@ -57,11 +59,9 @@ def write_made_up_store(
 
     Args:
         path: Where; made if it isn't there.
-        datasets: Names of data sets.
-        categories: Categories in each.
+        datasets, categories: Names of data sets, and of the categories in each.
         methods: Methods; ``clip_ac`` has no maps and no shots.
-        shots: Numbers of shots; methods without references are written for 0 only.
-        seeds: Seeds for shots above 0.
+        shots, seeds: Numbers of shots; methods without references are written for 0 only. Seeds for shots above 0.
         images: Test images per category, half of them defective.
         without_masks: Categories whose pixel metrics are blank.
         unfinished: Pairs (method, category) that failed instead.

@@ -16,6 +16,9 @@ from tests.faults.works import WORKS, Ground, Work
 PAGES = ("overview", "leaderboard", "failures", "runs", "categories")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
+TRIES = 8
+"""Rounds in which a signal must come at least once before the work is done; each looks for it in half the time."""
+
 
 def disturb(
     work: Work, by: signal.Signals, times: int, forks: Forks, undisturbed: Any, ground: Ground, rng: random.Random
@@ -27,7 +30,9 @@ def disturb(
     """
     whole, seconds = undisturbed(work)
     ended = 0
-    while not ended:
+    for _ in range(TRIES):
+        if ended:
+            break
         shutil.rmtree(ground.folder, ignore_errors=True)  # done before it could be ended: the machine is quicker now
         ground.folder.mkdir()
         for left in range(times, 0, -1):
@@ -36,6 +41,7 @@ def disturb(
             if left > 1:
                 work.check(ground.out, whole, before)
         seconds /= 2
+    assert ended, f"{by.name} never came while {work} was at it"
     return lambda look: work.check(ground.out, whole, before, look=look, again=lambda: work.again(forks, ground))
 
 
