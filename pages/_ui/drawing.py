@@ -1,4 +1,4 @@
-"""Figures and pictures that are made once and then shown to all visitors who see the same.
+"""Figures that are made once and then shown to all visitors who see the same; and pictures, which can't be.
 
 Building a figure and writing it down takes longer than all else on a page. What is kept is what the browser is sent; it
 is found again by what the figure is made of, so nothing has to be told when results change.
@@ -40,11 +40,13 @@ def altair(make: Make, *values: Any, alt: str, **choices: Any) -> None:
     _altair(make, _name(make), values, choices, alt)
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
 def picture(
     content: bytes, caption: str | None = None, *, alt: str, width: int | Literal["stretch"] = "stretch"
 ) -> None:
-    """A picture.
+    """A picture, made anew for each visitor.
+
+    Streamlit would note a kept one at the place where it was shown first, where another one may be now, and let go of
+    one of the two while both are shown.
 
     Args:
         content: An image file, such as WebP; Streamlit writes it anew as JPEG, which is what is saved here.

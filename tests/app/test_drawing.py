@@ -1,4 +1,4 @@
-"""Figures and pictures are made once for all who see the same, and anew for who sees something else."""
+"""Figures are made once for all who see the same, and anew for who sees something else; pictures each time."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def test_two_figures_of_the_same_values_are_told_apart() -> None:
     for make in (first, second, first, second):
         drawing.plotly(make, pd.DataFrame({"value": [1.0]}), alt="A figure")
     assert made == ["first", "second"]
+
+
+def test_no_picture_is_shown_from_what_was_kept() -> None:
+    """Two that had been shown first at the same place of a page pushed one another out: the browser got 404."""
+    assert not hasattr(drawing.picture, "clear")
 
 
 def test_streamlit_does_not_collect_garbage_after_each_run() -> None:
