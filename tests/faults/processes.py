@@ -16,11 +16,11 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
-WAIT = 1200
-"""Seconds after which a process is taken to hang, on however busy a machine."""
+WAIT, PATIENCE = 1200, 300
+"""Seconds after which processes are taken to hang, on however busy a machine: the one that forks, and a command."""
 
 FORKS = """
-import json, os, sys
+import json, os, signal, sys
 from tests.faults.surroundings import Surroundings, load_everything, work
 load_everything()
 for line in sys.stdin:
@@ -28,6 +28,7 @@ for line in sys.stdin:
     if "words" in order:
         pid = os.fork()
         if pid == 0:
+            signal.alarm(order["patience"])
             for number, name in ((1, "out"), (2, "err")):
                 os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
             code = work(order["words"], Surroundings(**order["surroundings"]))
@@ -73,7 +74,8 @@ class Forks:
         self.count += 1
         out, err = (self.folder / f"{self.count}.{name}" for name in ("out", "err"))
         around: Mapping[str, Any] = {} if surroundings is None else asdict(surroundings)
-        return Fork(self, int(self.ask(words=words, surroundings=around, out=str(out), err=str(err))), out, err)
+        order = {"words": words, "surroundings": around, "out": str(out), "err": str(err), "patience": PATIENCE}
+        return Fork(self, int(self.ask(**order)), out, err)
 
     def run(self, words: list[str], surroundings: Any = None) -> Fork:
         """Run a command to its end."""
@@ -101,6 +103,7 @@ class Fork:
         if self.code is None:
             answer = self.forks.ask(pid=self.pid, wait=wait)
             self.code = int(answer) if answer else None
+        assert self.code != -signal.SIGALRM, f"it hung: {self.said}"
         return self.code
 
     def end(self, by: signal.Signals) -> bool:
