@@ -165,10 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     started = _process_start() if arguments is None else time.time()
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a name that is no UTF-8 must not end a command in the middle of its output
+    for stream in (sys.stdout, sys.stderr):
+        # A name that is no UTF-8 must not end a command in the middle of its output.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -19,6 +19,7 @@ from vlmad_core.reading import printable, read_file
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 Row = dict[str, Any]
@@ -126,7 +127,6 @@ def parquet_rows(file: pq.ParquetFile, names: Sequence[str], path: Path, error: 
         VlmadError: Of the kind ``error``: if it is damaged, or its texts take too much when they are written out.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     left = LARGEST_TABLE
     try:
@@ -135,12 +135,19 @@ def parquet_rows(file: pq.ParquetFile, names: Sequence[str], path: Path, error: 
         for batch in file.iter_batches(batch_size=1_000, columns=list(names)):
             for column in batch.columns:
                 if pa.types.is_dictionary(column.type):
-                    left -= pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
+                    left -= text_bytes(column)
             if left < 0:
                 raise ValueError("its texts take too much")
             yield from batch.to_pylist()
     except (OSError, ValueError, ArithmeticError, pa.ArrowException) as problem:  # also texts that are none
         raise error(f"{printable(path)}: is a damaged parquet file ({problem}).", "Write it again.") from problem
+
+
+def text_bytes(column: pa.DictionaryArray) -> int:
+    """Bytes of a column of dictionary-coded texts once each row has its own."""
+    import pyarrow.compute as pc
+
+    return pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -24,6 +24,10 @@ MOST_IMAGES = 16
 """Images of one visitor whose features are held."""
 
 
+class ForgottenError(Exception):
+    """A panel must be made anew, and its references were not sent along."""
+
+
 @dataclass(frozen=True)
 class RemoteEngine:
     """A backbone that is loaded in the process.
@@ -187,7 +191,7 @@ def judge(held: Holdings, tell: Tell, asked: PanelAsked, picture: Picture, skip:
     """In the process: judge an image, telling each method's result; False if the panel is not there any more."""
     try:
         panel = _panel(held, asked)
-    except LookupError:
+    except ForgottenError:
         return False
     for prediction in panel.judge(picture, skip):
         tell(prediction)
@@ -195,7 +199,7 @@ def judge(held: Holdings, tell: Tell, asked: PanelAsked, picture: Picture, skip:
 
 
 def _panel(held: Holdings, asked: PanelAsked) -> Panel:
-    """A visitor's panel; ``LookupError`` if it must be made and its references are not there."""
+    """A visitor's panel; ``ForgottenError`` if it must be made and its references are not there."""
     from vlmad_core.backbones.feature_cache import FeatureMemory
     from vlmad_core.live.members import choose_members
     from vlmad_core.live.panel import Panel
@@ -204,7 +208,7 @@ def _panel(held: Holdings, asked: PanelAsked) -> Panel:
 
     def make() -> Panel:
         if asked.references is None:
-            raise LookupError
+            raise ForgottenError
         references = asked.references
         memory = held.kept("memories", MOST_VISITORS).get(asked.visitor, lambda: FeatureMemory(MOST_IMAGES))
         members = choose_members(asked.names, engine.info, len(references), asked.dataset)

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vlmad_core.arrays import parse_npz
 from vlmad_core.errors import StoreError
 from vlmad_core.io import parse_json
 from vlmad_core.metrics.resampling import STORED_RESAMPLES, Replicates
+from vlmad_core.tabular import text_bytes
 
 if TYPE_CHECKING:
     from vlmad_core.methods.predictions import MapRule
@@ -314,7 +314,7 @@ def _parquet(content: bytes, columns: pa.Schema) -> pa.Table:
         place = table.column_names.index(f.name)
         kept = table.column(place)
         # One long text may stand for a million rows: counted before it is written out.
-        if pa.types.is_dictionary(kept.type) and _written_out(kept) > LARGEST_TABLE:
+        if pa.types.is_dictionary(kept.type) and sum(map(text_bytes, kept.chunks)) > LARGEST_TABLE:
             raise ValueError(f"more than {LARGEST_TABLE:,} bytes in {f.name}")
         table = table.set_column(place, f.name, kept.cast(f.type))
     return table
@@ -322,12 +322,6 @@ def _parquet(content: bytes, columns: pa.Schema) -> pa.Table:
 
 def _of_any_size(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
-
-
-def _written_out(column: pa.ChunkedArray) -> int:
-    """Bytes of a column of dictionary-coded texts, written out."""
-    sizes = (pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0 for chunk in column.chunks)
-    return sum(sizes)
 
 
 def empty_table(columns: pa.Schema) -> pd.DataFrame:
