@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages._ui import data, frame, machine, visitor
+from pages._ui import frame, machine, upkeep, visitor
 
 ICON = Path(__file__).parent / "pages" / "_ui" / "icon.svg"
 VIEWS = {
@@ -45,10 +45,10 @@ navigation = {
 }
 page = st.navigation(navigation)
 frame.land()
-with data.steady():
+with upkeep.steady():
     frame.head(page)
     page.run()
 frame.fetch_ahead()
 machine.warm_up()
-data.warm_up()
-data.collect_garbage()
+upkeep.warm_up()
+upkeep.collect_garbage()

@@ -49,13 +49,13 @@ else:
     for level in standings.TASKS:
         standings.show_task(one, level, board, keys, categories)
     ranks.show_ranks(one, keys, categories)
-    standings.show_moves(board[ranked_rows(board, also)])
+    ranks.show_moves(board[ranked_rows(board, also)])
     take_along.table(
         board, f"leaderboard-{one.dataset}", "All rankings",
         csv=lambda: leaderboard_csv(board), latex=lambda: leaderboard_latex(board, intervals=True),
     )  # fmt: skip
     metric = selection.current("metric", list(METRICS), "image_auroc", quiet=True)
-    standings.show_data_sets(
+    ranks.show_data_sets(
         {other.dataset: standings.reranked(data.board(other), shots)
          for other in data.alike(one)},
         metric,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages._lab import desk, effect, words
+from pages._lab import asking, desk, effect, words
 from pages._ui import frame, machine, selection
 from vlmad_core import paths
 from vlmad_core.cards import card_names
@@ -36,7 +36,7 @@ def choose_place() -> LabPlace | None:
         format_func=lambda name: desk.METHODS[name],
         help="What is compared with the prompts to make a map. The image score is the same: the whole image.",
     )  # fmt: skip
-    return desk.place_of(dataset, method)
+    return asking.place_of(dataset, method)
 
 
 def offer_extraction(place: LabPlace, stored: int, total: int) -> None:
@@ -65,7 +65,7 @@ def bring(place: LabPlace, total: int) -> LabFacts:
     def show(done: int, before: str) -> None:
         bar.progress(min(done / max(total, 1), 1.0), f"Reading features: image {done} of {total}{before}")
 
-    facts = desk.load(place, show)
+    facts = asking.load(place, show)
     bar.empty()
     return facts
 
@@ -93,7 +93,7 @@ try:
             "against", "Compared with", list(ensembles), desk.FIRST, width=150,
             format_func=lambda name: ensembles[name].title,
         )  # fmt: skip
-    data = desk.in_memory(place)
+    data = asking.in_memory(place)
 except VlmadError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
@@ -111,7 +111,7 @@ with left:
 with right:
     try:
         if data is None:
-            stored, total = desk.stored_images(place, machine.visitor())
+            stored, total = asking.stored_images(place, machine.visitor())
             if stored < total:
                 offer_extraction(place, stored, total)
             else:
@@ -129,12 +129,12 @@ with right:
             "Intervals over images for pixel metrics", key="lab_draws", help="Draws 500 resamples; takes a few seconds."
         )
         try:
-            long = desk.too_long(place, ensemble.content_hash, ensemble, machine.visitor())
+            long = asking.too_long(place, ensemble.content_hash, ensemble, machine.visitor())
             if long is not None:
                 st.error(selection.shown(long), title="Too long to be read", icon=":material/short_text:")
                 ensemble = mine.good
-            before = desk.result(place, base, draws)
-            result = desk.result(place, ensemble, draws)
+            before = asking.result(place, base, draws)
+            result = asking.result(place, ensemble, draws)
         except VlmadError as error:
             st.error(str(error), icon=":material/error:")
             st.stop()

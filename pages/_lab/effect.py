@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from pages._lab import desk
+from pages._lab import asking
 from pages._ui import drawing, frame, selection
 from vlmad_core.analysis.statistics import INTERVAL_NAMES
 from vlmad_core.figures.grid import category_label
@@ -94,7 +94,7 @@ def by_phrase(place: LabPlace, ensemble: PromptEnsemble, category: str) -> None:
     whole = category == frame.ALL
     options = [name for name in KINDS if not (whole and name == "Prompts")]
     part = st.segmented_control("Phrases", options, default="States", key="lab_part", required=True)
-    effects = desk.effects(place, ensemble, None if whole else category, part == "Prompts")
+    effects = asking.effects(place, ensemble, None if whole else category, part == "Prompts")
     chosen = [effect for effect in effects if effect.kind in KINDS.get(part or "States", ())]
     chosen.sort(key=lambda effect: -(effect.adds if effect.adds is not None else -9.0))
     where = "mean over categories" if whole else category_label(category)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from pages._lab import desk
+from pages._lab import asking, desk
 from pages._ui import selection, visitor
 from vlmad_core.errors import VlmadError
 from vlmad_core.figures.grid import category_label
@@ -154,7 +154,7 @@ def offer_suggestions(mine: desk.Desk, place: LabPlace, ensemble: PromptEnsemble
     if st.button("Suggest words", icon=":material/auto_awesome:", key="lab_suggest"):
         bar = st.progress(0.0, "Reading the pool …")
         try:
-            found = desk.suggestion(place, ensemble, pool, build_on, bar.progress)
+            found = asking.suggestion(place, ensemble, pool, build_on, bar.progress)
             mine.suggestion = (key, found)
         except VlmadError as error:
             mine.suggestion = None

@@ -1,18 +1,20 @@
-"""Mean ranks over categories, and which of them can't be told apart: the second view of a ranking."""
+"""Further views of a ranking: mean ranks over categories, how ranks move with the metric, and other data sets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, drawing, selection
+from pages._leaderboard import standings
+from pages._ui import data, drawing, selection, take_along
 from vlmad_core import paths
 from vlmad_core.analysis.best import ranks_of
 from vlmad_core.analysis.entries import Comparison, EntryKey
-from vlmad_core.figures.ranking import rank_diagram
+from vlmad_core.analysis.leaderboard import RankMoves, across_data_sets, rank_moves
+from vlmad_core.figures.ranking import SHORT, moves_chart, rank_diagram
 from vlmad_core.metrics import METRICS
 
 DEFAULTS = {"image": "image_auroc", "pixel": "aupro_30"}
@@ -58,3 +60,49 @@ def _draw(
     said = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
     verdict = "they are not all equal" if found.p < 0.05 else "no difference between any of them is clear"
     return f"Friedman's test over {found.n} categories: {said}, {verdict}."
+
+
+def show_moves(board: pd.DataFrame) -> None:
+    """How ranks move from metric to metric, for each task."""
+    found = {level: standings.metrics_of(board, level) for level in standings.TASKS}
+    drawn = {level: _moves(board, tuple(names)) for level, names in found.items() if len(names) > 1}
+    drawn = {level: moves for level, moves in drawn.items() if moves.frame["name"].nunique() > 1}
+    if not drawn:
+        return
+    st.subheader("How ranks move with the metric", anchor="moves")
+    st.caption("A rank that moves much rests on the choice of the metric. Equal ranks are ties.")
+    with st.grid(2, min_column_width=380):
+        for level, moves in drawn.items():
+            with st.container():
+                st.markdown(f"**{standings.TASKS[level][0]}**")
+                drawing.altair(
+                    moves_chart, moves.frame, tuple(found[level]), {name: spec.label for name, spec in METRICS.items()},
+                    alt=f"Ranks of the methods in {', '.join(SHORT[name] for name in found[level])}",
+                )  # fmt: skip
+                if moves.left_out:
+                    st.caption(f"Without a value in one of them: {selection.tidy(', '.join(moves.left_out), 200)}.")
+
+
+def show_data_sets(boards: Mapping[str, pd.DataFrame], metric: str) -> None:
+    """One metric on every data set measured in the same way."""
+    if len(boards) < 2:
+        return
+    st.subheader("Per data set", anchor="datasets")
+    st.caption(f"{METRICS[metric].label}, mean over the categories of each; nothing is averaged over data sets.")
+    table = across_data_sets(boards, metric)
+    take_along.table(table, f"datasets-{metric}", f"{METRICS[metric].label} per data set")
+    st.dataframe(
+        table, hide_index=True, placeholder="–", alt=f"{METRICS[metric].label} of each method on each data set",
+        column_config={
+            "name": st.column_config.TextColumn("Method", pinned=True),
+            **{
+                name: st.column_config.NumberColumn(selection.tidy(name), format="%.1f", alignment="left")
+                for name in boards
+            },
+        },
+    )  # fmt: skip
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _moves(board: pd.DataFrame, names: tuple[str, ...]) -> RankMoves:
+    return rank_moves(board, names)

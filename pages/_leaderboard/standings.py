@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages._ui import data, drawing, frame, selection, take_along
+from pages._ui import data, drawing, frame, selection
 from vlmad_core import paths
 from vlmad_core.analysis.best import Differences
 from vlmad_core.analysis.entries import Comparison, Entry, EntryKey
-from vlmad_core.analysis.leaderboard import RankMoves, across_data_sets, rank_again, rank_moves, standings
+from vlmad_core.analysis.leaderboard import rank_again, standings
 from vlmad_core.analysis.statistics import INTERVAL_NAMES, OVER_CATEGORIES
-from vlmad_core.figures.ranking import SHORT, moves_chart, ranking_chart
+from vlmad_core.figures.ranking import SHORT, ranking_chart
 from vlmad_core.metrics import METRICS
 
 TASKS = {
@@ -99,47 +99,6 @@ def show_task(
         st.caption(f":material/remove: **{name_of}** has no place here: {reason}")
 
 
-def show_moves(board: pd.DataFrame) -> None:
-    """How ranks move from metric to metric, for each task."""
-    found = {level: metrics_of(board, level) for level in TASKS}
-    drawn = {level: _moves(board, tuple(names)) for level, names in found.items() if len(names) > 1}
-    drawn = {level: moves for level, moves in drawn.items() if moves.frame["name"].nunique() > 1}
-    if not drawn:
-        return
-    st.subheader("How ranks move with the metric", anchor="moves")
-    st.caption("A rank that moves much rests on the choice of the metric. Equal ranks are ties.")
-    with st.grid(2, min_column_width=380):
-        for level, moves in drawn.items():
-            with st.container():
-                st.markdown(f"**{TASKS[level][0]}**")
-                drawing.altair(
-                    moves_chart, moves.frame, tuple(found[level]), {name: spec.label for name, spec in METRICS.items()},
-                    alt=f"Ranks of the methods in {', '.join(SHORT[name] for name in found[level])}",
-                )  # fmt: skip
-                if moves.left_out:
-                    st.caption(f"Without a value in one of them: {selection.tidy(', '.join(moves.left_out), 200)}.")
-
-
-def show_data_sets(boards: Mapping[str, pd.DataFrame], metric: str) -> None:
-    """One metric on every data set measured in the same way."""
-    if len(boards) < 2:
-        return
-    st.subheader("Per data set", anchor="datasets")
-    st.caption(f"{METRICS[metric].label}, mean over the categories of each; nothing is averaged over data sets.")
-    table = across_data_sets(boards, metric)
-    take_along.table(table, f"datasets-{metric}", f"{METRICS[metric].label} per data set")
-    st.dataframe(
-        table, hide_index=True, placeholder="–", alt=f"{METRICS[metric].label} of each method on each data set",
-        column_config={
-            "name": st.column_config.TextColumn("Method", pinned=True),
-            **{
-                name: st.column_config.NumberColumn(selection.tidy(name), format="%.1f", alignment="left")
-                for name in boards
-            },
-        },
-    )  # fmt: skip
-
-
 def draw_ranking(rows: pd.DataFrame, label: str, chance: float | None, bars: str = "95% interval") -> None:
     """The figure of a ranking."""
     alt = f"{label} of each method, best first; bars: {bars}"
@@ -164,11 +123,6 @@ def _table(
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """The table of a ranking, and for each metric why values are missing; ``_gaps`` follow from what goes before."""
     return standings(board, names, metric, _gaps, _entries), {one: _blanks(board, one) for one in names}
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _moves(board: pd.DataFrame, names: tuple[str, ...]) -> RankMoves:
-    return rank_moves(board, names)
 
 
 def _order(first: str, names: Sequence[str], shown: pd.DataFrame, *, several: bool) -> list[str]:

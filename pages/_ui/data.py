@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +24,6 @@ from vlmad_core.analysis.transfer import on_other_data
 from vlmad_core.analysis.verdicts import normal_maps, some_maps
 from vlmad_core.datasets.parts import list_parts
 from vlmad_core.errors import StoreError
-from vlmad_core.figures import style
 from vlmad_core.figures.curves import NamedCurve
 from vlmad_core.figures.scale import ColourScale, rarity_scale, raw_scale, shared_range
 from vlmad_core.reading import is_folder
@@ -35,31 +31,11 @@ from vlmad_core.store.benches import BenchRecord, read_benches
 from vlmad_core.store.commands import CommandRecord, read_commands
 from vlmad_core.store.reader import Store, open_stores, store_signature
 
-COLLECTED = 20
-"""Seconds between two collections of garbage."""
-
 
 @st.cache_data(ttl=2, show_spinner=False)
 def signature(roots: tuple[Path, ...]) -> str:
     """Changes when a run or unit comes or goes; looked up at most every two seconds."""
     return "-".join(store_signature(root) if is_folder(root) else "none" for root in roots)
-
-
-@contextmanager
-def steady() -> Iterator[None]:
-    """While a page is drawn: where the results change under it, it is drawn anew from what there is then.
-
-    A page looks at them many times; what it chose at first may be gone when it comes to draw it.
-    """
-    roots = paths.stores()
-    seen = signature(roots)
-    try:
-        yield
-    except Exception:
-        signature.clear()
-        if signature(roots) == seen:
-            raise
-        st.rerun()
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the results …")
@@ -291,31 +267,3 @@ def metric_names(comparison: Comparison) -> frozenset[str]:
     """Metrics that occur in a comparison."""
     roots = paths.stores()
     return _metric_names(roots, signature(roots), (comparison.dataset, comparison.conditions))
-
-
-@st.cache_resource
-def warm_up() -> None:
-    """Prepare in the background what the next pages would otherwise have to wait for."""
-    # Streamlit's scripts run in daemon threads, and what they start would be one too. Python takes the interpreter down
-    # around a daemon; one that is computing in pandas just then aborts the process or keeps it from ever ending.
-    threading.Thread(target=_load, args=(store(),), name="vlmad-warm-up", daemon=False).start()
-
-
-def _load(results: Store) -> None:
-    style.prepare()
-    for run in results.runs:
-        results.metrics([run.id])
-        results.images(run.id)
-    # What is loaded by now is never garbage: leaving it out makes every later collection shorter.
-    gc.collect()
-    gc.freeze()
-
-
-@st.cache_data(ttl=COLLECTED, show_spinner=False)
-def collect_garbage() -> None:
-    """Collect what closed sessions leave behind, for all visitors together and not after each run of a page.
-
-    A collection stops all threads, and takes longer the more sessions there are; Python's own comes when there are many
-    new objects, however large they are.
-    """
-    gc.collect()

@@ -11,7 +11,6 @@ the scripts in a header that it signs itself; so a script knows that there is a 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
@@ -19,15 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from streamlit.user_info import generate_login_redirect_url
-from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
-from vlmad_core.access import HOURS, Access, Visitor, read_access
+from pages._ui import signed
+from vlmad_core.access import Access, read_access
 from vlmad_core.errors import AccessError
 from vlmad_core.templates import render
 
@@ -36,7 +34,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
-HEADER = "x-vlmad-visitor"
 SIGN_IN, SIGN_OUT = "/sign-in", "/auth/logout"
 OPEN = frozenset({SIGN_IN, SIGN_OUT, "/auth/login", "/oauth2callback", "/_stcore/health", "/favicon.png"})
 """What anybody may ask for: the way in and out, and whether the server is alive. And the shell's own files:"""
@@ -114,7 +111,7 @@ class Gate:
 
     async def _let_in(self, asked: HTTPConnection, scope: Message, receive: Receive, send: Send) -> None:
         """Serve whoever is on a list."""
-        claims = read_claims(asked.cookies, self._access.cookie_secret)
+        claims = signed.read_claims(asked.cookies, self._access.cookie_secret)
         if claims is None:
             await _refuse(scope, receive, send, self._say(asked, 401, NOT_SIGNED_IN))
             return
@@ -124,9 +121,9 @@ class Gate:
             await _refuse(scope, receive, send, self._say(asked, 403, str(error)))
             return
         until = float(claims["until"])
-        signed = _told(visitor, until, self._access.cookie_secret)
-        headers = [(name, value) for name, value in scope["headers"] if name.lower() != HEADER.encode()]
-        told = {**scope, "headers": [*headers, (HEADER.encode(), signed.encode())]}
+        told_so = signed.told(visitor, until, self._access.cookie_secret)
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() != signed.HEADER.encode()]
+        told = {**scope, "headers": [*headers, (signed.HEADER.encode(), told_so.encode())]}
         if scope["type"] == "http":
             await self._app(told, receive, self._sealed(send, private=True))
             return
@@ -173,61 +170,6 @@ class Gate:
             await send(message)
 
         return sealed
-
-
-def read_claims(cookies: Mapping[str, str], secret: str) -> dict[str, Any] | None:
-    """What a provider said of somebody, from the cookie that Streamlit signed; with ``until``, the end in Unix seconds.
-
-    Args:
-        cookies: The request's cookies.
-        secret: What they are signed with.
-
-    Returns:
-        None where there is no such cookie, its signature is wrong, or it is too old. Nor is one taken that was divided
-        over several cookies, as Streamlit does above 4 KB: pieces of two sign-ins could be put together.
-    """
-    try:
-        written, signed_at = _signer(secret, USER_COOKIE_NAME).loads(
-            cookies.get(USER_COOKIE_NAME, ""), return_timestamp=True
-        )
-        claims = json.loads(written)
-    except (BadData, TypeError, ValueError):
-        return None
-    until = signed_at.timestamp() + 3600 * HOURS
-    return {**claims, "until": until} if isinstance(claims, dict) and time.time() < until else None
-
-
-def told_visitor(value: str | None, access: Access) -> Visitor:
-    """Who looks, from the gate's own header.
-
-    Args:
-        value: The header; None where there is none.
-        access: How signing in is set up.
-
-    Raises:
-        AccessError: If there is none, which is how it is without the gate; if it is forged, or has ended.
-    """
-    if value is None:
-        raise AccessError(
-            "Signing in is set up, but this dashboard was started without the gate that checks it.",
-            "Start it with: python -m vlmad_core app",
-        )
-    try:
-        told = _signer(access.cookie_secret, HEADER).loads(value)
-    except BadData:
-        told = None
-    if not isinstance(told, dict) or told["until"] <= time.time():
-        raise AccessError("This sign-in has ended.", "Load the page again and sign in.")
-    return access.visitor(told["address"])
-
-
-def _told(visitor: Visitor, until: float, secret: str) -> str:
-    return str(_signer(secret, HEADER).dumps({"address": visitor.address, "until": until}))
-
-
-def _signer(secret: str, name: str) -> URLSafeTimedSerializer:
-    """What signs a cookie or header, in the way in which Streamlit signs cookies: each name has its own key."""
-    return URLSafeTimedSerializer(secret, salt=name)
 
 
 async def _refuse(scope: Message, receive: Receive, send: Send, answer: Response) -> None:

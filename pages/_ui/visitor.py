@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._ui import gate, machine, selection
+from pages._ui import gate, machine, selection, signed
 from vlmad_core.access import Role, Visitor
 from vlmad_core.errors import AccessError, VlmadError
 from vlmad_core.workspace.queue import check_allowed
@@ -76,4 +76,4 @@ def _who() -> Visitor | None:
         AccessError: If he is not signed in, or signing in is set up wrongly.
     """
     access = gate.access()
-    return None if access is None else gate.told_visitor(st.context.headers.get(gate.HEADER), access)
+    return None if access is None else signed.told_visitor(st.context.headers.get(signed.HEADER), access)

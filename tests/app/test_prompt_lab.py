@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pages._lab import desk
+from pages._lab import asking
 from pages._ui import machine
 from vlmad_core.prompts import load_ensemble, saved_names
 
@@ -67,7 +67,7 @@ def test_missing_features_come_with_a_command(open_app, empty, parts, tiny_clip,
     monkeypatch.setenv("VLMAD_BACKBONE", str(tiny_clip))
     monkeypatch.setenv("VLMAD_CACHE_DIR", str(tmp_path / "nothing"))
     machine.inference.clear()
-    desk.stored_images.clear()
+    asking.stored_images.clear()
     app = open_app(empty, "prompt_lab", {"dataset": "parts"}, data_dir=parts)
     assert "0 of 30 test images of parts" in shown(app)
     assert "precompute --cache --dataset parts --method clip_cpe" in shown(app)

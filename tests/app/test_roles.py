@@ -15,7 +15,7 @@ from pages._failures import demos, judging
 from pages._lab import words
 from pages._live import keep
 from pages._parts import photos, progress, workspace
-from pages._ui import gate, visitor
+from pages._ui import gate, signed, visitor
 from vlmad_core.access import Access
 from vlmad_core.datasets.parts import list_parts
 from vlmad_core.errors import AccessError
@@ -35,8 +35,8 @@ def sign_in(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(type(st.context), "headers", property(lambda _: told))
 
     def put(address: str, *, hours: float = 1.0, secret: str = ACCESS.cookie_secret) -> None:
-        value = gate._signer(secret, gate.HEADER).dumps({"address": address, "until": time.time() + 3600 * hours})
-        told[gate.HEADER] = str(value)
+        value = signed.signer(secret, signed.HEADER).dumps({"address": address, "until": time.time() + 3600 * hours})
+        told[signed.HEADER] = str(value)
 
     return put
 

@@ -26,6 +26,7 @@ from websockets.sync.client import connect
 
 from pages._ui import gate
 from pages._ui.gate import Gate
+from pages._ui.signed import HEADER, signer
 from vlmad_core.access import HOURS, Access
 from vlmad_core.bench.serving import free_port
 from vlmad_core.dashboard import server_command
@@ -235,7 +236,7 @@ def test_a_sign_in_divided_over_several_cookies_is_refused(site: str, sign_in: S
 
 def test_the_gate_s_own_header_can_not_be_brought_along(site: str) -> None:
     """With the header of one and the cookie of another, the gate tells the scripts of the cookie's alone."""
-    operator = gate._signer(SECRET, gate.HEADER).dumps({"address": "ann@example.com", "until": time.time() + 1000})
+    operator = signer(SECRET, HEADER).dumps({"address": "ann@example.com", "until": time.time() + 1000})
     assert opened(site, x_vlmad_visitor=operator) == 403
     bob = claims_of(site, email="bob@lab.example.org")
     assert opened(site, x_vlmad_visitor=operator, Cookie=f"{COOKIE}={signed(bob)}") == 101

@@ -1,7 +1,8 @@
 """The process that computes with models for the dashboard: ``python -m vlmad_core.inference.process``.
 
 Requests come in through standard input, answers go out through standard output, both as pickles with their length
-before them. It ends when its input does, so it outlives the dashboard by no more than a moment, however that ended.
+before them: the pipes are the dashboard's own on both sides, and what visitors give travels in them as plain bytes. It
+ends when its input does, so it outlives the dashboard by no more than a moment, however that ended.
 """
 
 from __future__ import annotations
